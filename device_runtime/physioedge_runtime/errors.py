@@ -1,0 +1,208 @@
+"""The one error tree.
+
+::
+
+    PhysioEdgeError
+    ├── SignalError            what came in from a sensor or a file
+    │   ├── SampleRateMismatch
+    │   ├── UnitMismatch
+    │   ├── ChannelMismatch
+    │   ├── ShapeError
+    │   ├── UnknownSensor
+    │   └── RecordError        a file that cannot be read as a recording
+    ├── BundleError
+    │   ├── FormatError        truncated, not a bundle, over a limit
+    │   ├── DigestMismatch
+    │   ├── SignatureInvalid
+    │   ├── UntrustedKey
+    │   ├── SchemaTooNew
+    │   ├── ContractError      the contract inside does not hold together
+    │   └── GoldenMismatch     the engine computes something else than the exporter did
+    ├── EngineError
+    ├── AdapterError
+    │   ├── SlotMismatch
+    │   ├── BackboneMismatch
+    │   └── NonFiniteAdapter
+    ├── SnapshotError          a saved stream state that does not fit this stream
+    ├── MissingExtra           an optional part of the package is not installed
+    ├── DatasetError           recordings that are not here, or not as expected
+    ├── EvaluationRefused      a figure that would be wrong, such as test subjects seen in training
+    └── ExportError            an exported graph that cannot be made, or is out of tolerance
+
+Every message says what came, what was expected and what to do. Each class has a ``code`` for programs to match on.
+"""
+
+from __future__ import annotations
+
+
+class PhysioEdgeError(Exception):
+    """Root of every error this project raises on purpose.
+
+    Parameters
+    ----------
+    came : str
+        What came.
+    expected : str
+        What was expected.
+    do : str
+        What to do about it.
+    """
+
+    code = "error"
+
+    def __init__(self, came: str, expected: str, do: str) -> None:
+        self.came, self.expected, self.do = came, expected, do
+        super().__init__(came, expected, do)
+
+    def __str__(self) -> str:
+        return f"{self.came}; expected {self.expected}. {self.do}"
+
+
+class SignalError(PhysioEdgeError):
+    """Something is wrong with samples or their description."""
+
+    code = "signal"
+
+
+class SampleRateMismatch(SignalError):
+    """The sampling rate is not the contract's."""
+
+    code = "sample-rate"
+
+
+class UnitMismatch(SignalError):
+    """The physical unit is not the contract's."""
+
+    code = "unit"
+
+
+class ChannelMismatch(SignalError):
+    """The channels are not the contract's."""
+
+    code = "channels"
+
+
+class ShapeError(SignalError):
+    """An array has the wrong shape or kind of number."""
+
+    code = "shape"
+
+
+class UnknownSensor(SignalError):
+    """The contract has no sensor of this name."""
+
+    code = "sensor"
+
+
+class RecordError(SignalError):
+    """A file cannot be read as a recording."""
+
+    code = "record"
+
+
+class BundleError(PhysioEdgeError):
+    """A bundle cannot be used."""
+
+    code = "bundle"
+
+
+class FormatError(BundleError):
+    """Not a bundle, truncated, or over a limit."""
+
+    code = "bundle-format"
+
+
+class DigestMismatch(BundleError):
+    """The bytes of a file in the bundle are not those the manifest names."""
+
+    code = "digest"
+
+
+class SignatureInvalid(BundleError):
+    """The signature does not fit the manifest."""
+
+    code = "signature"
+
+
+class UntrustedKey(BundleError):
+    """The bundle is signed by a key that was not named as trusted."""
+
+    code = "untrusted-key"
+
+
+class SchemaTooNew(BundleError):
+    """The bundle was written for a newer runtime."""
+
+    code = "schema"
+
+
+class ContractError(BundleError):
+    """The contract is incomplete or contradicts itself or the graph."""
+
+    code = "contract"
+
+
+class GoldenMismatch(BundleError):
+    """The engine's outputs on the golden vectors are out of tolerance on this machine."""
+
+    code = "golden"
+
+
+class EngineError(PhysioEdgeError):
+    """The inference engine cannot load or run a graph."""
+
+    code = "engine"
+
+
+class AdapterError(PhysioEdgeError):
+    """An adapter cannot be used."""
+
+    code = "adapter"
+
+
+class SlotMismatch(AdapterError):
+    """Names, shapes or types of the arrays are not those of the slots."""
+
+    code = "slots"
+
+
+class BackboneMismatch(AdapterError):
+    """The adapter was made for another backbone."""
+
+    code = "backbone"
+
+
+class NonFiniteAdapter(AdapterError):
+    """The adapter holds NaN, infinities or an excessive norm."""
+
+    code = "adapter-values"
+
+
+class SnapshotError(PhysioEdgeError):
+    """A saved stream state does not fit this stream."""
+
+    code = "snapshot"
+
+
+class MissingExtra(PhysioEdgeError):
+    """An optional part of the package is needed and not installed."""
+
+    code = "missing-extra"
+
+
+class DatasetError(PhysioEdgeError):
+    """A public dataset is not where it was looked for, or not as expected."""
+
+    code = "dataset"
+
+
+class EvaluationRefused(PhysioEdgeError):
+    """A figure was asked for that would be wrong."""
+
+    code = "refused"
+
+
+class ExportError(PhysioEdgeError):
+    """An exported graph cannot be made, or is out of tolerance."""
+
+    code = "export"
