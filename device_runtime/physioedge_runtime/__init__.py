@@ -1,0 +1,88 @@
+"""physioedge on a device: verified bundles, streams, results. Needs numpy, onnxruntime and PyNaCl only.
+
+Names are loaded when first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from physioedge_runtime.bundle.container import Bundle
+    from physioedge_runtime.errors import (
+        AdapterError,
+        BackboneMismatch,
+        BundleError,
+        ChannelMismatch,
+        ContractError,
+        DatasetError,
+        DigestMismatch,
+        EngineError,
+        EvaluationRefused,
+        ExportError,
+        FormatError,
+        GoldenMismatch,
+        MissingExtra,
+        NonFiniteAdapter,
+        PhysioEdgeError,
+        RecordError,
+        SampleRateMismatch,
+        SchemaTooNew,
+        ShapeError,
+        SignalError,
+        SignatureInvalid,
+        SlotMismatch,
+        SnapshotError,
+        UnitMismatch,
+        UnknownSensor,
+        UntrustedKey,
+    )
+    from physioedge_runtime.result import Result
+    from physioedge_runtime.stream import Stream
+
+__all__ = [
+    "AdapterError",
+    "BackboneMismatch",
+    "Bundle",
+    "BundleError",
+    "ChannelMismatch",
+    "ContractError",
+    "DatasetError",
+    "DigestMismatch",
+    "EngineError",
+    "EvaluationRefused",
+    "ExportError",
+    "FormatError",
+    "GoldenMismatch",
+    "MissingExtra",
+    "NonFiniteAdapter",
+    "PhysioEdgeError",
+    "RecordError",
+    "Result",
+    "SampleRateMismatch",
+    "SchemaTooNew",
+    "ShapeError",
+    "SignalError",
+    "SignatureInvalid",
+    "SlotMismatch",
+    "SnapshotError",
+    "Stream",
+    "UnitMismatch",
+    "UnknownSensor",
+    "UntrustedKey",
+]
+
+_HOMES = {"Bundle": "bundle.container", "Result": "result", "Stream": "stream"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

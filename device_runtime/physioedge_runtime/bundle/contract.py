@@ -52,7 +52,8 @@ class WindowSpec:
     """What is cut out of the signal for one judgement, in samples at the canonical rate.
 
     The graph's input is ``context_samples + window_samples`` long. For a beat trigger the R peak is the sample with
-    ``lookahead_samples`` samples after it; for a hop trigger the look-ahead is 0 and a window ends every ``hop_samples``.
+    ``lookahead_samples`` samples after it; for a hop trigger the look-ahead is 0 and a window ends every
+    ``hop_samples``.
     """
 
     context_samples: int
@@ -143,7 +144,7 @@ class Contract:
             parts["thresholds"] = _build(Thresholds, parts["thresholds"])
             parts["slots"] = tuple(_build(SlotSpec, slot) for slot in parts.get("slots", ()))
             contract = _build(cls, parts)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError) as error:
             raise _bad(f"a contract with {error}", "all fields of schema 1 and no others") from error
         contract._check()
         return contract
@@ -153,23 +154,26 @@ class Contract:
         """Checked inverse of `to_json`."""
         try:
             return cls.from_dict(json.loads(text))
-        except json.JSONDecodeError as error:
-            raise _bad(f"text that is no JSON ({error})", "a JSON object") from error
+        except (ValueError, RecursionError) as error:
+            raise _bad(f"text that is no JSON ({type(error).__name__})", "a JSON object") from error
 
     def _check(self) -> None:
         s, w = self.sensor, self.window
+        _require(self.schema_version == SCHEMA_VERSION, "schema_version", self.schema_version)
         _require(len(self.labels) >= 2 and len(set(self.labels)) == len(self.labels), "labels", self.labels)
         _require(math.isfinite(s.fs_hz) and s.fs_hz > 0, "sensor.fs_hz", s.fs_hz)
         _require(len(s.channels) >= 1, "sensor.channels", s.channels)
-        _require(s.low < s.high, "sensor range", (s.low, s.high))
+        _require(-math.inf < s.low < s.high < math.inf, "sensor range", (s.low, s.high))
         _require(w.trigger in TRIGGERS, "window.trigger", w.trigger)
         _require(w.trigger != "hop" or w.hop_samples >= 1, "window.hop_samples", w.hop_samples)
         _require(0 <= w.lookahead_samples < w.input_samples <= 1_000_000, "window", w)
         _require(w.context_samples >= 0 and w.window_samples >= 1, "window", w)
         for name, value in asdict(self.thresholds).items():
             _require(0.0 <= value <= 1.0, f"thresholds.{name}", value)
+        _require(1 <= self.embedding_dim <= 1_000_000, "embedding_dim", self.embedding_dim)
+        _require(len({slot.name for slot in self.slots}) == len(self.slots), "slots", "a name twice")
         for slot in self.slots:
-            _require(all(n >= 1 for n in slot.shape), f"slot {slot.name}", slot.shape)
+            _require(all(n >= 1 for n in slot.shape) and math.prod(slot.shape) <= 10_000_000, slot.name, slot.shape)
 
 
 def _build(kind: type[_T], values: Any) -> _T:

@@ -1,0 +1,46 @@
+# make demo  - install what a device needs plus plots, then show everything on a shipped recording
+# make test  - install everything, then lint and test
+# Both make their own environment in .venv from any Python >= 3.11; nothing else is needed.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { command -v $$p; break; }; done)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PINNED := pyproject.toml constraints.txt
+# two workers with one numerical thread each: more threads than cores make the suite slower
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/.ready-demo
+	$(BIN)/physioedge demo
+
+test: lint
+	$(BIN)/python -m pytest -n 2 -q
+
+lint: $(VENV)/.ready-test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.ready-test
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) demo-report build dist
+
+$(VENV)/pyvenv.cfg:
+	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 found. Install one, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make virtual environments. On Debian or Ubuntu: apt install python3-venv"; exit 1; }
+
+$(VENV)/.ready-demo: $(PINNED) | $(VENV)/pyvenv.cfg
+	$(PIP) install -q -c constraints.txt -e '.[view]'
+	@touch $@
+
+# executorch and torch are most of this: about 2 GB and a minute or two
+$(VENV)/.ready-test: $(PINNED) | $(VENV)/pyvenv.cfg
+	$(PIP) install -q -c constraints.txt -e '.[train,export,executorch,view,dev]'
+	@touch $(VENV)/.ready-demo $@

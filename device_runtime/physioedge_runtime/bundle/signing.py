@@ -1,0 +1,183 @@
+"""Ed25519 keys and signatures.
+
+Key files are the PEM forms every tool knows (RFC 8410): SubjectPublicKeyInfo for public keys, PKCS #8 for private ones.
+``openssl genpkey -algorithm ed25519`` and ``openssl pkey -pubout`` write them too. A key's id is the start of the
+SHA-256 of its 32 raw bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
+
+from physioedge_runtime.errors import BundleError, FormatError, SignatureInvalid, UntrustedKey
+
+TRUSTED_KEYS = Path(__file__).parent.parent / "assets" / "trusted_keys"
+MAX_KEY_FILE_BYTES = 4096
+# DER of an Ed25519 key is a fixed prefix and 32 bytes. Source: RFC 8410, sections 4, 7 and 10.
+_PUBLIC_PREFIX = bytes.fromhex("302a300506032b6570032100")
+_PRIVATE_PREFIX = bytes.fromhex("302e020100300506032b657004220420")
+_SIGNATURE_FILE = re.compile(
+    rb'\{"algorithm":"ed25519","key_id":"([0-9a-f]{16})","signature":"([A-Za-z0-9+/]{86}==)"\}'
+)
+
+
+def key_id(public: bytes) -> str:
+    """First 16 hex digits of the SHA-256 of the raw public key."""
+    return hashlib.sha256(public).hexdigest()[:16]
+
+
+def sign(message: bytes, private: bytes) -> bytes:
+    """Content of ``manifest.sig`` for a message and a private key of 32 raw bytes."""
+    key = SigningKey(private)
+    signature = base64.b64encode(key.sign(message).signature).decode()
+    text = f'{{"algorithm":"ed25519","key_id":"{key_id(bytes(key.verify_key))}","signature":"{signature}"}}'
+    return text.encode()
+
+
+def verify(message: bytes, signature_file: bytes, trusted: Mapping[str, bytes]) -> str:
+    """Id of the trusted key that signed the message.
+
+    Parameters
+    ----------
+    message : bytes
+        The exact bytes that were signed.
+    signature_file : bytes
+        Content of ``manifest.sig``; only its one canonical spelling is accepted.
+    trusted : mapping of str to bytes
+        Raw public keys by id.
+
+    Raises
+    ------
+    FormatError
+        The signature file is not in its one form.
+    UntrustedKey
+        Signed by a key that is not in `trusted`.
+    SignatureInvalid
+        The signature does not fit.
+    """
+    match = _SIGNATURE_FILE.fullmatch(signature_file)
+    signature = base64.b64decode(match[2]) if match else b""
+    if match is None or base64.b64encode(signature) != match[2]:
+        raise FormatError(
+            "a manifest.sig in another form", "the one of docs/bundle.md (ed25519)", "Get the bundle again."
+        )
+    signer = match[1].decode()
+    if signer not in trusted:
+        raise UntrustedKey(
+            f"a bundle signed by key {signer}",
+            f"one of the trusted keys ({', '.join(sorted(trusted)) or 'none'})",
+            "If you trust its maker, name their public key: trust='public.pem' (command line: --trust public.pem).",
+        )
+    try:
+        VerifyKey(trusted[signer]).verify(message, signature)
+    except BadSignatureError as error:
+        raise SignatureInvalid(
+            "a manifest that was changed after signing", f"the one key {signer} signed", "Get the bundle again."
+        ) from error
+    return signer
+
+
+def load_trust(trust: Path | str | bytes | None) -> dict[str, bytes]:
+    """Raw public keys by id.
+
+    Parameters
+    ----------
+    trust : path, 32 raw bytes or None
+        A public key file, a folder of ``*.pem``, a raw key, or None for the keys shipped with the runtime.
+    """
+    if isinstance(trust, bytes):
+        return {key_id(trust): trust}
+    path = TRUSTED_KEYS if trust is None else Path(trust)
+    files = sorted(path.glob("*.pem")) if trust is None or path.is_dir() else [path]
+    keys = [read_public_key(file) for file in files]
+    return {key_id(key): key for key in keys}
+
+
+def read_public_key(path: Path | str) -> bytes:
+    """The 32 raw bytes of a PEM public key file."""
+    return _from_pem(_read(Path(path)), "PUBLIC KEY", _PUBLIC_PREFIX, str(path))
+
+
+def read_private_key(source: Path | str | bytes) -> bytes:
+    """The 32 raw bytes of a private key: a PEM file's path, PEM text as bytes, or the raw bytes themselves."""
+    if isinstance(source, bytes) and len(source) == 32:
+        return source
+    text = source if isinstance(source, bytes) else _read(Path(source))
+    name = "the key" if isinstance(source, bytes) else str(source)
+    return _from_pem(text, "PRIVATE KEY", _PRIVATE_PREFIX, name)
+
+
+def public_key(private: bytes) -> bytes:
+    """Raw public key of a raw private key."""
+    return bytes(SigningKey(private).verify_key)
+
+
+def make_keys(folder: Path | str) -> str:
+    """A new pair ``private.pem`` (readable by its owner only) and ``public.pem``; gives the key's id.
+
+    Raises
+    ------
+    BundleError
+        One of the files exists already: keys are never overwritten.
+    """
+    target = Path(folder)
+    private = bytes(SigningKey.generate())
+    public = public_key(private)
+    contents = {
+        "private.pem": (_to_pem(_PRIVATE_PREFIX + private, "PRIVATE KEY"), 0o600),
+        "public.pem": (_to_pem(_PUBLIC_PREFIX + public, "PUBLIC KEY"), 0o644),
+    }
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        for name in contents:
+            if (target / name).exists():
+                raise FileExistsError(name)
+        for name, (text, mode) in contents.items():
+            with os.fdopen(os.open(target / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode), "wb") as file:
+                file.write(text)
+    except OSError as error:
+        raise BundleError(
+            f"{target} where keys cannot be written ({type(error).__name__}: {error})",
+            "a folder without private.pem and public.pem",
+            "Name another folder; existing keys are never overwritten.",
+        ) from error
+    return key_id(public)
+
+
+def _to_pem(der: bytes, label: str) -> bytes:
+    return f"-----BEGIN {label}-----\n{base64.b64encode(der).decode()}\n-----END {label}-----\n".encode()
+
+
+def _from_pem(text: bytes, label: str, prefix: bytes, name: str) -> bytes:
+    pattern = rb"\s*-----BEGIN %b-----\s([A-Za-z0-9+/=\s]+)-----END %b-----\s*" % (label.encode(), label.encode())
+    match = re.fullmatch(pattern, text)
+    try:
+        der = base64.b64decode(b"".join(match[1].split()), validate=True) if match else b""
+    except binascii.Error:
+        der = b""
+    if len(der) != len(prefix) + 32 or not der.startswith(prefix):
+        raise FormatError(
+            f"{name}, which is no Ed25519 {label.lower()}",
+            f"a PEM file that starts with -----BEGIN {label}-----",
+            "Make a pair with `physioedge keys make DIR`.",
+        )
+    return der[len(prefix) :]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_KEY_FILE_BYTES)
+    except OSError as error:
+        raise BundleError(
+            f"the key file {path} ({error.strerror or error})", "a PEM file that can be read", "Check the path."
+        ) from error

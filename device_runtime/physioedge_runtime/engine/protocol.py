@@ -1,0 +1,56 @@
+"""What every inference engine offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physioedge_runtime.bundle.contract import SlotSpec
+
+Adapter: TypeAlias = Mapping[str, NDArray[np.float32]]
+INPUT, LOGITS, EMBEDDING = "signal", "logits", "embedding"
+
+
+class Engine(Protocol):
+    """One loaded graph. It keeps buffers of its own, so one thread uses it at a time."""
+
+    @property
+    def name(self) -> str:
+        """Engine and its version, e.g. ``onnxruntime 1.32.0``."""
+
+    @property
+    def slots(self) -> tuple[SlotSpec, ...]:
+        """Slots of this graph; none when adapters are merged."""
+
+    def run(
+        self, window: NDArray[np.float32], adapter: Adapter | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits (1, K) and embedding (1, D) of one window.
+
+        Parameters
+        ----------
+        window : float32 (1, channel, sample), contract units
+            Context and window, finite.
+        adapter : mapping of str to float32, optional
+            One array for each slot; None is the global model. It is checked and bound when another *object* is passed
+            than the last time, so pass a new mapping rather than change one in place.
+
+        Returns
+        -------
+        tuple of float32 (1, K) and float32 (1, D)
+            Arrays of the caller's own.
+
+        Raises
+        ------
+        ShapeError
+            The window has another shape or type.
+        SignalError
+            The window holds NaN or infinities.
+        SlotMismatch, NonFiniteAdapter
+            The adapter does not fit; the engine keeps what was bound before.
+        EngineError
+            The engine failed, or gave values that are not finite.
+        """

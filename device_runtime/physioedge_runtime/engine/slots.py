@@ -1,0 +1,53 @@
+"""Checks that stand between an adapter and a graph: engines accept half an adapter, or NaN, without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physioedge_runtime.bundle.contract import SlotSpec
+from physioedge_runtime.errors import NonFiniteAdapter, SlotMismatch
+
+MAX_SLOT_NORM = 100.0
+"""Largest Frobenius norm of one slot's array: far above any fitted adapter, far below what overflows."""
+
+
+def check_adapter(
+    adapter: Mapping[str, NDArray[np.float32]], slots: Sequence[SlotSpec], *, max_norm: float = MAX_SLOT_NORM
+) -> None:
+    """Passes an adapter that is complete, of the right shapes and types, finite and of bounded norm.
+
+    Raises
+    ------
+    SlotMismatch
+        Names, shapes or types differ from the slots.
+    NonFiniteAdapter
+        NaN, infinities or a norm over `max_norm`.
+    """
+    if not isinstance(adapter, Mapping):
+        raise _mismatch(f"a {type(adapter).__name__} as adapter", "a mapping of slot names to arrays")
+    if not slots:
+        raise _mismatch("an adapter for a graph without slots", "None: its adapter is merged")
+    wanted = {slot.name: slot.shape for slot in slots}
+    if set(adapter) != set(wanted):
+        missing, unknown = sorted(set(wanted) - set(adapter)), sorted(map(str, set(adapter) - set(wanted)))
+        came = f"an adapter with {len(adapter)} arrays (missing {missing[:3]}, unknown {unknown[:3]})"
+        raise _mismatch(came, f"exactly the {len(wanted)} slots")
+    for name, shape in wanted.items():
+        array = adapter[name]
+        if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.shape != shape:
+            kind = f"{array.dtype}{array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+            raise _mismatch(f"slot {name} given {kind}", f"float32{shape}")
+        norm = float(np.linalg.norm(array.astype(np.float64)))
+        if not norm <= max_norm:  # also true for NaN
+            raise NonFiniteAdapter(
+                f"slot {name} with norm {norm:.4g}",
+                f"finite values of norm at most {max_norm:g}",
+                "Reject the adapter.",
+            )
+
+
+def _mismatch(came: str, expected: str) -> SlotMismatch:
+    return SlotMismatch(came, expected, "Ask for an adapter made for this bundle.")

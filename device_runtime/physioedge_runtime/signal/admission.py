@@ -1,0 +1,94 @@
+"""Does what will come fit the contract? Asked once, before the first sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physioedge_runtime.bundle.contract import SensorSpec
+from physioedge_runtime.errors import ChannelMismatch, SampleRateMismatch, ShapeError, SignalError, UnitMismatch
+
+POLYPHASE = "polyphase"
+
+
+class Admission:
+    """What a caller said of the signal, checked against the contract, and the check of every chunk.
+
+    Parameters
+    ----------
+    sensor : SensorSpec
+    fs_hz, units, resample, channels
+        As for `Stream`.
+
+    Raises
+    ------
+    SampleRateMismatch, UnitMismatch, ChannelMismatch, SignalError
+        It does not fit.
+    """
+
+    def __init__(
+        self, sensor: SensorSpec, *, fs_hz: float, units: str, resample: str | None, channels: Sequence[str] | None
+    ) -> None:
+        self._sensor = sensor
+        self.fs_hz = _rate(sensor, fs_hz, resample)
+        if units != sensor.units:
+            raise UnitMismatch(
+                f"units {units!r}",
+                repr(sensor.units),
+                f"Scale the samples to {sensor.units} and say units={sensor.units!r}.",
+            )
+        if isinstance(channels, str):
+            channels = (channels,)
+        self._rows = _rows(sensor, channels)
+        self._n_rows = len(sensor.channels) if channels is None else len(channels)
+
+    def take(self, chunk: NDArray[Any]) -> NDArray[np.float32]:
+        """The contract's rows of a chunk, as float32, a copy.
+
+        Raises
+        ------
+        ShapeError
+            Not a floating-point array (channel, sample) with the rows that were announced.
+        """
+        fits = isinstance(chunk, np.ndarray) and chunk.ndim == 2 and chunk.shape[0] == self._n_rows
+        if not fits or not np.issubdtype(chunk.dtype, np.floating):
+            is_array = isinstance(chunk, np.ndarray)
+            came = f"a chunk {chunk.dtype}{chunk.shape}" if is_array else f"a {type(chunk).__name__}"
+            raise ShapeError(
+                came,
+                f"float32 ({self._n_rows}, any) in {self._sensor.units}",
+                "Pass (channel, sample) arrays; scale counts to the unit first.",
+            )
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which is flagged
+            return chunk[self._rows].astype(np.float32)
+
+
+def _rate(sensor: SensorSpec, fs_hz: float, resample: str | None) -> float:
+    if resample not in (None, POLYPHASE):
+        raise SignalError(f"resample={resample!r}", f"None or {POLYPHASE!r}", "Choose one of them.")
+    try:
+        rate = float(fs_hz)
+    except (TypeError, ValueError) as error:
+        raise SampleRateMismatch(f"fs_hz={fs_hz!r}", "a rate in Hz", "State the sensor's sampling rate.") from error
+    if rate != sensor.fs_hz and resample is None:
+        raise SampleRateMismatch(
+            f"{rate:g} Hz",
+            f"{sensor.fs_hz:g} Hz",
+            f"Pass resample={POLYPHASE!r} to have the rate converted, if {rate:g} Hz is the sensor's true rate.",
+        )
+    return rate
+
+
+def _rows(sensor: SensorSpec, channels: Sequence[str] | None) -> list[int]:
+    names = sensor.channels if channels is None else tuple(channels)
+    missing = [name for name in sensor.channels if name not in names]
+    if missing or len(set(names)) != len(names):
+        raise ChannelMismatch(
+            f"channels {', '.join(map(str, names)) or 'none'}",
+            f"{', '.join(sensor.channels)}, each once",
+            "Name the rows of the chunks as the contract does, or choose another lead.",
+        )
+    return [names.index(name) for name in sensor.channels]

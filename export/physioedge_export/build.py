@@ -1,0 +1,244 @@
+"""The graphs of one bundle: every form of the model in every engine and precision asked for."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnx import ModelProto
+from torch import nn
+
+from physioedge_export.merge import LoraAdapter, merged_state
+from physioedge_export.parity import Runner, onnx_runner, torch_runner
+from physioedge_export.quantize import KEEP_FLOAT, QuantizeConfig, quantize, quantized_layers
+from physioedge_export.slots import SlottedModel, slot_arrays
+from physioedge_export.to_onnx import to_onnx, with_metadata
+from physioedge_runtime.bundle.contract import Contract, SlotSpec
+from physioedge_runtime.errors import ExportError
+
+TARGETS = ("onnx", "executorch")
+ADAPTERS = ("merged", "slots")
+PRECISIONS = ("fp32", "int8")
+ENGINE_OF = {"onnx": "onnxruntime", "executorch": "executorch"}
+SUFFIX_OF = {"onnx": "onnx", "executorch": "pte"}
+PROBE_SEED = 1
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which graphs one bundle holds, and how they are quantised.
+
+    Attributes
+    ----------
+    targets : tuple of str
+        Of `TARGETS`.
+    adapters : tuple of str
+        Of `ADAPTERS`.
+    precisions : tuple of str
+        Of `PRECISIONS`.
+    scheme : str
+        ``dynamic``, ``static-qdq`` or ``static-qoperator``; ExecuTorch takes ``static`` for both static ones.
+    keep_float : tuple of str
+        Layers that stay in fp32 in ONNX, by the end of their names.
+    """
+
+    targets: tuple[str, ...] = ("onnx",)
+    adapters: tuple[str, ...] = ("merged", "slots")
+    precisions: tuple[str, ...] = ("int8",)
+    scheme: str = "dynamic"
+    keep_float: tuple[str, ...] = KEEP_FLOAT
+
+    def check(self) -> None:
+        """Raise ExportError where a name is unknown or nothing is chosen."""
+        for what, chosen, known in (
+            ("target", self.targets, TARGETS),
+            ("adapters", self.adapters, ADAPTERS),
+            ("precision", self.precisions, PRECISIONS),
+        ):
+            odd = [name for name in chosen if name not in known]
+            if odd or not chosen:
+                raise ExportError(
+                    f"{what} {', '.join(odd) or 'none'}", f"some of {', '.join(known)}", "Choose of those."
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """The model in one form of adapters.
+
+    Attributes
+    ----------
+    adapters : str
+        ``merged`` or ``slots``.
+    model : nn.Module
+        Takes the signal, then every slot.
+    slots : tuple of SlotSpec
+        Empty for ``merged``.
+    probe : mapping
+        Slot inputs for checks: not zero, so that a slot wired wrongly shows.
+    """
+
+    adapters: str
+    model: nn.Module
+    slots: tuple[SlotSpec, ...] = ()
+    probe: Mapping[str, Array] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """Inputs in order."""
+        return ["signal", *(slot.name for slot in self.slots)]
+
+    @property
+    def zero(self) -> dict[str, Array]:
+        """Slot inputs that mean the global model."""
+        return slot_arrays(self.slots, seed=None)
+
+    def runner(self) -> Runner:
+        """The torch module as a stage."""
+        return torch_runner(self.model, self.names)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """One graph file.
+
+    Attributes
+    ----------
+    file : str
+        Name in the bundle.
+    target, precision, adapters : str
+    data : bytes
+    proto : ModelProto or None
+        The ONNX graph, for per-layer figures.
+    shipped : bool
+        False for an fp32 twin that is built for comparison only.
+    delegated_pieces : int or None
+        ExecuTorch only.
+    not_delegated : mapping of str to int
+        ExecuTorch only.
+    """
+
+    file: str
+    target: str
+    precision: str
+    adapters: str
+    data: bytes
+    proto: ModelProto | None = None
+    shipped: bool = True
+    delegated_pieces: int | None = None
+    not_delegated: Mapping[str, int] = field(default_factory=dict)
+
+    def runner(self, names: Sequence[str]) -> Runner:
+        """The file as a stage."""
+        if self.target == "onnx":
+            return onnx_runner(self.data)
+        from physioedge_export.to_executorch import executorch_runner
+
+        return executorch_runner(self.data, names)
+
+
+def forms(classifier: nn.Module, adapter: LoraAdapter | None, choice: Choice) -> list[Form]:
+    """The forms asked for, each with the adapter merged in float.
+
+    Raises
+    ------
+    ExportError
+        Slots are asked for without an adapter to take A from.
+    BackboneMismatch
+        The adapter is for another model.
+    """
+    merged = copy.deepcopy(classifier).eval()
+    if adapter is not None:
+        merged.load_state_dict(merged_state(merged.state_dict(), adapter))
+    found = []
+    for name in choice.adapters:
+        if name == "merged":
+            found.append(Form(adapters=name, model=merged))
+            continue
+        if adapter is None:
+            raise ExportError("slots without an adapter", "one, for its A", "Pass --adapter, or --adapters merged.")
+        slotted = SlottedModel(merged, adapter).eval()
+        probe = slot_arrays(slotted.slots, seed=PROBE_SEED)
+        found.append(Form(adapters=name, model=slotted, slots=slotted.slots, probe=probe))
+    return found
+
+
+def contract_with_slots(contract: Contract, found: Sequence[Form]) -> Contract:
+    """The contract with the slots of the graphs.
+
+    Raises
+    ------
+    ExportError
+        The contract names other slots already.
+    """
+    slots = next((form.slots for form in found if form.slots), contract.slots)
+    if contract.slots and contract.slots != slots:
+        raise ExportError(
+            "a contract with other slots than the graph", "the graph's", "Leave slots out of the contract."
+        )
+    return replace(contract, slots=slots)
+
+
+def build(form: Form, contract: Contract, choice: Choice, calibration: Array) -> Iterator[Artifact]:
+    """Graphs of one form; an fp32 twin of ONNX comes first even where only int8 is shipped."""
+    if "onnx" in choice.targets:
+        yield from _onnx(form, contract, choice, calibration)
+    if "executorch" in choice.targets:
+        yield from _executorch(form, contract, choice, calibration)
+
+
+def _onnx(form: Form, contract: Contract, choice: Choice, calibration: Array) -> Iterator[Artifact]:
+    fp32 = to_onnx(form.model, contract, slots=form.slots)
+    notes: dict[str, Any] = {"adapters": form.adapters, "precision": "fp32"}
+    yield _artifact("onnx", "fp32", form, choice, data=with_metadata(fp32, contract, notes), proto=fp32)
+    if "int8" not in choice.precisions:
+        return
+    config = QuantizeConfig(scheme=choice.scheme, keep_float=choice.keep_float)
+    int8 = quantize(fp32, config, [{"signal": window[None], **form.zero} for window in calibration])
+    layers = quantized_layers(int8)
+    notes |= {
+        "precision": "int8",
+        "scheme": choice.scheme,
+        "int8_layers": len(layers),
+        "keep_float": list(choice.keep_float),
+    }
+    yield _artifact("onnx", "int8", form, choice, data=with_metadata(int8, contract, notes), proto=int8)
+
+
+def _executorch(form: Form, contract: Contract, choice: Choice, calibration: Array) -> Iterator[Artifact]:
+    from physioedge_export.to_executorch import to_executorch
+
+    others = tuple(torch.from_numpy(array) for array in form.zero.values())
+    inputs = [(torch.from_numpy(window[None].copy()), *others) for window in calibration]
+    for precision in PRECISIONS:
+        if precision not in choice.precisions:
+            continue
+        scheme = None if precision == "fp32" else choice.scheme.partition("-")[0]
+        notes = {"adapters": form.adapters, "precision": precision, "scheme": scheme, "delegate": "xnnpack"}
+        made = to_executorch(form.model, contract, inputs[0], notes=notes, scheme=scheme, calibration=inputs)
+        yield _artifact(
+            "executorch",
+            precision,
+            form,
+            choice,
+            data=made.data,
+            delegated_pieces=made.delegated_pieces,
+            not_delegated=made.not_delegated,
+        )
+
+
+def _artifact(target: str, precision: str, form: Form, choice: Choice, **parts: Any) -> Artifact:
+    return Artifact(
+        file=f"graphs/{form.adapters}.{precision}.{SUFFIX_OF[target]}",
+        target=target,
+        precision=precision,
+        adapters=form.adapters,
+        shipped=precision in choice.precisions,
+        **parts,
+    )

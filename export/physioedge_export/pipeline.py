@@ -1,0 +1,304 @@
+"""From a classifier to a signed bundle: merge, export, quantise, compare every stage, write, read back, compare again."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from physioedge_export import parity, speed
+from physioedge_export.build import ENGINE_OF, Artifact, Choice, Form, build, contract_with_slots, forms
+from physioedge_export.merge import LoraAdapter, delta_noise
+from physioedge_export.pack import BundleParts, write_bundle
+from physioedge_export.parity import Agreement, Outputs, compare, run_windows
+from physioedge_export.report import ExportReport, GraphFacts
+from physioedge_export.sqnr import LayerNoise, layer_sqnr
+from physioedge_runtime.bundle.container import Bundle
+from physioedge_runtime.bundle.contract import Contract
+from physioedge_runtime.bundle.manifest import GraphEntry
+from physioedge_runtime.bundle.tensors import write_tensors
+from physioedge_runtime.errors import ExportError
+
+SQNR_WINDOWS = 48
+MAX_DELTA_NOISE = 0.5
+"""Where rounding noise exceeds half of what the adapter changed in a layer, the export is refused."""
+Array = NDArray[np.float32]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Windows:
+    """Real windows, each float32 (window, channel, input_samples) in the contract's unit.
+
+    Attributes
+    ----------
+    calibration : array
+        Fix static scales, and carry the parity check where `parity` is None.
+    golden : array
+        Travel in the bundle with their outputs; at most 64.
+    parity : array, optional
+        For the parity check.
+    """
+
+    calibration: Array
+    golden: Array
+    parity: Array | None = None
+
+    @property
+    def checked(self) -> Array:
+        """Windows of the parity check."""
+        return self.calibration if self.parity is None else self.parity
+
+    def check(self, contract: Contract) -> None:
+        """Raise ExportError unless all windows are finite, of the contract's shape, and at least one each."""
+        wanted = (len(contract.sensor.channels), contract.window.input_samples)
+        for name, windows in (("calibration", self.calibration), ("golden", self.golden), ("parity", self.checked)):
+            if windows.ndim != 3 or windows.shape[1:] != wanted or windows.dtype != np.float32 or not len(windows):
+                raise ExportError(
+                    f"{name} windows {windows.dtype}{windows.shape}",
+                    f"float32 (window, {wanted[0]}, {wanted[1]})",
+                    "Cut them so.",
+                )
+            if not np.isfinite(windows).all():
+                raise ExportError(f"{name} windows with NaN or infinities", "finite samples", "Leave such windows out.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What the bundle says about itself, for people.
+
+    Attributes
+    ----------
+    name, version : str
+    model_card, licence_text : str
+        Contents of the two files.
+    licence : str
+        SPDX expression.
+    provenance : mapping
+        JSON values with ``training_subjects``.
+    task_info : mapping
+        What the labels mean.
+    """
+
+    name: str
+    version: str
+    model_card: str
+    licence_text: str
+    licence: str = "Apache-2.0"
+    provenance: Mapping[str, Any] = field(default_factory=lambda: {"training_subjects": []})
+    task_info: Mapping[str, Any] = field(default_factory=dict)
+
+
+def export_bundle(
+    classifier: nn.Module,
+    *,
+    contract: Contract,
+    windows: Windows,
+    card: Card,
+    out: Path,
+    signing_key: Path | str | bytes,
+    adapter: LoraAdapter | None = None,
+    choice: Choice | None = None,
+    report_folder: Path | None = None,
+) -> ExportReport:
+    """Export, check and sign a bundle; write the report whether or not it holds.
+
+    Parameters
+    ----------
+    classifier : nn.Module
+        Signal (batch, channel, input_samples) to (logits, embedding); `adapter` not merged yet.
+    contract : Contract
+        Slots are filled in.
+    windows : Windows
+    card : Card
+    out : Path
+        Target; written only if every stage agrees.
+    signing_key : path or bytes
+        Private key; see `write_bundle`.
+    adapter : LoraAdapter, optional
+        The global adapter; gives A of the slots.
+    choice : Choice, optional
+        Which graphs; int8 ONNX, merged and slots, by default.
+    report_folder : Path, optional
+        For the report; beside `out` by default.
+
+    Raises
+    ------
+    ExportError
+        A graph cannot be made, stages disagree, or rounding drowns the adapter.
+    """
+    choice = choice or Choice()
+    choice.check()
+    windows.check(contract)
+    found = forms(classifier, adapter, choice)
+    contract = contract_with_slots(contract, found)
+    work = _Work(contract=contract, choice=choice, windows=windows)
+    for form in found:
+        work.add(form)
+    work.noise = _adapter_noise(classifier, adapter) if "int8" in choice.precisions else {}
+    report = work.report(out.name)
+    folder = report_folder or out.parent
+    report.write(folder)
+    parity.demand(report.agreement)
+    _demand_adapter(report.delta_noise)
+    bundle = write_bundle(out, parts=work.parts(card), files=work.files(card), signing_key=signing_key)
+    report = dataclasses.replace(
+        report,
+        agreement=(*report.agreement, *work.read_back(bundle)),
+        digest=bundle.digest,
+        bundle_bytes=out.stat().st_size,
+    )
+    report.write(folder)
+    parity.demand(report.agreement)
+    return report
+
+
+@dataclass(kw_only=True)
+class _Work:
+    """What one export gathers on its way."""
+
+    contract: Contract
+    choice: Choice
+    windows: Windows
+    made: list[tuple[Form, Artifact]] = field(default_factory=list)
+    outputs: dict[str, Outputs] = field(default_factory=dict)
+    agreement: list[Agreement] = field(default_factory=list)
+    sqnr: dict[str, tuple[LayerNoise, ...]] = field(default_factory=dict)
+    tolerances: dict[str, tuple[float, float]] = field(default_factory=dict)
+    noise: dict[str, float] = field(default_factory=dict)
+
+    def add(self, form: Form) -> None:
+        """Build every graph of a form and compare it with the stage before it."""
+        checked = self.windows.checked
+        torch_name = f"torch {form.adapters}"
+        reference = run_windows(form.runner(), checked, form.probe)
+        twins: dict[str, tuple[str, Outputs, Any]] = {}
+        for artifact in build(form, self.contract, self.choice, self.windows.calibration):
+            _log.info("built %s, %d bytes", artifact.file, len(artifact.data))
+            found = run_windows(artifact.runner(form.names), checked, form.probe)
+            before, outputs, proto = twins.get(artifact.target, (torch_name, reference, None))
+            limit = parity.FP32 if artifact.precision == "fp32" else parity.INT8
+            row = compare((before, artifact.file), outputs, found, limit)
+            twins[artifact.target] = (artifact.file, found, artifact.proto)
+            self.agreement.append(row)
+            self.outputs[artifact.file] = found
+            self.tolerances[artifact.file] = _golden_tolerance(row, reference)
+            self.made.append((form, artifact))
+            if proto is not None and artifact.proto is not None:
+                inputs = [{"signal": window[None], **form.zero} for window in checked[:SQNR_WINDOWS]]
+                self.sqnr[artifact.file] = tuple(layer_sqnr(proto, artifact.proto, inputs))
+
+    @property
+    def shipped(self) -> list[tuple[Form, Artifact]]:
+        return [(form, artifact) for form, artifact in self.made if artifact.shipped]
+
+    def report(self, name: str) -> ExportReport:
+        """The report so far, with speed measured now."""
+        sizes = {artifact.file: len(artifact.data) for _, artifact in self.made}
+        runners = {a.file: (a.runner(form.names), form.zero) for form, a in self.made}
+        speeds = speed.measure(runners, self.windows.golden)
+        measured = speed.by_file(speeds)
+        pairs = [(a.file, a.file.replace(".int8.", ".fp32.")) for _, a in self.made if a.precision == "int8"]
+        return ExportReport(
+            bundle=name,
+            graphs=tuple(_facts(artifact, sizes) for _, artifact in self.made),
+            agreement=tuple(self.agreement),
+            sqnr=self.sqnr,
+            speed=tuple(speeds),
+            answers=tuple(speed.answer(measured[a], measured[b]) for a, b in pairs if b in measured),
+            delta_noise=self.noise,
+        )
+
+    def parts(self, card: Card) -> BundleParts:
+        """What the manifest says."""
+        entries = [
+            GraphEntry(a.file, ENGINE_OF[a.target], a.precision, a.adapters, *self.tolerances[a.file])
+            for _, a in self.shipped
+        ]
+        return BundleParts(
+            name=card.name,
+            version=card.version,
+            contract=self.contract,
+            graphs=tuple(entries),
+            provenance=card.provenance,
+            task_info=card.task_info,
+            licence=card.licence,
+        )
+
+    def files(self, card: Card) -> dict[str, bytes]:
+        """Graphs, golden vectors with the outputs of every graph, model card and licence."""
+        golden: dict[str, Array] = {"signal": self.windows.golden}
+        for form, artifact in self.shipped:
+            runner = artifact.runner(form.names)
+            variants = {"": form.zero} if not form.slots else {"": form.zero, "adapted_": dict(form.probe)}
+            for prefix, slots in variants.items():
+                found = run_windows(runner, self.windows.golden, slots)
+                golden[f"{artifact.file}/{prefix}logits"] = found.logits
+                golden[f"{artifact.file}/{prefix}embedding"] = found.embedding
+            golden |= {f"adapter/{name}": array for name, array in form.probe.items()}
+        texts = {"MODEL_CARD.md": card.model_card.encode(), "LICENCE.txt": card.licence_text.encode()}
+        graphs = {artifact.file: artifact.data for _, artifact in self.shipped}
+        return {**graphs, **texts, "golden.safetensors": write_tensors(golden)}
+
+    def read_back(self, bundle: Bundle) -> list[Agreement]:
+        """The graphs in the bundle against those that were built."""
+        rows = []
+        for form, artifact in self.shipped:
+            again = dataclasses.replace(artifact, data=bundle.read(artifact.file))
+            found = run_windows(again.runner(form.names), self.windows.checked, form.probe)
+            names = (artifact.file, f"{artifact.file} in the bundle")
+            rows.append(compare(names, self.outputs[artifact.file], found, parity.SAME))
+        return rows
+
+
+def _golden_tolerance(row: Agreement, reference: Outputs) -> tuple[float, float]:
+    """Limits for another machine on logits and embedding.
+
+    An engine elsewhere may round other values up than this one does, but may not stray further from what was exported
+    than quantisation itself did here; in fp32 a thousandth of the largest value.
+    """
+    floors = [1e-3 * max(1.0, float(np.abs(a).max())) for a in (reference.logits, reference.embedding)]
+    return max(row.max_logits, floors[0]), max(row.max_embedding, floors[1])
+
+
+def _facts(artifact: Artifact, sizes: Mapping[str, int]) -> GraphFacts:
+    twin = sizes.get(artifact.file.replace(".int8.", ".fp32.")) if artifact.precision == "int8" else None
+    return GraphFacts(
+        file=artifact.file,
+        engine=ENGINE_OF[artifact.target],
+        precision=artifact.precision,
+        adapters=artifact.adapters,
+        bytes=len(artifact.data),
+        ratio_to_fp32=None if twin is None else len(artifact.data) / twin,
+        shipped=artifact.shipped,
+        delegated_pieces=artifact.delegated_pieces,
+        not_delegated=artifact.not_delegated,
+    )
+
+
+def _adapter_noise(classifier: nn.Module, adapter: LoraAdapter | None) -> dict[str, float]:
+    if adapter is None:
+        return {}
+    state = classifier.state_dict()
+    return {
+        layer: delta_noise(state[f"{layer}.weight"].numpy(), pair.delta())
+        for layer, pair in sorted(adapter.pairs.items())
+    }
+
+
+def _demand_adapter(noise: Mapping[str, float]) -> None:
+    lost = {layer: value for layer, value in noise.items() if value > MAX_DELTA_NOISE}
+    if lost:
+        layer = max(lost, key=lambda name: lost[name])
+        raise ExportError(
+            f"an adapter whose change of {layer} is drowned by int8 rounding ({lost[layer]:.2f} of it is noise)",
+            f"at most {MAX_DELTA_NOISE} in every layer",
+            "Export slots, which stay in float, or fp32.",
+        )

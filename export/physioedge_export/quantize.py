@@ -1,0 +1,183 @@
+"""fp32 ONNX to int8 ONNX: the linear layers of the blocks, one scale an output channel.
+
+``dynamic`` computes activation scales window by window: no calibration, and the most exact and the fastest form on x86.
+``static-qdq`` and ``static-qoperator`` fix them from real windows: they do not depend on the batch, and are the way out
+where a device's dynamic kernels are wrong. Frontend, normalisers, attention products, the patch embedding and the head
+stay in fp32: they hold 1 % of the weights, and their inputs spread widest.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from physioedge_export.to_onnx import linear_nodes
+from physioedge_runtime.errors import ExportError
+
+SCHEMES = ("dynamic", "static-qdq", "static-qoperator")
+KEEP_FLOAT = ("embed", "projection")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeConfig:
+    """How linear layers become int8.
+
+    Attributes
+    ----------
+    scheme : str
+        One of `SCHEMES`.
+    keep_float : tuple of str
+        Layers whose name is, or ends with a dot and, one of these stay in fp32.
+    weight_bits : int
+        8, or 7 for processors whose 8-bit products saturate (x86 with AVX2 and no VNNI).
+    """
+
+    scheme: str = "dynamic"
+    keep_float: tuple[str, ...] = KEEP_FLOAT
+    weight_bits: int = 8
+
+
+def quantize(
+    model: ModelProto, config: QuantizeConfig, calibration: Sequence[dict[str, NDArray[np.float32]]] = ()
+) -> ModelProto:
+    """A copy of a graph of `to_onnx` with int8 linear layers.
+
+    Parameters
+    ----------
+    calibration : sequence of dict
+        Inputs by name, one a window; static schemes need real ones.
+
+    Raises
+    ------
+    ExportError
+        Unknown scheme, no calibration where the scheme needs it, or nothing to quantise.
+    """
+    layers = [name for name in linear_nodes(model) if not _kept(name, config.keep_float)]
+    if not layers:
+        raise ExportError("a graph without linear layers to quantise", "at least one", "Export it in fp32.")
+    if config.scheme == "dynamic":
+        return _dynamic(model, layers, config.weight_bits)
+    if config.scheme not in SCHEMES:
+        raise ExportError(f"scheme {config.scheme!r}", f"one of {', '.join(SCHEMES)}", "Choose one of those.")
+    if not calibration:
+        raise ExportError("no calibration windows", "real windows for a static scheme", "Pass --windows.")
+    return _static(model, layers, config, calibration)
+
+
+def quantized_layers(model: ModelProto) -> list[str]:
+    """Names of the layers whose weights are int8, in graph order."""
+    kinds = {c.name: c.data_type for c in model.graph.initializer}
+    marks = (".weight", ".weight_quantized")
+    names = {name: next((m for m in reversed(marks) if name.endswith(m)), None) for name in kinds}
+    return [name.removesuffix(mark) for name, mark in names.items() if mark and kinds[name] == TensorProto.INT8]
+
+
+def quantize_weight(weight: NDArray[np.float32], bits: int = 8) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Symmetric levels and scales, one scale a column.
+
+    Parameters
+    ----------
+    weight : float32 (in, out)
+
+    Returns
+    -------
+    levels : int8 (in, out); scale : float32 (out,)
+        ``weight`` is about ``levels * scale``.
+    """
+    top = 2 ** (bits - 1) - 1
+    largest = np.abs(weight).max(axis=0)
+    scale = np.where(largest > 0, largest / top, 1.0).astype(np.float32)
+    return np.clip(np.rint(weight / scale), -top, top).astype(np.int8), scale
+
+
+def _kept(layer: str, names: Sequence[str]) -> bool:
+    return any(layer == name or layer.endswith(f".{name}") for name in names)
+
+
+def _dynamic(source: ModelProto, layers: Sequence[str], bits: int) -> ModelProto:
+    """Every chosen MatMul as quantise, integer product, scale: the pattern onnxruntime fuses into one kernel."""
+    model = ModelProto()
+    model.CopyFrom(source)
+    graph = model.graph
+    constants = {c.name: c for c in graph.initializer}
+    chosen = {node.name: layer for layer, node in linear_nodes(model).items() if layer in set(layers)}
+    nodes: list[NodeProto] = []
+    inputs_done: set[str] = set()
+    for node in graph.node:
+        if node.name not in chosen:
+            nodes.append(node)
+            continue
+        x, layer = node.input[0], chosen[node.name]
+        if x not in inputs_done:  # q, k and v share one quantised input
+            inputs_done.add(x)
+            outputs = [f"{x}/levels", f"{x}/scale", f"{x}/zero"]
+            nodes.append(helper.make_node("DynamicQuantizeLinear", [x], outputs, name=f"{x}/quantize"))
+        constant = constants[f"{layer}.weight"]
+        levels, scale = quantize_weight(numpy_helper.to_array(constant), bits)
+        constant.CopyFrom(numpy_helper.from_array(levels, constant.name))
+        zero = np.zeros(levels.shape[1], np.int8)
+        graph.initializer.append(numpy_helper.from_array(scale, f"{layer}.scale"))
+        zero_name = f"zero_{levels.shape[1]}"  # shared by all layers of this width
+        if zero_name not in constants:
+            constants[zero_name] = numpy_helper.from_array(zero, zero_name)
+            graph.initializer.append(constants[zero_name])
+        nodes.extend(_integer_product(layer, x, node.output[0], zero_name))
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return model
+
+
+def _integer_product(layer: str, x: str, output: str, zero: str) -> Iterator[NodeProto]:
+    product, cast, scale = f"{layer}/product", f"{layer}/float", f"{layer}/scale"
+    operands = [f"{x}/levels", f"{layer}.weight", f"{x}/zero", zero]
+    yield helper.make_node("MatMulInteger", operands, [product], name=f"{layer}/MatMulInteger")
+    yield helper.make_node("Cast", [product], [cast], name=f"{layer}/Cast", to=TensorProto.FLOAT)
+    yield helper.make_node("Mul", [f"{x}/scale", f"{layer}.scale"], [scale], name=f"{layer}/Mul_scales")
+    yield helper.make_node("Mul", [cast, scale], [output], name=f"{layer}/Mul")
+
+
+class _Windows:
+    """Calibration windows one by one, as onnxruntime asks for them."""
+
+    def __init__(self, windows: Sequence[dict[str, NDArray[np.float32]]]) -> None:
+        self._rest = iter(windows)
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        return next(self._rest, None)
+
+
+def _static(model: ModelProto, layers: Sequence[str], config: QuantizeConfig, calibration: Any) -> ModelProto:
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Reader(_Windows, CalibrationDataReader):  # type: ignore[misc]
+        pass
+
+    by_layer = linear_nodes(model)
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
+        onnx.save(model, source)
+        quantize_static(
+            source,
+            target,
+            Reader(calibration),
+            quant_format=QuantFormat.QDQ if config.scheme == "static-qdq" else QuantFormat.QOperator,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=config.weight_bits == 7,
+            nodes_to_quantize=[by_layer[layer].name for layer in layers],
+            op_types_to_quantize=["MatMul"],
+            extra_options={"MatMulConstBOnly": True},
+        )
+        quantised = onnx.load(target)
+    quantised.producer_name, quantised.producer_version = model.producer_name, model.producer_version
+    del quantised.metadata_props[:], quantised.graph.value_info[:]
+    return quantised

@@ -1,0 +1,180 @@
+"""Torch to an ExecuTorch program (``.pte``) for the XNNPACK delegate, in fp32 or int8.
+
+The program carries the contract as a method of its own: calling ``contract`` returns the JSON text, and ``graph_notes``
+the notes that ONNX files hold in their metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from physioedge_export.lowering import delegate_friendly, export_program
+from physioedge_runtime.bundle.contract import Contract
+from physioedge_runtime.errors import ExportError, MissingExtra
+
+CONTRACT_METHOD = "contract"
+NOTES_METHOD = "graph_notes"
+SCHEMES = ("dynamic", "static")
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """A lowered program and how whole it stayed.
+
+    Attributes
+    ----------
+    data : bytes
+        The ``.pte`` file.
+    delegated_pieces : int
+        Subgraphs handed to XNNPACK; fewer are faster.
+    not_delegated : mapping of str to int
+        Operators left to the portable kernels, with their number.
+    """
+
+    data: bytes
+    delegated_pieces: int
+    not_delegated: Mapping[str, int]
+
+
+def to_executorch(
+    model: nn.Module,
+    contract: Contract,
+    example: tuple[Tensor, ...],
+    *,
+    notes: Mapping[str, Any],
+    scheme: str | None = None,
+    calibration: Sequence[tuple[Tensor, ...]] = (),
+) -> Program:
+    """Lower a model to XNNPACK.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In eval mode.
+    example : tuple of Tensor
+        Its inputs, batch 1.
+    notes : mapping
+        JSON values, as for ONNX.
+    scheme : str or None
+        None keeps fp32; ``dynamic`` scales activations at run time, ``static`` by the calibration windows.
+    calibration : sequence of tuple of Tensor
+        Inputs, one window each; needed for ``static``.
+
+    Raises
+    ------
+    MissingExtra
+        ExecuTorch or torchao is not installed.
+    ExportError
+        Unknown scheme, no calibration, or the lowering failed.
+    """
+    _need_executorch()
+    if scheme not in (None, *SCHEMES) or (scheme == "static" and not calibration):
+        raise ExportError(
+            f"scheme {scheme!r} with {len(calibration)} windows", "dynamic, or static with windows", "Say so."
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # executorch and torchao warn of their own internals
+        try:
+            program = delegate_friendly(model, example)
+            if scheme is not None:
+                program = _quantised(program, example, scheme, calibration)
+            return _lowered(
+                program, {CONTRACT_METHOD: contract.to_json(), NOTES_METHOD: json.dumps(dict(notes), sort_keys=True)}
+            )
+        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+            raise ExportError(
+                f"a model that cannot be lowered ({type(error).__name__}: {str(error)[:200]})",
+                "static shapes and operators of the Core ATen set",
+                "Export for onnx only, or change the module named above.",
+            ) from error
+
+
+def executorch_runner(data: bytes, names: Sequence[str]) -> Callable[[Mapping[str, Array]], tuple[Array, Array]]:
+    """A function from inputs by name to (logits, embedding), through ExecuTorch's own Python runtime, one thread."""
+    _need_executorch()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from executorch.extension.pybindings import portable_lib
+        from executorch.runtime import Runtime
+
+        portable_lib._unsafe_reset_threadpool(1)
+        program = Runtime.get().load_program(data)
+        method = program.load_method("forward")
+
+    def run(inputs: Mapping[str, Array]) -> tuple[Array, Array]:
+        logits, embedding = method.execute([torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in names])
+        return logits.numpy().copy(), embedding.numpy().copy()
+
+    run.program = program  # type: ignore[attr-defined]  # the method does not keep its program alive
+    return run
+
+
+def read_contract(data: bytes) -> str:
+    """JSON of the contract inside a program."""
+    _need_executorch()
+    from executorch.runtime import Runtime
+
+    program = Runtime.get().load_program(data)
+    return cast(str, program.load_method(CONTRACT_METHOD).execute([])[0])
+
+
+def _quantised(
+    program: ExportedProgram, example: tuple[Tensor, ...], scheme: str, calibration: Sequence[tuple[Tensor, ...]]
+) -> ExportedProgram:
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    config = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=scheme == "dynamic")
+    quantizer = XNNPACKQuantizer().set_module_type(nn.Linear, config)  # linears only: faster than all, and more exact
+    prepared = prepare_pt2e(program.module(), quantizer)
+    with torch.no_grad():
+        for inputs in calibration if scheme == "static" else (example,):
+            prepared(*inputs)
+    return export_program(convert_pt2e(prepared), example)
+
+
+def _lowered(program: ExportedProgram, constants: Mapping[str, str]) -> Program:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.devtools.backend_debug import get_delegation_info
+    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+
+    edge = to_edge_transform_and_lower(
+        program,
+        partitioner=[XnnpackPartitioner()],
+        compile_config=EdgeCompileConfig(_check_ir_validity=False),
+        constant_methods=dict(constants),
+    )
+    info = get_delegation_info(edge.exported_program().graph_module)
+    table = info.get_operator_delegation_dataframe()
+    left = table[(table.occurrences_in_non_delegated_graphs > 0) & (table.op_type != "Total")]
+    not_delegated = {
+        str(name): int(count)
+        for name, count in zip(left.op_type, left.occurrences_in_non_delegated_graphs, strict=True)
+        if name != "getitem"  # takes a piece's results apart; no computation
+    }
+    data = bytes(edge.to_executorch().buffer)
+    return Program(data=data, delegated_pieces=int(info.num_delegated_subgraphs), not_delegated=not_delegated)
+
+
+def _need_executorch() -> None:
+    try:
+        import executorch.exir
+        import torchao  # noqa: F401
+    except ImportError as error:
+        raise MissingExtra(
+            f"no {error.name or 'executorch'}", "it for .pte programs", "pip install 'physioedge[executorch]'"
+        ) from error

@@ -1,0 +1,78 @@
+"""What every command shares: tables, JSON, errors on one line, the files that ship."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import physioedge_runtime
+from physioedge_runtime.errors import MissingExtra, PhysioEdgeError
+
+SHIPPED = "shipped"
+ASSETS = Path(physioedge_runtime.__file__).parent / "assets"
+SHIPPED_BUNDLE = ASSETS / "arrhythmia.physio"
+SHIPPED_RECORD = ASSETS / "excerpt.npz"
+
+EXTRA_OF = {
+    "torch": "train",
+    "safetensors": "train",
+    "peft": "train",
+    "scipy": "train",
+    "sklearn": "train",
+    "wfdb": "train",
+    "matplotlib": "view",
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnx_ir": "export",
+    "executorch": "executorch",
+    "torchao": "executorch",
+    "fastapi": "host",
+    "uvicorn": "host",
+}
+"""Which extra brings an optional package; `train` and `export` both bring torch."""
+
+
+def missing_extra(package: str, command: str) -> MissingExtra:
+    """Error for a package that is not installed, naming the extra that brings it."""
+    name = package.partition(".")[0]
+    extra = "export" if command == "export" and EXTRA_OF.get(name) == "train" else EXTRA_OF.get(name, "all")
+    return MissingExtra(
+        f"physioedge {command} without the package {name!r}",
+        f"the extra {extra!r}",
+        f"Install it with: pip install 'physioedge[{extra}]'",
+    )
+
+
+def fail(error: PhysioEdgeError) -> int:
+    """Exit code of a command that met an expected error, after printing its message on stderr."""
+    print(f"error[{error.code}]: {error}", file=sys.stderr)
+    return 1
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document; numbers that JSON lacks are refused rather than misspelt."""
+    print(json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Text table with one line a row; numbers on the right, words on the left."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    numeric = [all(_is_number(row[i]) for row in cells) and bool(cells) for i in range(len(columns))]
+    width = [max([len(columns[i]), *(len(row[i]) for row in cells)]) for i in range(len(columns))]
+
+    def line(row: Sequence[str]) -> str:
+        pairs = zip(row, width, numeric, strict=True)
+        return "  ".join(cell.rjust(w) if right else cell.ljust(w) for cell, w, right in pairs).rstrip()
+
+    return "\n".join([line(columns), line(["-" * w for w in width]), *map(line, cells)])
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return cell in ("", "-")
+    return True

@@ -1,0 +1,207 @@
+"""``physioedge doctor``: what is installed, what works here, what to do about the rest."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import platform
+import shutil
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from physioedge.cli.console import SHIPPED_BUNDLE, SHIPPED_RECORD, print_json, table
+from physioedge.cli.datasets import describe_mitbih
+from physioedge_runtime.errors import PhysioEdgeError
+
+OK, MISSING, BROKEN = "ok", "missing", "broken"
+_BASE = {"numpy": "numpy", "onnxruntime": "onnxruntime", "nacl": "pynacl"}
+_EXTRAS = {
+    "train": ("torch", "safetensors", "peft", "scipy", "sklearn", "matplotlib"),
+    "export": ("torch", "safetensors", "scipy", "matplotlib", "onnx", "onnxscript"),
+    "executorch": ("executorch", "torchao"),
+    "host": ("fastapi", "uvicorn"),
+    "view": ("matplotlib",),
+}
+_DISTRIBUTION = {"sklearn": "scikit-learn"}
+_INT8_FLAGS = ("avx512_vnni", "avx_vnni", "avx512f", "avx2", "asimddp", "i8mm")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing looked at; `needed` for the base job, which is streaming a recording through the shipped bundle."""
+
+    part: str
+    name: str
+    state: str
+    detail: str
+    do: str = ""
+    needed: bool = False
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = subparsers.add_parser(
+        "doctor",
+        help="tell what works on this machine and what to do about the rest",
+        description="Look at everything this package can use. Exit code 0 when the base job (physioedge run) works.",
+    )
+    parser.add_argument("--data", type=Path, help="folder that holds the datasets")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the findings; 0 when everything the base job needs is there."""
+    found = [*base(), *assets(), *extras(), engines(), cpu(), compiler(), datasets(args.data)]
+    works = all(f.state == OK for f in found if f.needed)
+    if args.json:
+        print_json({"base_job_works": works, "findings": [asdict(f) for f in found]})
+        return 0 if works else 1
+    print(table(("part", "what", "state", "detail"), [(f.part, f.name, f.state, f.detail) for f in found]))
+    for finding in found:
+        if finding.do:
+            print(f"{finding.name}: {finding.do}")
+    print("\nThe base job (physioedge run) works." if works else "\nThe base job (physioedge run) does not work here.")
+    return 0 if works else 1
+
+
+def base() -> list[Finding]:
+    """Python and what the base install brings."""
+    python = Finding(
+        part="base", name="python", state=OK, detail=f"{platform.python_version()} on {platform.machine()}", needed=True
+    )
+    return [python, *(_package(module, "base", "", needed=True) for module in _BASE)]
+
+
+def extras() -> list[Finding]:
+    """One finding an extra: all of its packages import, or which do not."""
+    return [_extra(name, modules) for name, modules in _EXTRAS.items()]
+
+
+def _extra(name: str, modules: tuple[str, ...]) -> Finding:
+    parts = [_package(module, "extra", name) for module in modules]
+    worst = next((p for p in parts if p.state == BROKEN), next((p for p in parts if p.state == MISSING), None))
+    versions = ", ".join(f"{p.name} {p.detail}" for p in parts if p.state == OK)
+    if worst is None:
+        return Finding(part="extra", name=name, state=OK, detail=versions)
+    lacking = ", ".join(p.name for p in parts if p.state == MISSING)
+    detail = f"{worst.name}: {worst.detail}" if worst.state == BROKEN else f"without {lacking}"
+    return Finding(part="extra", name=name, state=worst.state, detail=detail, do=f"pip install 'physioedge[{name}]'")
+
+
+def _package(module: str, part: str, extra: str, needed: bool = False) -> Finding:
+    """Whether a package can be imported, not only whether it is there."""
+    distribution = _BASE.get(module) or _DISTRIBUTION.get(module, module)
+    do = f"pip install 'physioedge[{extra}]'" if extra else f"pip install {distribution}"
+    try:
+        detail = version(distribution)
+        with _quiet():
+            importlib.import_module(module)
+    except PackageNotFoundError:
+        return Finding(part=part, name=module, state=MISSING, detail="not installed", do=do, needed=needed)
+    except Exception as error:  # noqa: BLE001 - a broken package may raise anything, and that is the finding
+        line = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        return Finding(part=part, name=module, state=BROKEN, detail=line[:100], do=do, needed=needed)
+    return Finding(part=part, name=module, state=OK, detail=detail, needed=needed)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Mute what heavy packages print and warn while they are imported."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with warnings.catch_warnings(), open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device, not a path
+        warnings.simplefilter("ignore")
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def assets() -> list[Finding]:
+    """The shipped recording and bundle, read and verified as `run` would."""
+    return [
+        _asset("shipped recording", SHIPPED_RECORD, _read_record),
+        _asset("shipped bundle", SHIPPED_BUNDLE, _verify),
+    ]
+
+
+def _asset(name: str, path: Path, check: Callable[[Path], str]) -> Finding:
+    try:
+        detail = check(path)
+    except (PhysioEdgeError, OSError, ImportError) as error:
+        state = BROKEN if path.exists() else MISSING
+        do = "install physioedge again; its files are incomplete or changed"
+        return Finding(part="assets", name=name, state=state, detail=str(error)[:160], do=do, needed=True)
+    return Finding(part="assets", name=name, state=OK, detail=detail, needed=True)
+
+
+def _read_record(path: Path) -> str:
+    from physioedge.signals.read import read_recording
+
+    return read_recording(path).describe()
+
+
+def _verify(path: Path) -> str:
+    from physioedge_runtime import Bundle
+    from physioedge_runtime.engine import load_engine
+
+    bundle = Bundle.open(path)
+    load_engine(bundle)  # runs the golden vectors on this machine
+    return f"signature, digests and golden vectors hold; labels {', '.join(bundle.contract.labels)}"
+
+
+def engines() -> Finding:
+    """What onnxruntime can run on."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return Finding(part="engine", name="onnxruntime providers", state=MISSING, detail="-", do="", needed=True)
+    providers = ", ".join(onnxruntime.get_available_providers())
+    return Finding(part="engine", name="onnxruntime providers", state=OK, detail=providers)
+
+
+def cpu() -> Finding:
+    """Instructions that make int8 fast; without them int8 may be slower than fp32."""
+    flags = cpu_flags()
+    found = [flag for flag in _INT8_FLAGS if flag in flags]
+    dot = any(flag in found for flag in ("avx512_vnni", "avx_vnni", "asimddp", "i8mm"))
+    detail = f"{os.cpu_count()} cores; " + (", ".join(found) if found else "no int8 instructions known")
+    do = "" if dot else "no int8 dot products seen: measure with 'physioedge bench' whether int8 is faster here"
+    return Finding(part="machine", name="cpu", state=OK, detail=detail, do=do)
+
+
+def cpu_flags() -> frozenset[str]:
+    """Flags as Linux names them; empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    flags = (line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features")))
+    return frozenset(flag for line in flags for flag in line)
+
+
+def compiler() -> Finding:
+    """A C++ compiler, which only the ExecuTorch engine's shim needs."""
+    found = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
+    if found:
+        return Finding(part="machine", name="c++ compiler", state=OK, detail=found)
+    do = "install g++ or clang++ to build native engines; nothing else needs it"
+    return Finding(part="machine", name="c++ compiler", state=MISSING, detail="not found", do=do)
+
+
+def datasets(root: Path | None) -> Finding:
+    """How much of MIT-BIH is here; training and evaluation need it, running does not."""
+    entry = describe_mitbih(root)
+    here, total = entry["records_here"], entry["records"]
+    detail = f"{here} of {total} records" + (f" in {entry['folder']}" if entry["folder"] else "")
+    do = "" if here == total else "training and evaluation need it: see docs/datasets.md"
+    return Finding(part="data", name="mitbih", state=OK if here == total else MISSING, detail=detail, do=do)

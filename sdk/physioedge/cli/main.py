@@ -1,0 +1,137 @@
+"""The ``physioedge`` command.
+
+A command's module is imported only when that command is called: ``run`` on a device must not wait for the training
+commands, nor need their packages. Exit codes: 0 the thing asked for holds, 1 it does not (one message on stderr says
+why), 2 wrong usage, 130 interrupted, 141 the reader of the output went away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from physioedge.cli.console import EXTRA_OF, fail, missing_extra
+from physioedge_runtime.errors import PhysioEdgeError
+
+COMMANDS = {
+    "demo": "show everything on a shipped recording, no network and no hardware",
+    "run": "stream a recording through a bundle and print the results",
+    "inspect": "tell what is in a bundle",
+    "verify": "check a bundle: signature, digests, golden vectors",
+    "diff": "tell what changed from one bundle to another",
+    "bench": "measure latency, load time, memory and size beside rivals",
+    "export": "turn weights into a signed bundle, with a report",
+    "train": "pre-train the backbone, fit adapters",
+    "evaluate": "score a task over its test subjects",
+    "keys": "make, show and revoke signing keys",
+    "datasets": "tell which public recordings are used and which are here",
+    "doctor": "tell what works on this machine and what to do about the rest",
+}
+TRACEBACK = "PHYSIOEDGE_TRACEBACK"
+_INTERRUPTED, _BROKEN_PIPE = 130, 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; by default those of the process.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    try:
+        return _dispatch(command, arguments)
+    except PhysioEdgeError as error:
+        _maybe_traceback()
+        return fail(error)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in EXTRA_OF:
+            return _unexpected(error)
+        _maybe_traceback()
+        return fail(missing_extra(str(error.name), command))
+    except BrokenPipeError:
+        # the interpreter flushes stdout at exit and would complain again
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except OSError as error:
+        _maybe_traceback()
+        print(f"error[io]: {error.filename or command}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    except Exception as error:  # noqa: BLE001 - the last line of defence of a command
+        return _unexpected(error)
+
+
+def _dispatch(command: str, arguments: list[str]) -> int:
+    module = importlib.import_module(f"physioedge.cli.{command}") if command in COMMANDS else None
+    parser = build_parser(command if module else None)
+    try:
+        parsed = parser.parse_args(arguments)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 2
+    if module is None:
+        parser.print_help()
+        return 2
+    code = int(module.run(parsed))
+    sys.stdout.flush()  # a reader that went away shows here, not at interpreter exit
+    return code
+
+
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Parser with all commands listed; only `command` has its options, since only its module is imported."""
+    parser = argparse.ArgumentParser(
+        prog="physioedge",
+        description="Personalised physiological-signal models on wearables. Not a medical device.",
+        epilog=f"Set {TRACEBACK}=1 to see where an error came from.",
+    )
+    parser.add_argument("--version", action="version", version=f"physioedge {_version()}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, summary in COMMANDS.items():
+        if name == command:
+            importlib.import_module(f"physioedge.cli.{name}").register(subparsers)
+        else:
+            subparsers.add_parser(name, help=summary, add_help=False)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return version("physioedge")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _maybe_traceback() -> None:
+    if os.environ.get(TRACEBACK):
+        traceback.print_exc()
+
+
+def _unexpected(error: Exception) -> int:
+    """Exit code of a fault of ours: one line, and how to learn more."""
+    _maybe_traceback()
+    print(
+        f"error[internal]: {type(error).__name__}: {error}. This is a fault of physioedge; "
+        f"set {TRACEBACK}=1 to see where, and report it.",
+        file=sys.stderr,
+    )
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

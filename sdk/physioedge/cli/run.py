@@ -1,0 +1,157 @@
+"""``physioedge run``: stream a recording through a bundle and print the results."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from physioedge.cli.console import SHIPPED, SHIPPED_BUNDLE, SHIPPED_RECORD
+from physioedge.cli.rows import FORMATS, writer
+from physioedge.signals.read import read_recording
+from physioedge.signals.recording import Recording
+from physioedge_runtime import Bundle, Result, Stream
+from physioedge_runtime.errors import ShapeError
+
+_EPILOG = """\
+examples:
+  physioedge run shipped
+  physioedge run samples/data/213 --channel MLII --resample polyphase --format jsonl
+  physioedge run mine.csv --fs-hz 125 --units mV --channel MLII --speed 1
+"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = subparsers.add_parser(
+        "run",
+        help="stream a recording through a bundle and print the results",
+        description="Stream a recording through a bundle as a sensor would deliver it, and print each result as it "
+        "comes out. A summary follows on stderr.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("record", metavar="RECORD", help="WFDB record, .npz or .csv; 'shipped' for the one that came "
+                        "along, which is resampled without asking")  # fmt: skip
+    parser.add_argument("--bundle", type=Path, default=SHIPPED_BUNDLE, help="bundle file (default: the shipped one)")
+    parser.add_argument("--trust", type=Path, help="public key file to trust (default: the shipped keys)")
+    parser.add_argument("--channel", action="append", metavar="NAME", help="channel to use; again for more than one "
+                        "(default: those the bundle wants, by name)")  # fmt: skip
+    parser.add_argument("--fs-hz", type=_positive, help="sampling rate, where the file does not state it")
+    parser.add_argument("--units", help="unit of the samples, where the file does not state it")
+    parser.add_argument("--resample", choices=["polyphase"], help="convert the rate (never done unasked)")
+    parser.add_argument("--adapters", choices=["merged", "slots"], default="merged", help="graph of the bundle")
+    parser.add_argument("--precision", choices=["int8", "fp32"], default="int8", help="graph of the bundle")
+    parser.add_argument("--limit-s", type=_positive, metavar="S", help="stop after this much signal")
+    parser.add_argument("--chunk-s", type=_positive, metavar="S", default=0.25, help="signal per push (default 0.25)")
+    pace = parser.add_mutually_exclusive_group()
+    pace.add_argument("--speed", type=_positive, metavar="X", help="X times as fast as life")
+    pace.add_argument("--as-fast", action="store_true", help="as fast as the machine can (default)")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--format", choices=FORMATS, default="table", help="what to print (default table)")
+    shape.add_argument("--json", dest="format", action="store_const", const="jsonl", help="same as --format jsonl")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Stream the record; 0 when all of it went through."""
+    shipped = args.record == SHIPPED
+    bundle = Bundle.open(args.bundle, trust=args.trust)
+    recording = open_record(args, bundle.contract.sensor.channels)
+    resample = "polyphase" if shipped else args.resample
+    spec = bundle.contract.sensor
+    print(recording.describe(), file=sys.stderr)
+    if resample and recording.fs_hz != spec.fs_hz:
+        print(f"converting {recording.fs_hz:g} Hz to {spec.fs_hz:g} Hz ({resample})", file=sys.stderr)
+    summary = Summary(signal_s=recording.duration_s)
+    with Stream(
+        bundle,
+        fs_hz=recording.fs_hz,
+        units=recording.units,
+        resample=resample,
+        channels=recording.channels,
+        adapters=args.adapters,
+        precision=args.precision,
+    ) as stream:
+        write = writer(args.format, bundle.contract.labels, sys.stdout)  # no header before all is known to fit
+        for result in _results(stream, recording, args.chunk_s, args.speed, summary):
+            summary.add(result)
+            write(result)
+    print(summary.line(), file=sys.stderr)
+    return 0
+
+
+def open_record(args: argparse.Namespace, wanted: tuple[str, ...]) -> Recording:
+    """Recording the arguments name, cut to ``--limit-s``, with the channels the bundle wants where it has them."""
+    path = SHIPPED_RECORD if args.record == SHIPPED else Path(args.record)
+    recording = read_recording(path, fs_hz=args.fs_hz, units=args.units, channels=args.channel)
+    if args.channel is None and len(wanted) == 1 and wanted[0] in recording.channels:
+        recording = recording.channel(wanted[0])
+    if args.limit_s is not None:
+        kept = recording.samples[:, : round(args.limit_s * recording.fs_hz)]
+        recording = Recording(**{**recording.__dict__, "samples": kept, "annotations": None})
+    if recording.samples.shape[1] == 0:
+        raise ShapeError(f"{path}: no samples", "at least one", "Choose a recording with samples.")
+    return recording
+
+
+@dataclass
+class Summary:
+    """Counts of one run, in signal seconds and wall seconds."""
+
+    signal_s: float
+    judged: int = 0
+    withheld: int = 0
+    busy_s: float = 0.0
+    delays_s: list[float] = field(default_factory=list)
+
+    def add(self, result: Result) -> None:
+        """Count one result."""
+        self.judged += result.label is not None
+        self.withheld += result.label is None
+        self.delays_s.append(result.delay_s)
+
+    def line(self) -> str:
+        """Everything on one line."""
+        total = self.judged + self.withheld
+        coverage = f"{100 * self.judged / total:.1f} %" if total else "-"
+        delay = f"{1000 * median(self.delays_s):.0f} ms" if self.delays_s else "-"
+        speed = f"{self.signal_s / self.busy_s:.0f}" if self.busy_s > 0 else "-"
+        return (
+            f"{total} beats, {self.withheld} withheld, coverage {coverage}, median delay {delay}, "
+            f"{speed} x real time ({self.signal_s:.1f} s of signal in {self.busy_s:.2f} s)"
+        )
+
+
+def _results(
+    stream: Stream, recording: Recording, chunk_s: float, speed: float | None, summary: Summary
+) -> Iterator[Result]:
+    """Results in order; with a speed, each chunk waits for the moment at which its last sample would exist."""
+    step = max(1, round(chunk_s * recording.fs_hz))
+    started = time.perf_counter()
+    for start in range(0, recording.samples.shape[1], step):
+        chunk = recording.samples[:, start : start + step]
+        if speed is not None:
+            due = started + (start + chunk.shape[1]) / recording.fs_hz / speed
+            time.sleep(max(0.0, due - time.perf_counter()))
+        began = time.perf_counter()
+        results = stream.push(chunk)
+        summary.busy_s += time.perf_counter() - began
+        yield from results
+    began = time.perf_counter()
+    results = stream.flush()
+    summary.busy_s += time.perf_counter() - began
+    yield from results
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
+    return value

@@ -1,0 +1,70 @@
+"""Choices made on DS1 alone: person-disjoint folds of the fitting records, one row a candidate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from physioedge.adapters.global_adapter import FitConfig
+from physioedge.datasets import mitbih
+from physioedge.evaluation.arms import load_predictions
+from physioedge.evaluation.arrhythmia import matrices, metric_rows
+from physioedge.evaluation.jobs import Job, run_jobs
+from physioedge.results import Row
+
+N_FOLDS = 3
+PRIOR_SHARES = (0.0, 0.3, 0.5, 0.7, 0.85, 1.0)
+GROUP = "DS1:folds"
+
+
+def candidates(base: FitConfig) -> dict[str, FitConfig]:
+    """What is compared with `base`, one change at a time."""
+    draw = base.draw
+    return {
+        "base": base,
+        "no_lead_mix": replace(base, draw=replace(draw, mix_share=0.0)),
+        "no_warp": replace(base, draw=replace(draw, warp=0.0)),
+        "slower": replace(base, learning_rate=base.learning_rate / 3),
+        "twice_the_steps": replace(base, steps=2 * base.steps),
+    }
+
+
+def folds() -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """Training and held-out records of each fold; every record of DS1 but 201 is held out once."""
+    out = []
+    for fold in range(N_FOLDS):
+        held = mitbih.FIT[fold::N_FOLDS]
+        out.append((tuple(r for r in mitbih.FIT if r not in held), held))
+    return out
+
+
+def choose(
+    names: list[str], base: FitConfig, backbone: Path, work: Path, data: Path | None, workers: int
+) -> list[Row]:
+    """Fit every named candidate on every fold and score it on the held-out records, at several prior shares.
+
+    Returns
+    -------
+    list of Row
+        Arms ``<candidate>@<prior share>``, group ``DS1:folds``.
+    """
+    options = candidates(base)
+    jobs = [
+        Job(arm="global", seed=0, backbone=backbone, config=options[name], train=train, test=held, work=work, data=data,
+            development=True)
+        for name in names
+        for train, held in folds()
+    ]  # fmt: skip
+    paths = run_jobs(jobs, workers)
+    rows = []
+    for i, name in enumerate(names):
+        loaded = [load_predictions(path) for path in paths[i * N_FOLDS : (i + 1) * N_FOLDS]]
+        for share in PRIOR_SHARES:
+            counts = []
+            for predictions, extra in loaded:
+                prior = extra["log_prior"] / options[name].prior_share * share
+                counts.append(matrices([predictions], [prior])[0])
+            rows += metric_rows(f"{name}@{share}", GROUP, np.concatenate(counts)[None])
+    return rows

@@ -1,0 +1,86 @@
+"""Weights on disk: one safetensors file with its shape and its provenance in the header; never a pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from physioedge_runtime.errors import PhysioEdgeError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from physioedge.models.backbone import Backbone
+from physioedge.models.config import BackboneConfig
+
+HEADER = "physioedge"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Whom and what weights have seen; `evaluate` refuses an overlap with its test subjects."""
+
+    training_subjects: tuple[str, ...]
+    datasets: tuple[str, ...]
+    objective: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def state_digest(config: BackboneConfig, state: dict[str, Tensor]) -> str:
+    """Digest of a backbone: sha256 over its shape and all tensors as float32, in name order."""
+    digest = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True).encode())
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(state[name].detach().to(torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_backbone(path: Path, backbone: Backbone, provenance: Provenance) -> str:
+    """Write a backbone in half precision and return its digest.
+
+    The weights of the module passed in are rounded too, so that memory and disk hold the same network.
+    """
+    with torch.no_grad():
+        for parameter in backbone.parameters():
+            parameter.copy_(parameter.to(torch.float16).to(torch.float32))
+    state = {name: value.detach().to(torch.float16).contiguous() for name, value in backbone.named_parameters()}
+    header = {"config": backbone.config.to_dict(), "provenance": asdict(provenance)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(state, path, metadata={HEADER: json.dumps(header, sort_keys=True)})
+    return state_digest(backbone.config, state)
+
+
+def load_backbone(path: Path) -> tuple[Backbone, Provenance, str]:
+    """Backbone, whom it has seen, and its digest.
+
+    Raises
+    ------
+    PhysioEdgeError
+        The file is missing, damaged, or no backbone.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})[HEADER])
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        config = BackboneConfig.from_dict(header["config"])
+        seen = header["provenance"]
+        provenance = Provenance(
+            training_subjects=tuple(seen["training_subjects"]),
+            datasets=tuple(seen["datasets"]),
+            objective=seen["objective"],
+            details=seen["details"],
+        )
+        backbone = Backbone(config)
+        missing, unexpected = backbone.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
+        wrong = [name for name in missing if name in dict(backbone.named_parameters())] + list(unexpected)
+        if wrong:
+            raise KeyError(wrong[0])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise PhysioEdgeError(
+            f"{path.name} ({type(error).__name__}: {error})", "backbone weights of this version", "Train or fetch it again."
+        ) from error
+    return backbone.eval(), provenance, state_digest(config, state)

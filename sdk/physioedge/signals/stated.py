@@ -1,0 +1,90 @@
+"""What a file says about its samples against what the caller says: one of them must, and they must agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from physioedge_runtime.errors import ChannelMismatch, RecordError, SampleRateMismatch, UnitMismatch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stated:
+    """Rate, unit and channel names as one side gives them; None where it is silent."""
+
+    fs_hz: float | None = None
+    units: str | None = None
+    channels: tuple[str, ...] | None = None
+
+
+def settle_rate(path: Path, said: float | None, found: float | None, how: str) -> float:
+    """Rate of a file, in Hz; `how` tells where a file of this format can state it.
+
+    Raises
+    ------
+    SampleRateMismatch
+        Nobody states it, or both do and differ, or it is no positive number.
+    """
+    if said is None and found is None:
+        raise SampleRateMismatch(f"{path}: no sampling rate", "fs_hz", f"State it with --fs-hz (fs_hz=...), or {how}.")
+    if said is not None and found is not None and not math.isclose(said, found, rel_tol=1e-9):
+        do = "Leave the rate out, or correct the file."
+        raise SampleRateMismatch(f"{path}: {found:g} Hz in the file", f"{said:g} Hz as stated", do)
+    rate = found if found is not None else said
+    if rate is None or not (math.isfinite(rate) and rate > 0):
+        raise SampleRateMismatch(f"{path}: fs_hz={rate}", "a positive rate", "State the sensor's sampling rate.")
+    return rate
+
+
+def settle_units(path: Path, said: str | None, found: str | None, how: str) -> str:
+    """Physical unit of a file's samples.
+
+    Raises
+    ------
+    UnitMismatch
+        Nobody states it, or both do and differ.
+    """
+    if not said and not found:
+        raise UnitMismatch(
+            f"{path}: no unit", "a unit such as mV, or a.u.", f"State it with --units (units=...), or {how}."
+        )
+    if said and found and said != found:
+        raise UnitMismatch(f"{path}: {found} in the file", f"{said} as stated", "Leave it out, or correct the file.")
+    return found or said or ""
+
+
+def pick_channels(path: Path, available: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
+    """Rows of the wanted channels; all of them where nothing is wanted in particular.
+
+    Raises
+    ------
+    ChannelMismatch
+        A name is not there, or not unique.
+    """
+    for name in wanted or ():
+        if list(available).count(name) != 1:
+            came = f"{path}: channel {name!r}, of which there are {list(available).count(name)}"
+            raise ChannelMismatch(came, f"one of {', '.join(available)}", "Name a channel of this file.")
+    return [list(available).index(name) for name in wanted] if wanted else list(range(len(available)))
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """All bytes of a file.
+
+    Raises
+    ------
+    RecordError
+        It cannot be read, is empty, or is larger than `limit`.
+    """
+    try:
+        size = path.stat().st_size
+        if size > limit:
+            raise RecordError(f"{path}: {size} bytes", f"at most {limit}", "Cut the recording into parts.")
+        data = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"{path}: {error.strerror}", "a readable file", "Check the path.") from error
+    if not data:
+        raise RecordError(f"{path}: an empty file", "a recording", "Record or download it again.")
+    return data

@@ -1,0 +1,98 @@
+"""Draws of beat windows for fitting: which beats, and how they are varied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physioedge.models.config import BackboneConfig
+from physioedge.tasks.arrhythmia import LABELS, LOOKAHEAD_SAMPLES, BeatRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawConfig:
+    """How beats are drawn and varied.
+
+    Attributes
+    ----------
+    class_share : tuple of float
+        Share of each label in a batch; a label no record has is left out and the rest keeps its proportions.
+    record_power : float
+        A record counts with its number of beats of the class to this power: 1 is plain pooling, 0 all records alike.
+    mix_share : float
+        Share of windows whose lead is mixed with the other one.
+    mix_scale : float
+        Standard deviation of the other lead's weight.
+    warp : float
+        Largest relative change of the time axis about the R peak.
+    jitter_samples : int
+        Largest shift of the R peak: the detector is not the annotator.
+    noise_mv, wander_mv : float
+        Largest standard deviation of white noise and amplitude of slow baseline wander.
+    """
+
+    class_share: tuple[float, ...] = (0.5, 0.2, 0.3)
+    record_power: float = 0.5
+    mix_share: float = 0.3
+    mix_scale: float = 0.5
+    warp: float = 0.1
+    jitter_samples: int = 3
+    noise_mv: float = 0.03
+    wander_mv: float = 0.3
+
+
+class BeatDraw:
+    """Random batches of beat windows with their labels.
+
+    Parameters
+    ----------
+    records : list of BeatRecord
+        What to draw from; beats outside `LABELS`, or without room for the window, are not drawn.
+    config : BackboneConfig
+        Gives the window's length.
+    draw : DrawConfig
+    """
+
+    def __init__(self, records: list[BeatRecord], config: BackboneConfig, draw: DrawConfig) -> None:
+        self.records, self.draw = records, draw
+        self.length, self.fs_hz = config.input_samples, config.fs_hz
+        self.before = self.length - 1 - LOOKAHEAD_SAMPLES
+        self._choices: list[list[tuple[int, NDArray[np.int64]]]] = []
+        for label in range(len(LABELS)):
+            found = [(i, self._usable(record, label)) for i, record in enumerate(records)]
+            self._choices.append([(i, beats) for i, beats in found if beats.size])
+        share = np.array([s if c else 0.0 for s, c in zip(draw.class_share, self._choices, strict=True)])
+        self.class_share = share / share.sum()
+
+    def _usable(self, record: BeatRecord, label: int) -> NDArray[np.int64]:
+        margin = int(self.length * self.draw.warp) + self.draw.jitter_samples + 2
+        end = record.signal.shape[1]
+        room = (record.anchor > self.before + margin) & (record.anchor < end - LOOKAHEAD_SAMPLES - margin)
+        return np.flatnonzero(room & (record.label == label))
+
+    def batch(self, n: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Windows (n, 1, input_samples) in mV and label indices (n,)."""
+        labels = rng.choice(len(LABELS), size=n, p=self.class_share)
+        windows = np.stack([self._window(int(label), rng) for label in labels])
+        return windows[:, None].astype(np.float32), labels.astype(np.int64)
+
+    def _window(self, label: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        d, choices = self.draw, self._choices[label]
+        weights = np.array([beats.size for _, beats in choices], float) ** d.record_power
+        which, beats = choices[rng.choice(len(choices), p=weights / weights.sum())]
+        record = self.records[which]
+        anchor = int(rng.choice(record.anchor[beats])) + int(rng.integers(-d.jitter_samples, d.jitter_samples + 1))
+        rate = 1.0 + d.warp * rng.uniform(-1, 1)
+        position = anchor + np.arange(-self.before, LOOKAHEAD_SAMPLES + 1) * rate
+        first, last = int(position[0]) - 1, int(position[-1]) + 2
+        piece = record.signal[:, first:last].astype(np.float64)
+        lead = piece[0]
+        if rng.random() < d.mix_share and piece.shape[0] > 1:
+            lead = lead + d.mix_scale * rng.standard_normal() * piece[1]
+        out = np.interp(position, np.arange(first, last), lead)
+        time_s = np.arange(self.length) / self.fs_hz
+        out += d.wander_mv * rng.random() * np.sin(2 * np.pi * (rng.uniform(0.05, 0.4) * time_s + rng.random()))
+        out += d.noise_mv * rng.random() * rng.standard_normal(self.length)
+        return out

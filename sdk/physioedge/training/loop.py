@@ -1,0 +1,175 @@
+"""The training loop: steps, schedule, resumable checkpoints, progress. It knows nothing about what is learned."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """How long and how fast.
+
+    Attributes
+    ----------
+    steps : int
+        Optimiser steps.
+    learning_rate : float
+        Peak; linear warm-up over ``warmup_share`` of the steps, then half a cosine to zero.
+    weight_decay : float
+        AdamW's, on matrices only.
+    clip_norm : float
+        Largest gradient norm.
+    save_every_s : float
+        Seconds between checkpoints.
+    """
+
+    steps: int
+    learning_rate: float
+    weight_decay: float = 0.01
+    warmup_share: float = 0.05
+    clip_norm: float = 1.0
+    save_every_s: float = 60.0
+
+
+@dataclass
+class History:
+    """Loss by step, as it went."""
+
+    step: list[int] = field(default_factory=list)
+    loss: list[float] = field(default_factory=list)
+
+
+def learning_rate_at(step: int, config: LoopConfig) -> float:
+    """Rate of step `step`: warm-up, then half a cosine."""
+    warmup = max(1, round(config.steps * config.warmup_share))
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    share = (step - warmup) / max(1, config.steps - warmup)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def fit(
+    module: nn.Module,
+    loss_of_step: Callable[[int], Tensor],
+    config: LoopConfig,
+    *,
+    checkpoint: Path | None = None,
+    label: str = "",
+    progress: bool = True,
+) -> History:
+    """Fit the trainable parameters of `module` in place.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Its parameters with ``requires_grad`` are trained.
+    loss_of_step : callable
+        Step number to scalar loss. Everything random in it must follow from the step number alone, so that a resumed
+        run equals an unbroken one.
+    config : LoopConfig
+    checkpoint : Path, optional
+        File to resume from and to save to.
+    label : str
+        Name shown in the progress line.
+    progress : bool
+        Show one line a second on stderr, with the time left.
+
+    Returns
+    -------
+    History
+        Mean loss over every hundredth of the run.
+    """
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(groups, lr=config.learning_rate)
+    history, first, recent = History(), 0, []
+    if checkpoint is not None and checkpoint.exists():
+        first, recent = _resume(checkpoint, module, optimiser, history)
+    meter = _Meter(label, first, config.steps, enabled=progress)
+    saved = time.monotonic()
+    for step in range(first, config.steps):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate_at(step, config)
+        loss = loss_of_step(step)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+        optimiser.step()
+        recent.append(loss.item())
+        if (step + 1) % max(1, config.steps // 100) == 0:
+            history.step.append(step + 1)
+            history.loss.append(sum(recent) / len(recent))
+            recent = []
+        meter.show(step + 1, loss.item())
+        if checkpoint is not None and time.monotonic() - saved > config.save_every_s:
+            _save(checkpoint, step + 1, module, optimiser, history, recent)
+            saved = time.monotonic()
+    if checkpoint is not None:
+        _save(checkpoint, config.steps, module, optimiser, history, recent)
+    meter.close()
+    return history
+
+
+def _save(
+    path: Path, step: int, module: nn.Module, optimiser: torch.optim.Optimizer, history: History, recent: list[float]
+) -> None:
+    state: dict[str, Any] = {
+        "step": step,
+        "trained": {k: p for k, p in module.named_parameters() if p.requires_grad},
+        "optimiser": optimiser.state_dict(),
+        "history": {"step": history.step, "loss": history.loss},
+        "recent": recent,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def _resume(
+    path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, history: History
+) -> tuple[int, list[float]]:
+    state = torch.load(path, weights_only=True)
+    trained = dict(module.named_parameters())
+    with torch.no_grad():
+        for name, value in state["trained"].items():
+            trained[name].copy_(value)
+    optimiser.load_state_dict(state["optimiser"])
+    history.step, history.loss = list(state["history"]["step"]), list(state["history"]["loss"])
+    return int(state["step"]), list(state["recent"])
+
+
+class _Meter:
+    """One progress line on stderr with the time left."""
+
+    def __init__(self, label: str, first: int, steps: int, *, enabled: bool) -> None:
+        self.label, self.first, self.steps, self.enabled = label, first, steps, enabled
+        self.started = self.shown = time.monotonic()
+        self.interactive = sys.stderr.isatty()
+
+    def show(self, step: int, loss: float) -> None:
+        now = time.monotonic()
+        if not self.enabled or now - self.shown < (1.0 if self.interactive else 30.0):
+            return
+        self.shown = now
+        left_s = (now - self.started) / (step - self.first) * (self.steps - step)
+        line = f"{self.label} step {step}/{self.steps} loss {loss:.4f} {left_s / 60:.1f} min left"
+        sys.stderr.write(f"\r{line}   " if self.interactive else line + "\n")
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        if self.enabled and self.interactive:
+            sys.stderr.write("\n")

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from physioedge_runtime.bundle.archive import MANIFEST, SIGNATURE, build_archive, read_archive
+from physioedge_runtime.bundle.container import Bundle
+from physioedge_runtime.bundle.contract import Contract
+from physioedge_runtime.bundle.manifest import Manifest
+from physioedge_runtime.bundle.signing import public_key, sign
+from physioedge_runtime.errors import (
+    BundleError,
+    ContractError,
+    DigestMismatch,
+    FormatError,
+    SchemaTooNew,
+)
+from tiny_bundle import PRIVATE_KEY, tiny_contract, write_tiny_bundle
+
+TRUST = public_key(PRIVATE_KEY)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    path = tmp_path_factory.mktemp("manifest") / "b.physio"
+    write_tiny_bundle(path)
+    return {name: bytes(entry.data) for name, entry in read_archive(path.read_bytes()).items()}
+
+
+def opened(tmp_path: Path, files: dict[str, bytes], manifest: bytes) -> Bundle:
+    """Opens the bundle with another manifest, rightly signed."""
+    path = tmp_path / "changed.physio"
+    path.write_bytes(build_archive({**files, MANIFEST: manifest, SIGNATURE: sign(manifest, PRIVATE_KEY)}))
+    return Bundle.open(path, trust=TRUST)
+
+
+def edited(files: dict[str, bytes], *path: str | int, value: Any) -> bytes:
+    """The manifest with one value changed, or removed for the value `...`."""
+    values = json.loads(files[MANIFEST])
+    inner = values
+    for key in path[:-1]:
+        inner = inner[key]
+    if value is ...:
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = value
+    return json.dumps(values).encode()
+
+
+def test_round_trip(files: dict[str, bytes]) -> None:
+    manifest = Manifest.from_bytes(files[MANIFEST])
+    assert manifest.to_bytes() == files[MANIFEST]
+    assert manifest.contract == tiny_contract()
+
+
+def test_another_spelling_of_the_same_values_opens(tmp_path: Path, files: dict[str, bytes]) -> None:
+    loose = json.dumps(json.loads(files[MANIFEST]), indent=2).encode()
+    assert opened(tmp_path, files, loose).manifest == Manifest.from_bytes(files[MANIFEST])
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "kind"),
+    [
+        (("schema_version",), 2, SchemaTooNew),
+        (("schema_version",), 0, FormatError),
+        (("schema_version",), True, FormatError),
+        (("contract", "schema_version"), 2, SchemaTooNew),
+        (("contract", "sensor", "fs_hz"), -1, ContractError),
+        (("contract", "sensor", "fs_hz"), 10**400, ContractError),
+        (("contract", "sensor", "gain"), 2, ContractError),
+        (("contract", "window", "trigger"), "whenever", ContractError),
+        (("contract", "slots"), 5, ContractError),
+        (("contract",), [], FormatError),
+        (("surprise",), 1, FormatError),
+        (("provenance",), ..., FormatError),
+        (("provenance", "training_subjects"), ..., FormatError),
+        (("provenance", "training_subjects"), [101], FormatError),
+        (("graphs",), [], FormatError),
+        (("graphs", 0, "precision"), "int4", FormatError),
+        (("graphs", 0, "engine"), "tflite", FormatError),
+        (("graphs", 0, "file"), "graphs/none.onnx", FormatError),
+        (("graphs", 0, "file"), "graphs/slots.fp32.onnx", FormatError),
+        (("graphs", 0, "tolerance", "logits"), 0, FormatError),
+        (("graphs", 0, "tolerance", "logits"), 10**400, FormatError),
+        (("graphs", 0, "tolerance", "logits"), "1e-3", FormatError),
+        (("golden", "windows"), 0, FormatError),
+        (("golden", "windows"), 1_000_000, FormatError),
+        (("golden", "file"), "other.safetensors", FormatError),
+        (("files", "MODEL_CARD.md", "sha256"), "0" * 64, DigestMismatch),
+        (("files", "MODEL_CARD.md", "sha256"), "F" * 64, FormatError),
+        (("files", "MODEL_CARD.md", "bytes"), 1, DigestMismatch),
+        (("files", "MODEL_CARD.md", "bytes"), -1, FormatError),
+        (("files", "more.bin"), {"sha256": "0" * 64, "bytes": 0}, FormatError),
+        (("files", "MODEL_CARD.md"), ..., FormatError),
+    ],
+)
+def test_signed_but_wrong_manifests(
+    tmp_path: Path, files: dict[str, bytes], path: tuple[str | int, ...], value: Any, kind: type[Exception]
+) -> None:
+    with pytest.raises(kind) as caught:
+        opened(tmp_path, files, edited(files, *path, value=value))
+    assert caught.type is kind
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b'{"name":"a","name":"b"}',
+        b'{"name":NaN}',
+        b'{"name":1e999}',
+        b"[" * 100_000,
+        b'{"a":' * 5_000,
+        b"\xff\xfe",
+        '{"name":"é"}'.encode(),
+        b'{"n":' + b"9" * 5000 + b"}",
+    ],
+)
+def test_signed_texts_that_are_no_manifest(tmp_path: Path, files: dict[str, bytes], text: bytes) -> None:
+    with pytest.raises(FormatError):
+        opened(tmp_path, files, text)
+
+
+def test_graph_choice_says_what_there_is(tmp_path: Path, files: dict[str, bytes]) -> None:
+    bundle = opened(tmp_path, files, files[MANIFEST])
+    assert bundle.graph().file == "graphs/merged.int8.onnx"
+    assert bundle.graph(precision="fp32", adapters="slots").file == "graphs/slots.fp32.onnx"
+    with pytest.raises(BundleError, match="onnxruntime/fp32/slots"):
+        bundle.graph(adapters="slots")
+    with pytest.raises(BundleError, match="MODEL_CARD"):
+        bundle.read("../secret")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_contract_from_anything_is_a_contract_or_one_error(data: st.DataObject) -> None:
+    values = tiny_contract().to_dict()
+    spot = (
+        values[data.draw(st.sampled_from(["sensor", "window", "thresholds"]))] if data.draw(st.booleans()) else values
+    )
+    spot[data.draw(st.sampled_from(sorted(spot)) | st.text(max_size=3))] = data.draw(json_values)
+    try:
+        contract = Contract.from_dict(values)
+    except (ContractError, SchemaTooNew):
+        return
+    assert Contract.from_json(contract.to_json()) == contract
+
+
+def test_contract_from_text_that_is_no_json() -> None:
+    for text in ("", "{", "[" * 100_000, "9" * 5000):
+        with pytest.raises(ContractError):
+            Contract.from_json(text)

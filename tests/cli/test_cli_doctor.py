@@ -1,0 +1,84 @@
+"""``physioedge doctor`` and ``physioedge datasets``."""
+
+from __future__ import annotations
+
+import importlib
+import json
+
+import pytest
+
+from physioedge.cli import doctor
+from physioedge.cli.main import main
+from physioedge.datasets import mitbih
+
+
+def test_a_package_that_is_absent_or_broken(monkeypatch):
+    assert doctor._package("numpy", "base", "").state == doctor.OK
+    absent = doctor._extra("host", ("no_such_package",))
+    assert (absent.state, absent.do) == (doctor.MISSING, "pip install 'physioedge[host]'")
+
+    def fail(name):
+        raise RuntimeError("bad library\nmore")
+
+    monkeypatch.setattr(importlib, "import_module", fail)
+    broken = doctor._package("numpy", "base", "")
+    assert (broken.state, broken.detail) == (doctor.BROKEN, "RuntimeError: bad library")
+
+
+def test_exit_code_follows_what_the_base_job_needs(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "extras", lambda: [doctor._extra("host", ("no_such_package",))])
+    monkeypatch.setattr(doctor, "_verify", lambda path: "holds")
+    assert main(["doctor", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["base_job_works"] is True
+    states = {finding["name"]: finding["state"] for finding in report["findings"]}
+    assert states["numpy"] == states["shipped recording"] == "ok"
+    assert states["host"] == "missing"
+
+    monkeypatch.setattr(doctor, "SHIPPED_RECORD", doctor.SHIPPED_RECORD.with_name("absent.npz"))
+    assert main(["doctor"]) == 1
+    text = capsys.readouterr().out
+    assert "shipped recording: install physioedge again" in text
+    assert "does not work here" in text
+
+
+def test_a_damaged_asset_is_found(monkeypatch, tmp_path):
+    (tmp_path / "b.physio").write_bytes(b"PK\x03\x04")
+    finding = doctor._asset("shipped bundle", tmp_path / "b.physio", doctor._verify)
+    assert (finding.state, finding.needed) == (doctor.BROKEN, True)
+
+
+def test_the_shipped_assets_hold():
+    assert [(f.name, f.state) for f in doctor.assets()] == [("shipped recording", "ok"), ("shipped bundle", "ok")]
+
+
+def test_cpu_flags_are_read():
+    finding = doctor.cpu()
+    assert "cores" in finding.detail
+    assert isinstance(doctor.cpu_flags(), frozenset)
+
+
+def test_datasets_lists_what_is_here(tmp_path, capsys):
+    assert main(["datasets", "--data", str(tmp_path), "--json"]) == 0
+    entry = json.loads(capsys.readouterr().out)[0]
+    assert (entry["name"], entry["licence"], entry["folder"], entry["records_here"]) == (
+        "mitbih",
+        "ODC-By 1.0",
+        None,
+        0,
+    )
+    (tmp_path / "mitbih").mkdir()
+    (tmp_path / "mitbih" / "100.hea").touch()
+    (tmp_path / "mitbih" / "101.npz").touch()
+    assert main(["datasets", "--data", str(tmp_path), "--json"]) == 0
+    entry = json.loads(capsys.readouterr().out)[0]
+    assert entry["records_here"] == 2
+    assert sorted(entry["missing"]) == sorted(set(mitbih.ALL) - {"100", "101"})
+    assert main(["datasets", "--data", str(tmp_path)]) == 0
+    assert "docs/datasets.md" in capsys.readouterr().out
+
+
+@pytest.mark.data
+def test_datasets_finds_mitbih(mitbih_root, capsys):
+    assert main(["datasets", "--data", str(mitbih_root), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["records_here"] == 48

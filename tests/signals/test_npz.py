@@ -1,0 +1,155 @@
+"""NumPy archives: what they must hold, and each way in which they can be wrong."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from physioedge.datasets import mitbih
+from physioedge.signals.npz import read_npz
+from physioedge_runtime.errors import ChannelMismatch, RecordError, SampleRateMismatch, UnitMismatch
+
+GOOD = {
+    "samples": np.arange(8, dtype=np.float32).reshape(2, 4),
+    "fs_hz": np.array(100.0),
+    "units": np.array("mV"),
+    "channels": np.array(["a", "b"]),
+}
+
+
+@pytest.fixture
+def save(tmp_path):
+    def save(**arrays):
+        path = tmp_path / "r.npz"
+        np.savez_compressed(path, **arrays)
+        return path
+
+    return save
+
+
+def without(*keys):
+    return {key: value for key, value in GOOD.items() if key not in keys}
+
+
+def test_a_file_that_says_everything(save):
+    notes = {"ann_sample": np.array([1, 3]), "ann_symbol": np.array(["N", "V"]), "ann_aux": np.array(["", "(B"])}
+    recording = read_npz(save(**GOOD, **notes, name=np.array("night"), subject=np.array("p7")))
+    np.testing.assert_array_equal(recording.samples, GOOD["samples"])
+    assert (recording.fs_hz, recording.units, recording.channels) == (100.0, "mV", ("a", "b"))
+    assert (recording.name, recording.subject) == ("night", "p7")
+    assert recording.annotations.symbol == ("N", "V")
+    assert recording.annotations.note == ("", "(B")
+    np.testing.assert_array_equal(recording.annotations.sample, [1, 3])
+
+
+def test_whole_numbers_need_gain_and_baseline(save):
+    values = {**GOOD, "samples": np.array([[10, 20], [30, 50]], np.int16)}
+    with pytest.raises(RecordError, match="without gain and baseline"):
+        read_npz(save(**values))
+    scaled = read_npz(save(**values, gain=np.array([10.0, 20.0]), baseline=np.array([10, 10])))
+    np.testing.assert_allclose(scaled.samples, [[0, 1], [1, 2]])
+
+
+def test_caller_states_what_the_file_does_not(save):
+    path = save(samples=GOOD["samples"])
+    with pytest.raises(SampleRateMismatch, match="--fs-hz"):
+        read_npz(path, units="mV", channels=["a", "b"])
+    with pytest.raises(UnitMismatch, match="--units"):
+        read_npz(path, fs_hz=100, channels=["a", "b"])
+    with pytest.raises(ChannelMismatch, match="0 channel names for 2 rows"):
+        read_npz(path, fs_hz=100, units="mV")
+    assert read_npz(path, fs_hz=100, units="mV", channels=["a", "b"]).channels == ("a", "b")
+
+
+def test_two_statements_must_agree(save):
+    with pytest.raises(SampleRateMismatch, match="100 Hz in the file; expected 360 Hz"):
+        read_npz(save(**GOOD), fs_hz=360)
+    with pytest.raises(UnitMismatch, match="mV in the file; expected uV"):
+        read_npz(save(**GOOD), units="uV")
+
+
+def test_units_by_channel(save):
+    path = save(**{**GOOD, "units": np.array(["mV", "mmHg"])})
+    with pytest.raises(UnitMismatch, match="mV, mmHg"):
+        read_npz(path)
+    assert read_npz(path, channels=["b"]).units == "mmHg"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (without("samples"), "expected an array 'samples'"),
+        ({**GOOD, "samples": np.zeros(4, np.float32)}, r"shape \(4,\)"),
+        ({**GOOD, "samples": np.zeros((2, 0), np.float32)}, r"shape \(2, 0\)"),
+        ({**GOOD, "samples": np.array([["1", "2"], ["3", "4"]])}, "type <U1"),
+        ({**GOOD, "samples": np.array([[1, 2], [3, np.nan]])}, "nan at sample 1 of channel 1"),
+        ({**GOOD, "samples": np.array([[1, 2], [-np.inf, 0]])}, "-inf at sample 0 of channel 1"),
+        ({**GOOD, "samples": np.array([[1, 2], [1e300, 0]])}, "inf at sample 0"),
+        ({**GOOD, "fs_hz": np.array([100.0, 50.0])}, "expected one number"),
+        ({**GOOD, "fs_hz": np.array("100")}, "expected one number"),
+        ({**GOOD, "ann_sample": np.array([1]), "ann_symbol": np.array(["N", "V"])}, "as many of each"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
+def test_malformed_arrays(save, arrays, message):
+    with pytest.raises(RecordError, match=message):
+        read_npz(save(**arrays))
+
+
+def test_nothing_is_unpickled(save):
+    with pytest.raises(RecordError, match=r"not a readable \.npz"):
+        read_npz(save(**{**GOOD, "channels": np.array(["a", None], object)}))
+
+
+@pytest.mark.parametrize("kept", [0, 1, 20, 200, -1, -30])
+def test_truncated_files(save, kept):
+    path = save(**GOOD)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(RecordError, match=r"an empty file|not a readable \.npz"):
+        read_npz(path)
+
+
+def test_flipped_bit(save):
+    path = save(**GOOD)
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo("samples.npy")
+    data[info.header_offset + 30 + len("samples.npy") + info.compress_size // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(RecordError, match=r"not a readable \.npz"):
+        read_npz(path)
+
+
+def test_a_plain_array_is_no_archive(tmp_path):
+    buffer = io.BytesIO()
+    np.save(buffer, GOOD["samples"])
+    (tmp_path / "r.npz").write_bytes(buffer.getvalue())
+    with pytest.raises(RecordError, match=r"not a readable \.npz"):
+        read_npz(tmp_path / "r.npz")
+
+
+def test_unpacked_size_is_limited(save, monkeypatch):
+    monkeypatch.setattr("physioedge.signals.npz.MAX_UNPACKED_BYTES", 10)
+    with pytest.raises(RecordError, match="bytes unpacked"):
+        read_npz(save(**GOOD))
+
+
+def test_shipped_excerpt(repository):
+    path = repository / "device_runtime/physioedge_runtime/assets/excerpt.npz"
+    recording = read_npz(path)
+    assert path.stat().st_size < 200_000
+    assert (recording.fs_hz, recording.units, recording.channels) == (360.0, "mV", ("MLII",))
+    assert recording.subject.removeprefix("mitbih:") in mitbih.DS2
+    labels = list(mitbih.beats(recording)[1])
+    assert labels.count("V") >= 10
+    assert labels.count("S") >= 1
+
+
+@pytest.mark.data
+def test_shipped_excerpt_is_part_of_the_record(repository, mitbih_root):
+    excerpt = read_npz(repository / "device_runtime/physioedge_runtime/assets/excerpt.npz")
+    whole = mitbih.load("233", mitbih_root).channel("MLII")
+    np.testing.assert_array_equal(excerpt.samples, whole.samples[:, 1010 * 360 : 1100 * 360])

@@ -1,0 +1,139 @@
+"""A bundle of some kilobytes: one convolution and one product, so that tests of the container need no training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from physioedge_export.pack import BundleParts, write_bundle
+from physioedge_runtime.bundle.container import Bundle
+from physioedge_runtime.bundle.contract import (
+    METADATA_KEY,
+    Contract,
+    SensorSpec,
+    SlotSpec,
+    Thresholds,
+    WindowSpec,
+)
+from physioedge_runtime.bundle.manifest import GraphEntry
+from physioedge_runtime.bundle.tensors import write_tensors
+
+PRIVATE_KEY = bytes(range(32))
+SAMPLES, DIM, RANK = 60, 8, 2
+SLOT = "blocks.0.attention.q.B"
+
+
+def tiny_contract(*, context: int = 20, window: int = 40, lookahead: int = 10, **changes: Any) -> Contract:
+    parts: dict[str, Any] = {
+        "schema_version": 1,
+        "task": "arrhythmia",
+        "labels": ("N", "S", "V"),
+        "sensor": SensorSpec(
+            name="ecg", modality="ecg", fs_hz=125.0, units="mV", channels=("MLII",), low=-10.0, high=10.0
+        ),
+        "window": WindowSpec(
+            context_samples=context, window_samples=window, lookahead_samples=lookahead, trigger="beat"
+        ),
+        "thresholds": Thresholds(min_quality=0.3, min_probability=0.0),
+        "embedding_dim": DIM,
+        "backbone_digest": "0" * 64,
+        "slots": (SlotSpec(name=SLOT, shape=(RANK, DIM)),),
+    }
+    return Contract(**{**parts, **changes})
+
+
+def tiny_weights(contract: Contract) -> dict[str, NDArray[np.float32]]:
+    rng = np.random.default_rng(7)
+    samples = contract.window.input_samples
+    shapes = {"w": (samples, DIM), "a": (DIM, RANK), "h": (DIM, len(contract.labels))}
+    return {name: (rng.standard_normal(s) / np.sqrt(s[0])).astype(np.float32) for name, s in shapes.items()}
+
+
+def tiny_model(contract: Contract, *, slots: bool, metadata: str | None = None, flat: str = "flat") -> onnx.ModelProto:
+    """x @ w gives the embedding, plus (x @ w) @ a @ B with slots; embedding @ h gives the logits."""
+    weights = tiny_weights(contract)
+    nodes = [
+        helper.make_node("Flatten", ["signal"], [flat]),
+        helper.make_node("MatMul", [flat, "w"], ["base" if slots else "embedding"]),
+    ]
+    ends = [helper.make_tensor_value_info("signal", TensorProto.FLOAT, [1, 1, contract.window.input_samples])]
+    if slots:
+        ends.append(helper.make_tensor_value_info(SLOT, TensorProto.FLOAT, [RANK, DIM]))
+        nodes += [
+            helper.make_node("MatMul", ["base", "a"], ["low"]),
+            helper.make_node("MatMul", ["low", SLOT], ["delta"]),
+            helper.make_node("Add", ["base", "delta"], ["embedding"]),
+        ]
+    nodes.append(helper.make_node("MatMul", ["embedding", "h"], ["logits"]))
+    outputs = [
+        helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, len(contract.labels)]),
+        helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, DIM]),
+    ]
+    constants = [numpy_helper.from_array(v, n) for n, v in weights.items() if slots or n != "a"]
+    graph = helper.make_graph(nodes, "tiny", ends, outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    helper.set_model_props(model, {METADATA_KEY: contract.to_json() if metadata is None else metadata})
+    return model
+
+
+def tiny_outputs(
+    contract: Contract, signal: NDArray[np.float32], b: NDArray[np.float32] | None = None
+) -> dict[str, NDArray[np.float32]]:
+    """The same in numpy, without an engine: (n, 1, S) to logits (n, K) and embedding (n, D)."""
+    weights = tiny_weights(contract)
+    embedding = signal.reshape(len(signal), -1) @ weights["w"]
+    if b is not None:
+        embedding = embedding + embedding @ weights["a"] @ b
+    return {"logits": embedding @ weights["h"], "embedding": embedding}
+
+
+def tiny_files(contract: Contract, *, windows: int = 3) -> dict[str, bytes]:
+    """All files of a bundle with int8-labelled merged, and fp32 merged and slots graphs."""
+    rng = np.random.default_rng(1)
+    shape = (windows, 1, contract.window.input_samples)
+    signal = rng.standard_normal(shape).astype(np.float32)
+    b = rng.standard_normal((RANK, DIM)).astype(np.float32)
+    golden = {"signal": signal, f"adapter/{SLOT}": b}
+    files: dict[str, bytes] = {"MODEL_CARD.md": b"# A model for tests\n", "LICENCE.txt": b"Apache-2.0\n"}
+    for entry in tiny_graphs():
+        files[entry.file] = tiny_model(contract, slots=entry.adapters == "slots").SerializeToString()
+        golden |= {f"{entry.file}/{name}": v for name, v in tiny_outputs(contract, signal).items()}
+        if entry.adapters == "slots":
+            adapted = tiny_outputs(contract, signal, b)
+            golden |= {f"{entry.file}/adapted_{name}": v for name, v in adapted.items()}
+    files["golden.safetensors"] = write_tensors(golden)
+    return files
+
+
+def tiny_graphs() -> tuple[GraphEntry, ...]:
+    variants = (("int8", "merged"), ("fp32", "merged"), ("fp32", "slots"))
+    return tuple(
+        GraphEntry(f"graphs/{adapters}.{precision}.onnx", "onnxruntime", precision, adapters, 1e-4, 1e-4)
+        for precision, adapters in variants
+    )
+
+
+def tiny_parts(contract: Contract, **changes: Any) -> BundleParts:
+    parts: dict[str, Any] = {
+        "name": "tiny",
+        "version": "1",
+        "contract": contract,
+        "graphs": tiny_graphs(),
+        "provenance": {"training_subjects": ["mitbih/101"]},
+        "task_info": {"labels": {"N": "normal"}},
+    }
+    return BundleParts(**{**parts, **changes})
+
+
+def write_tiny_bundle(
+    path: Path, *, contract: Contract | None = None, files: dict[str, bytes] | None = None, **changes: Any
+) -> Bundle:
+    """Writes the bundle; `files` replace or add to its files, `changes` go to `BundleParts`."""
+    contract = tiny_contract() if contract is None else contract
+    content = {**tiny_files(contract), **(files or {})}
+    return write_bundle(path, parts=tiny_parts(contract, **changes), files=content, signing_key=PRIVATE_KEY)
