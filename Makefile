@@ -17,7 +17,7 @@ demo: $(VENV)/.ready-demo
 	$(BIN)/physioedge demo
 
 test: lint
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 lint: $(VENV)/.ready-test
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 from torch import nn
 
-from physioedge_export.merge import LoraAdapter, merged_state
+from physioedge_export.merge import LoraAdapter
 from physioedge_export.parity import Runner, onnx_runner, torch_runner
 from physioedge_export.quantize import KEEP_FLOAT, QuantizeConfig, quantize, quantized_layers
 from physioedge_export.slots import SlottedModel, slot_arrays
@@ -144,18 +144,14 @@ class Artifact:
 
 
 def forms(classifier: nn.Module, adapter: LoraAdapter | None, choice: Choice) -> list[Form]:
-    """The forms asked for, each with the adapter merged in float.
+    """The forms asked for of a classifier that holds its adapter merged in float.
 
     Raises
     ------
     ExportError
         Slots are asked for without an adapter to take A from.
-    BackboneMismatch
-        The adapter is for another model.
     """
     merged = copy.deepcopy(classifier).eval()
-    if adapter is not None:
-        merged.load_state_dict(merged_state(merged.state_dict(), adapter))
     found = []
     for name in choice.adapters:
         if name == "merged":

@@ -1,7 +1,7 @@
 """Rewrites that keep a network whole inside ExecuTorch's XNNPACK delegate, without changing what it computes.
 
-XNNPACK averages 4-D tensors over their last two axes and nothing else, and has no layer normalisation of its own. Written
-as it comes, the network falls into sixteen delegated pieces with copies between them; rewritten, it is one.
+XNNPACK averages 4-D tensors over their last two axes and nothing else, and has no layer normalisation of its own.
+Written as it comes, the network falls into sixteen delegated pieces with copies between them; rewritten, it is one.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -53,7 +52,7 @@ def delegate_friendly(model: nn.Module, example: tuple[Tensor, ...]) -> Exported
     """
     with torch.no_grad():
         exported = export_program(with_plain_norms(model), example)
-        module = cast(fx.GraphModule, exported.module())
+        module = exported.module()
         spread_means(module)
         return export_program(module, example)
 

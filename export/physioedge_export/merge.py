@@ -157,20 +157,20 @@ def merged_state(state: Mapping[str, Any], adapter: LoraAdapter) -> dict[str, An
     return merged
 
 
-def delta_noise(weight: Array, delta: Array) -> float:
+def delta_noise(merged: Array, delta: Array) -> float:
     """int8 rounding noise of a merged weight relative to what the adapter changed: 0 keeps it, 1 drowns it.
 
     Parameters
     ----------
-    weight : float32 (out, in)
-        The base's weight, before merging.
+    merged : float32 (out, in)
+        The weight after merging, in float.
     delta : float32 (out, in)
-        What was merged.
+        What was merged into it.
 
     Returns
     -------
     float
-        ``|round_int8(weight + delta) - (weight + delta)| / |delta|`` (Frobenius), with one scale an output row; 0 for
+        ``|round_int8(merged) - merged| / |delta|`` (Frobenius), with one scale an output row; 0 for
         an adapter that changes nothing.
     """
     from physioedge_export.quantize import quantize_weight
@@ -178,9 +178,8 @@ def delta_noise(weight: Array, delta: Array) -> float:
     size = float(np.linalg.norm(delta))
     if size == 0.0:
         return 0.0
-    merged = (weight + delta).T
-    levels, scale = quantize_weight(merged)
-    return float(np.linalg.norm(levels.astype(np.float32) * scale - merged)) / size
+    levels, scale = quantize_weight(merged.T)
+    return float(np.linalg.norm(levels.astype(np.float32) * scale - merged.T)) / size
 
 
 def _plain_scale(config: Mapping[str, Any]) -> float:

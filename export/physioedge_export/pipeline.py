@@ -1,4 +1,4 @@
-"""From a classifier to a signed bundle: merge, export, quantise, compare every stage, write, read back, compare again."""
+"""From a classifier to a signed bundle: export, quantise, compare every stage, write, read back, compare again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,81 +18,21 @@ from physioedge_export.merge import LoraAdapter, delta_noise
 from physioedge_export.pack import BundleParts, write_bundle
 from physioedge_export.parity import Agreement, Outputs, compare, run_windows
 from physioedge_export.report import ExportReport, GraphFacts
+from physioedge_export.request import Card, Destination, Windows
 from physioedge_export.sqnr import LayerNoise, layer_sqnr
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.contract import Contract
 from physioedge_runtime.bundle.manifest import GraphEntry
+from physioedge_runtime.bundle.signing import read_private_key
 from physioedge_runtime.bundle.tensors import write_tensors
 from physioedge_runtime.errors import ExportError
 
 SQNR_WINDOWS = 48
+EMPTY_SLOT_WINDOWS = 16
 MAX_DELTA_NOISE = 0.5
 """Where rounding noise exceeds half of what the adapter changed in a layer, the export is refused."""
 Array = NDArray[np.float32]
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Windows:
-    """Real windows, each float32 (window, channel, input_samples) in the contract's unit.
-
-    Attributes
-    ----------
-    calibration : array
-        Fix static scales, and carry the parity check where `parity` is None.
-    golden : array
-        Travel in the bundle with their outputs; at most 64.
-    parity : array, optional
-        For the parity check.
-    """
-
-    calibration: Array
-    golden: Array
-    parity: Array | None = None
-
-    @property
-    def checked(self) -> Array:
-        """Windows of the parity check."""
-        return self.calibration if self.parity is None else self.parity
-
-    def check(self, contract: Contract) -> None:
-        """Raise ExportError unless all windows are finite, of the contract's shape, and at least one each."""
-        wanted = (len(contract.sensor.channels), contract.window.input_samples)
-        for name, windows in (("calibration", self.calibration), ("golden", self.golden), ("parity", self.checked)):
-            if windows.ndim != 3 or windows.shape[1:] != wanted or windows.dtype != np.float32 or not len(windows):
-                raise ExportError(
-                    f"{name} windows {windows.dtype}{windows.shape}",
-                    f"float32 (window, {wanted[0]}, {wanted[1]})",
-                    "Cut them so.",
-                )
-            if not np.isfinite(windows).all():
-                raise ExportError(f"{name} windows with NaN or infinities", "finite samples", "Leave such windows out.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Card:
-    """What the bundle says about itself, for people.
-
-    Attributes
-    ----------
-    name, version : str
-    model_card, licence_text : str
-        Contents of the two files.
-    licence : str
-        SPDX expression.
-    provenance : mapping
-        JSON values with ``training_subjects``.
-    task_info : mapping
-        What the labels mean.
-    """
-
-    name: str
-    version: str
-    model_card: str
-    licence_text: str
-    licence: str = "Apache-2.0"
-    provenance: Mapping[str, Any] = field(default_factory=lambda: {"training_subjects": []})
-    task_info: Mapping[str, Any] = field(default_factory=dict)
 
 
 def export_bundle(
@@ -102,32 +41,25 @@ def export_bundle(
     contract: Contract,
     windows: Windows,
     card: Card,
-    out: Path,
-    signing_key: Path | str | bytes,
+    destination: Destination,
     adapter: LoraAdapter | None = None,
     choice: Choice | None = None,
-    report_folder: Path | None = None,
 ) -> ExportReport:
     """Export, check and sign a bundle; write the report whether or not it holds.
 
     Parameters
     ----------
     classifier : nn.Module
-        Signal (batch, channel, input_samples) to (logits, embedding); `adapter` not merged yet.
+        Signal (batch, channel, input_samples) to (logits, embedding), with the global adapter merged in float.
     contract : Contract
         Slots are filled in.
     windows : Windows
     card : Card
-    out : Path
-        Target; written only if every stage agrees.
-    signing_key : path or bytes
-        Private key; see `write_bundle`.
+    destination : Destination
     adapter : LoraAdapter, optional
-        The global adapter; gives A of the slots.
+        The global adapter that was merged: gives A of the slots, and what int8 must not drown.
     choice : Choice, optional
         Which graphs; int8 ONNX, merged and slots, by default.
-    report_folder : Path, optional
-        For the report; beside `out` by default.
 
     Raises
     ------
@@ -137,23 +69,28 @@ def export_bundle(
     choice = choice or Choice()
     choice.check()
     windows.check(contract)
+    read_private_key(destination.signing_key)  # a wrong key is told now, not after minutes of lowering
     found = forms(classifier, adapter, choice)
     contract = contract_with_slots(contract, found)
     work = _Work(contract=contract, choice=choice, windows=windows)
     for form in found:
+        if form.slots:
+            work.agreement.append(_empty_slots(classifier, form, windows.checked[:EMPTY_SLOT_WINDOWS]))
         work.add(form)
     work.noise = _adapter_noise(classifier, adapter) if "int8" in choice.precisions else {}
-    report = work.report(out.name)
-    folder = report_folder or out.parent
+    report = work.report(destination.bundle.name)
+    folder = destination.report or destination.bundle.parent
     report.write(folder)
     parity.demand(report.agreement)
     _demand_adapter(report.delta_noise)
-    bundle = write_bundle(out, parts=work.parts(card), files=work.files(card), signing_key=signing_key)
+    bundle = write_bundle(
+        destination.bundle, parts=work.parts(card), files=work.files(card), signing_key=destination.signing_key
+    )
     report = dataclasses.replace(
         report,
         agreement=(*report.agreement, *work.read_back(bundle)),
         digest=bundle.digest,
-        bundle_bytes=out.stat().st_size,
+        bundle_bytes=destination.bundle.stat().st_size,
     )
     report.write(folder)
     parity.demand(report.agreement)
@@ -204,15 +141,14 @@ class _Work:
         sizes = {artifact.file: len(artifact.data) for _, artifact in self.made}
         runners = {a.file: (a.runner(form.names), form.zero) for form, a in self.made}
         speeds = speed.measure(runners, self.windows.golden)
-        measured = speed.by_file(speeds)
-        pairs = [(a.file, a.file.replace(".int8.", ".fp32.")) for _, a in self.made if a.precision == "int8"]
+        int8 = [a.file for _, a in self.made if a.precision == "int8"]
         return ExportReport(
             bundle=name,
             graphs=tuple(_facts(artifact, sizes) for _, artifact in self.made),
             agreement=tuple(self.agreement),
             sqnr=self.sqnr,
             speed=tuple(speeds),
-            answers=tuple(speed.answer(measured[a], measured[b]) for a, b in pairs if b in measured),
+            answers=tuple(speed.answers(int8, speed.by_file(speeds))),
             delta_noise=self.noise,
         )
 
@@ -256,6 +192,13 @@ class _Work:
             names = (artifact.file, f"{artifact.file} in the bundle")
             rows.append(compare(names, self.outputs[artifact.file], found, parity.SAME))
         return rows
+
+
+def _empty_slots(classifier: nn.Module, form: Form, windows: Array) -> Agreement:
+    """A model whose slots hold zeros against the model without slots."""
+    without = run_windows(parity.torch_runner(classifier, ["signal"]), windows)
+    empty = run_windows(form.runner(), windows, form.zero)
+    return compare(("torch merged", "torch slots holding zeros"), without, empty, parity.FP32)
 
 
 def _golden_tolerance(row: Agreement, reference: Outputs) -> tuple[float, float]:

@@ -214,7 +214,8 @@ def _page(report: ExportReport, plots: Mapping[str, Path]) -> str:
         parts.append(f'<h2>{html.escape(file)}</h2><img alt="SQNR by layer" src="data:image/png;base64,{data}">')
     style = (
         "body{font:14px system-ui,sans-serif;margin:2em auto;max-width:70em;padding:0 1em}"
-        "table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.2em .6em;text-align:left}img{max-width:100%}"
+        "table{border-collapse:collapse}td,th{border:1px solid #ccc;padding:.2em .6em;text-align:left}"
+        "img{max-width:100%}"
     )
     title = f"<title>Export of {html.escape(report.bundle)}</title>"
     return f"<!doctype html><html lang=en><meta charset=utf-8>{title}<style>{style}</style>{''.join(parts)}</html>\n"

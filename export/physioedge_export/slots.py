@@ -30,6 +30,9 @@ class SlottedLinear(nn.Module):
     a : Tensor (in, rank)
     """
 
+    a: Tensor
+    b: Tensor
+
     def __init__(self, linear: nn.Linear, a: Tensor) -> None:
         super().__init__()
         self.linear = linear
@@ -39,9 +42,12 @@ class SlottedLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Output (batch, token, out) of features (batch, token, in)."""
         if x.shape[0] > 1:  # training and checks; exported graphs have batch 1
-            return self.linear(x) + x @ self.a[0] @ self.b
+            batched: Tensor = self.linear(x) + x @ self.a[0] @ self.b
+            return batched
         # Two 3-D products stay inside ExecuTorch's delegate, where `@` would not.
-        return self.linear(x) + torch.bmm(torch.bmm(x, self.a), self.b.reshape(1, *self.b.shape))
+        rank, out = self.b.shape
+        single: Tensor = self.linear(x) + torch.bmm(torch.bmm(x, self.a), self.b.reshape(1, rank, out))
+        return single
 
 
 class SlottedModel(nn.Module):

@@ -71,11 +71,25 @@ def answer(int8: Speed, fp32: Speed) -> str:
     if ratio >= FASTER:
         return f"{int8.file} is {ratio:.2f} times as fast as fp32 here ({times})."
     reason = (
-        "the products are too small, or the processor lacks 8-bit dot products (VNNI, SDOT), so that scaling activations "
-        "costs what the products save"
+        "the products are too small, or the processor lacks 8-bit dot products (VNNI, SDOT), so that scaling "
+        "activations costs what the products save"
     )
     word = "no faster than" if ratio >= 1 / FASTER else "slower than"
     return f"{int8.file} is {word} fp32 here ({times}): {reason}. It still takes less memory and storage."
+
+
+def answers(int8: Sequence[str], measured: Mapping[str, Speed]) -> list[str]:
+    """In words, for every int8 file: against its fp32 twin, and what slots cost over the merged form."""
+    found = []
+    for file in int8:
+        fp32, merged = file.replace(".int8.", ".fp32."), file.replace("slots.", "merged.")
+        if fp32 in measured:
+            found.append(answer(measured[file], measured[fp32]))
+        if merged != file and merged in measured:
+            cost = measured[file].p50_ms / measured[merged].p50_ms - 1.0
+            word = "longer" if cost >= 0 else "less"
+            found.append(f"{file} takes {abs(cost):.0%} {word} than {merged}.")
+    return found
 
 
 def by_file(speeds: Sequence[Speed]) -> dict[str, Speed]:

@@ -172,7 +172,7 @@ def _lowered(program: ExportedProgram, constants: Mapping[str, str]) -> Program:
 
 def _need_executorch() -> None:
     try:
-        import executorch.exir
+        import executorch.exir  # noqa: F401
         import torchao  # noqa: F401
     except ImportError as error:
         raise MissingExtra(

@@ -178,3 +178,14 @@ def test_faulty_bundles(run, signed, tmp_path, damage, capsys, sample_records):
     assert err.startswith("error[")
     assert err.count("\n") == 1
     assert "Traceback" not in err
+
+
+def test_a_stopped_run_still_sums_up(run, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("physioedge.cli.run.time.sleep", stop)
+    code, _, err = run("--resample", "polyphase", "--speed", 1)
+    assert code == 130
+    assert "0 beats, 0 withheld" in err
+    assert err.endswith("interrupted\n")

@@ -131,7 +131,9 @@ def test_snapshot_continues_as_if_nothing_had_happened(cut: int) -> None:
     first, second = BeatDetector(FS), BeatDetector(FS)
     beats = first.push(x[:cut])
     second.push(x[:333])  # a used detector takes the state over all the same
-    second.restore(first.snapshot())
+    state = first.snapshot()
+    second.restore(state)
+    assert str(second.snapshot()) == str(state)
     first.push(x[:100])  # the snapshot is nobody's buffer
     assert beats + second.push(x[cut:]) + second.flush() == detect_beats(x, FS)
 

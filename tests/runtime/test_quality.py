@@ -75,6 +75,14 @@ def test_a_clipped_signal_is_flagged_and_a_round_peak_is_not() -> None:
     assert quality(rounded).flags == ()
 
 
+def test_a_rounded_wave_that_rests_at_the_extreme_is_not_clipped() -> None:
+    t = np.arange(2880) / 360
+    wave = np.sin(2 * np.pi * 1.1 * t).astype(np.float32)[None]
+    coarse = np.round(wave * 40) / np.float32(40)  # rests for 25 ms at its largest value
+    assert assess(coarse, 360.0, RAW, SENSOR).flags == ()
+    assert assess(faults.saturated(coarse, -1, 0.0), 360.0, RAW, SENSOR).flags == ("flat",), "0.4 s of one value"
+
+
 def test_noise_is_flagged_by_its_ratio_to_the_beats() -> None:
     rng = np.random.default_rng(0)
     assert quality(faults.noisy(RAW, 0.02, rng)).flags == ()

@@ -185,6 +185,25 @@ def test_snapshots_hold_numbers_text_and_arrays_only() -> None:
     assert plain(live.snapshot())
 
 
+def test_a_snapshot_leaves_nothing_out() -> None:
+    x = faults.with_nan(faults.noisy(ECG, 0.1, np.random.default_rng(0)), 2480, 2520)
+    first, second = stream(), stream()
+    first.push(x[:, :1000], 3.0)
+    first.push(x[:, 900:2500], 3.0 + 900 / FS_HZ)  # 100 samples twice; ends among the NaN
+    state = first.snapshot()
+    assert state["stretch"]["marks"] and state["stretch"]["held"].any()
+    second.restore(state)
+    assert flat(second.snapshot()) == flat(state)
+    assert same(second.push(x[:, 2500:]), first.push(x[:, 2500:]))
+
+
+def flat(value: Any) -> Any:
+    """A snapshot with lists for arrays, NaN included, so that it can be compared."""
+    if isinstance(value, dict):
+        return {key: flat(item) for key, item in value.items()}
+    return repr(value.tolist()) if isinstance(value, np.ndarray) else value
+
+
 def test_restores_only_what_fits() -> None:
     live = stream()
     live.push(ECG)
@@ -221,6 +240,19 @@ def test_windows_that_were_not_measured_whole_are_never_judged(flag: str) -> Non
     assert any(flag in r.flags for r in results)
     assert all(r.label is None for r in results if set(r.flags) & set(HARD))
     assert any(r.label is not None for r in results)
+
+
+@pytest.mark.parametrize("at", range(1500, 1700, 13))
+def test_a_fault_is_seen_exactly_where_the_model_could_see_it(at: int) -> None:
+    reach_s, t = 20 / FS_HZ, at / FS_HZ  # the resampler looks 20 samples to both sides
+    seen = {True: 0, False: 0}
+    for r in run(faults.with_nan(ECG, at, at + 1), []):
+        first, last = r.t_anchor_s - 249 / 125 - reach_s, r.t_anchor_s + 50 / 125 + reach_s
+        if r.quality == 0 or min(abs(t - first), abs(t - last)) < 0.009:
+            continue  # no window, or at the very edge
+        assert ("nonfinite" in r.flags) == (first <= t <= last)
+        seen["nonfinite" in r.flags] += 1
+    assert seen[True] >= 2 and seen[False] >= 5
 
 
 @settings(max_examples=25)

@@ -90,6 +90,7 @@ def test_two_statements_must_agree(write):
         (HEAD + "time_s,1\n0.00,3\n", "line 3: 'time_s'; expected a number"),
         (HEAD + "a,\n2,3\n", "a column without a name"),
         (HEAD + "a\n1\nnan\n2\n", "line 5: 'nan'; expected a finite number"),
+        (HEAD + "a\n1\n1e300\n2\n", "line 5: '1e300'; expected a finite number"),
         (HEAD + "a\n1\n-inf\n2\n", "line 5: '-inf'; expected a finite number"),
         ("# fs_hz: fast\n# units: mV\na\n1\n", "fs_hz 'fast'; expected a number"),
         (b"\xff\xfe\x00\x01", "bytes that are no text"),

@@ -93,7 +93,6 @@ def test_units_by_channel(save):
         ({**GOOD, "ann_sample": np.array([1]), "ann_symbol": np.array(["N", "V"])}, "as many of each"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
 def test_malformed_arrays(save, arrays, message):
     with pytest.raises(RecordError, match=message):
         read_npz(save(**arrays))

@@ -138,6 +138,8 @@ def test_wrong_length(record, change):
         ("r.dat 212 ", "r.dat 212:4 ", "skew"),
         ("r.dat 212 ", "r.dat 508 ", "WFDB format 508"),
         ("r.dat 212 200(1024)/mV", "r.dat 212 0(1024)/mV", "uncalibrated"),
+        ("r.dat 212 200(1024)/mV", f"r.dat 212 200({10**30})/mV", "32 bits"),
+        ("r 2 360 3600", f"r 2 360 {10**30}", f"{10**30} as the header says"),
         ("r.dat 212 200(1024)/mV 11 1024", "r.dat 212 200(1024)/mV 11 x", "whole numbers"),
         ("r.dat 212 ", "../r.dat 212 ", "a file beside the header"),
         ("r.dat 212 ", "s.dat 212 ", "No such file"),

@@ -1,9 +1,9 @@
 """The one rate converter, used on the device and in training.
 
-A polyphase windowed-sinc filter that works sample by sample: any chunking of the same signal gives bit-identical output,
-because every output sample is the same sum of the same products in the same order. Output sample ``k`` belongs to the
-time ``k / fs_out_hz`` after the first input sample; the filter's symmetric delay is compensated, and shows only as
-latency (`Resampler.latency_s`).
+A polyphase windowed-sinc filter that works sample by sample: any chunking of the same signal gives bit-identical
+output, because every output sample is the same sum of the same products in the same order. Output sample ``k`` belongs
+to the time ``k / fs_out_hz`` after the first input sample; the filter's symmetric delay is compensated, and shows only
+as latency (`Resampler.latency_s`).
 """
 
 from __future__ import annotations
@@ -157,9 +157,7 @@ class Resampler:
         self.reset()
         return out
 
-    def _emit(
-        self, samples: NDArray[np.float64], received: int, limit: int | None = None
-    ) -> NDArray[np.float32]:
+    def _emit(self, samples: NDArray[np.float64], received: int, limit: int | None = None) -> NDArray[np.float32]:
         """Outputs whose newest input is there; `samples` ends with input number ``received - 1``."""
         bank = self._bank
         assert bank is not None

@@ -59,7 +59,7 @@ class Arm:
 
 
 def bundle_arms(bundle: Bundle, trust: str | None) -> list[Arm]:
-    """An arm for each known onnxruntime graph that the bundle holds."""
+    """Return an arm for each known onnxruntime graph that the bundle holds."""
     held = {(g.precision, g.adapters) for g in bundle.manifest.graphs if g.engine == "onnxruntime"}
     return [
         Arm(name=name, kind="bundle", path=str(bundle.path), trust=trust, precision=precision, adapters=adapters)

@@ -41,9 +41,9 @@ def _arm_rows(measured: Measured, task: str, group: str) -> list[Row]:
     ]
     if measured.stream_ms is not None:
         values.append(("stream_per_beat_ms", "ms", measured.stream_ms, None, None, 1))
+    common = {"task": task, "arm": measured.arm.name, "group": group}
     return [
-        Row(task=task, arm=measured.arm.name, group=group, metric=metric, unit=unit, value=value, low=lo, high=hi, n=count,
-            seeds=1)  # fmt: skip
+        Row(**common, metric=metric, unit=unit, value=value, low=lo, high=hi, n=count, seeds=1)
         for metric, unit, value, lo, hi, count in values
     ]
 

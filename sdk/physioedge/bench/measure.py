@@ -111,20 +111,19 @@ def measure(
         workers, starts = _start(arms, windows, stack, left_out, progress)
         logits = {n: w.ask("logits", min(_COMPARED, len(signal))) for n, w in workers.items()}
         times = _rounds(workers, rounds, progress)
-        stream = _stream(workers, record, progress)
+        streamed, stream = _stream(workers, record, progress)
         measured = {
             name: Measured(
                 arm=worker.arm,
                 file_bytes=_file_bytes(worker.arm, bundle),
                 logits=logits[name],
                 rounds=times[name],
-                stream_ms=stream["per_beat_ms"] if stream and stream["arm"] == name else None,
+                stream_ms=stream["per_beat_ms"] if streamed == name else None,
                 **starts[name],
             )
             for name, worker in workers.items()
         }
-        facts = {key: value for key, value in stream.items() if key != "arm"}
-        return Bench(measured=measured, left_out=left_out, windows=source, rounds=rounds, stream=facts)
+        return Bench(measured=measured, left_out=left_out, windows=source, rounds=rounds, stream=stream)
 
 
 def _start(
@@ -157,9 +156,7 @@ def _load_figures(worker: Worker) -> dict[str, float]:
     return {**worker.loaded, **memory}
 
 
-def _rounds(
-    workers: dict[str, Worker], rounds: int, progress: Callable[[str], None]
-) -> dict[str, list[list[float]]]:
+def _rounds(workers: dict[str, Worker], rounds: int, progress: Callable[[str], None]) -> dict[str, list[list[float]]]:
     names = list(workers)
     times: dict[str, list[list[float]]] = {name: [] for name in names}
     for r in range(rounds):
@@ -171,11 +168,11 @@ def _rounds(
     return times
 
 
-def _stream(workers: dict[str, Worker], record: Path, progress: Callable[[str], None]) -> dict[str, float | str]:
+def _stream(workers: dict[str, Worker], record: Path, progress: Callable[[str], None]) -> tuple[str, dict[str, float]]:
     """Cost a beat of the whole path beside the bare engine of the same arm, in turns; nothing if it does not fit."""
     name = next((n for n in ("ours_int8", "ours_fp32") if n in workers), None)
     if name is None:
-        return {}
+        return "", {}
     progress("streaming the recording")
     passes, engine = [], []
     try:
@@ -183,10 +180,9 @@ def _stream(workers: dict[str, Worker], record: Path, progress: Callable[[str], 
             engine.append(median(workers[name].ask("round", PER_ROUND)))
             passes.append(workers[name].ask("stream", str(record), CHUNK_S))
     except EngineError:
-        return {}
+        return "", {}
     per_beat = [p["ms"] / max(1, p["beats"]) for p in passes]
-    return {
-        "arm": name,
+    return name, {
         "per_beat_ms": median(per_beat),
         "engine_ms": median(engine),
         "beats": passes[0]["beats"],

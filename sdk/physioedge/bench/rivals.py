@@ -47,7 +47,7 @@ def rival_arms(bundle: Bundle, weights: Path | None, work: Path) -> tuple[list[A
         return [], [LeftOut(name, reason) for name in RIVALS]
     found = own_weights(bundle, weights or ASSETS)
     if found is None:
-        reason = f"no weights of this bundle in {'the package' if weights is None else weights}: name them with --weights"
+        reason = f"no weights of this bundle in {weights or 'the package'}: name their folder with --weights"
         return [], [LeftOut(name, reason) for name in RIVALS]
     backbone, adapter = found
     arms = [Arm(name="torch_eager", kind="torch", path=str(backbone), adapter_folder=str(adapter))]
@@ -108,10 +108,10 @@ def _candidates(bundle: Bundle, folder: Path) -> Iterator[tuple[Path, Path, Any]
 
 def _plain_graphs(bundle: Bundle, backbone: Path, adapter: Path, work: Path) -> dict[str, Path]:
     import onnx
-    from physioedge_export.to_onnx import linear_nodes, to_onnx
 
     from physioedge.adapters.lora.files import merged_classifier
     from physioedge.models.checkpoint import load_backbone
+    from physioedge_export.to_onnx import linear_nodes, to_onnx
 
     network, _, digest = load_backbone(backbone)
     model, _, _ = merged_classifier(network, digest, adapter)

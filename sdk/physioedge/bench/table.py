@@ -11,8 +11,18 @@ from physioedge.bench.arms import TITLES
 from physioedge.bench.rivals import LeftOut
 from physioedge.results import Row
 
-COLUMNS = ("p50_ms", "p90_ms", "p99_ms", "first_ms", "load_ms", "ready_ms", "peak_rss_mb", "file_mb", "speedup_over_ort_fp32")
-_HEADS = ("p50 ms", "p90 ms", "p99 ms", "first ms", "load ms", "ready ms", "peak MB", "file MB", "× plain fp32")
+COLUMNS = (
+    "p50_ms",
+    "p90_ms",
+    "p99_ms",
+    "first_ms",
+    "load_ms",
+    "ready_ms",
+    "peak_rss_mb",
+    "file_mb",
+    "speedup_over_ort_fp32",
+)
+_HEADS = ("p50 ms", "p90 ms", "p99 ms", "first ms", "load ms", "ready ms", "peak MB", "file MB", "times fp32")
 _OURS, _RIVAL = "#2a6fbb", "#9aa3ad"
 
 
@@ -33,7 +43,7 @@ def _cell(value: float | None, metric: str) -> str:
 def markdown(
     rows: Sequence[Row], answer: Sequence[str], left_out: Sequence[LeftOut], facts: dict[str, Any], command: str
 ) -> str:
-    """The whole run as a page."""
+    """Return the whole run as a page."""
     head, lines = cells(rows)
     if not any(row.arm == "ort_fp32" for row in rows):
         lines = [(*line[:-1], "-") for line in lines]
@@ -48,12 +58,12 @@ def markdown(
         "|---|---|" + "--:|" * (len(head) - 2),
         *("| " + " | ".join(line) + " |" for line in lines),
         "",
-        f"{facts['rounds']} rounds of {facts['per_round']} inferences for each arm, in turns, one thread each, batch 1, on "
-        f"{facts['windows']}. Machine: {facts['cpu']}, {facts['cores']} cores. Versions: "
+        f"{facts['rounds']} rounds of {facts['per_round']} inferences each, in turns, one thread each, batch 1, on "
+        f" {facts['windows']}. Machine: {facts['cpu']}, {facts['cores']} cores. Versions: "
         + ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
         + ".",
-        "Load is everything between the imports and the first inference; for this runtime that is signature, digests and "
-        "golden vectors too, which is why its first inference is warm. Ready is imports, load and first inference together. "
+        "Load is everything between the imports and the first inference; for this runtime that is signature, digests "
+        "and golden vectors too, which is why its first inference is warm. Ready is imports, load and first inference. "
         "Peak memory is that of a whole Python process after 23 inferences.",
         "",
         *(f"- left out: {gone.arm}: {gone.reason}" for gone in left_out),

@@ -41,9 +41,7 @@ def real_windows(bundle: Bundle, record: Path) -> tuple[NDArray[np.float32], str
     collector = _Collector(len(contract.labels), contract.embedding_dim)
     try:
         recording = read_recording(record, channels=contract.sensor.channels)
-        stream = Stream(
-            bundle, fs_hz=recording.fs_hz, units=recording.units, resample="polyphase", engine=collector
-        )
+        stream = Stream(bundle, fs_hz=recording.fs_hz, units=recording.units, resample="polyphase", engine=collector)
         stream.push(recording.samples)
         stream.flush()
     except SignalError:

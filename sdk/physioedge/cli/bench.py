@@ -25,16 +25,17 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = subparsers.add_parser(
         "bench",
         help="measure latency, load time, memory and size beside rivals",
-        description="Time every onnxruntime graph of a bundle on real windows, beside plain onnxruntime and torch on the "
-        "same weights, in turns, one thread each; every arm in a process of its own. The rivals need the extra 'export'.",
+        description="Time every onnxruntime graph of a bundle on real windows, beside plain onnxruntime and torch on "
+        "the same weights, in turns, one thread each, every arm in a process of its own. The rivals need the extra "
+        "'export'.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_bundle_arguments(parser)
     parser.add_argument("--rounds", type=_rounds, default=40, metavar="N", help="rounds of 20 inferences (default 40)")
-    parser.add_argument("--weights", type=Path, metavar="DIR", help="folder with the bundle's own weights, for the rivals "
-                        "(default: the shipped ones)")  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write rows to this .json, a table and a plot beside it")
+    parser.add_argument("--weights", type=Path, metavar="DIR", help="folder with the bundle's own weights, for the "
+                        "rivals (default: the shipped ones)")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write rows to this .json, table and plot beside it")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -37,7 +37,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("record", metavar="RECORD", help="WFDB record, .npz or .csv; 'shipped' for the one that came "
                         "along, which is resampled without asking")  # fmt: skip
-    parser.add_argument("--bundle", type=Path, default=SHIPPED_BUNDLE, help="bundle file (default: the shipped one)")
+    parser.add_argument("--bundle", type=_bundle, default=SHIPPED_BUNDLE, help="bundle file (default: shipped)")
     parser.add_argument("--trust", type=Path, help="public key file to trust (default: the shipped keys)")
     parser.add_argument("--channel", action="append", metavar="NAME", help="channel to use; again for more than one "
                         "(default: those the bundle wants, by name)")  # fmt: skip
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     print(recording.describe(), file=sys.stderr)
     if resample and recording.fs_hz != spec.fs_hz:
         print(f"converting {recording.fs_hz:g} Hz to {spec.fs_hz:g} Hz ({resample})", file=sys.stderr)
-    summary = Summary(signal_s=recording.duration_s)
+    summary = Summary()
     with Stream(
         bundle,
         fs_hz=recording.fs_hz,
@@ -77,10 +77,12 @@ def run(args: argparse.Namespace) -> int:
         precision=args.precision,
     ) as stream:
         write = writer(args.format, bundle.contract.labels, sys.stdout)  # no header before all is known to fit
-        for result in _results(stream, recording, args.chunk_s, args.speed, summary):
-            summary.add(result)
-            write(result)
-    print(summary.line(), file=sys.stderr)
+        try:
+            for result in _results(stream, recording, args.chunk_s, args.speed, summary):
+                summary.add(result)
+                write(result)
+        finally:  # also when someone stops a live run
+            print(summary.line(), file=sys.stderr)
     return 0
 
 
@@ -102,7 +104,7 @@ def open_record(args: argparse.Namespace, wanted: tuple[str, ...]) -> Recording:
 class Summary:
     """Counts of one run, in signal seconds and wall seconds."""
 
-    signal_s: float
+    signal_s: float = 0.0
     judged: int = 0
     withheld: int = 0
     busy_s: float = 0.0
@@ -140,11 +142,16 @@ def _results(
         began = time.perf_counter()
         results = stream.push(chunk)
         summary.busy_s += time.perf_counter() - began
+        summary.signal_s += chunk.shape[1] / recording.fs_hz
         yield from results
     began = time.perf_counter()
     results = stream.flush()
     summary.busy_s += time.perf_counter() - began
     yield from results
+
+
+def _bundle(text: str) -> Path:
+    return SHIPPED_BUNDLE if text == SHIPPED else Path(text)
 
 
 def _positive(text: str) -> float:

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from physioedge_runtime.errors import DatasetError
 
 from physioedge.datasets.location import find
 from physioedge.signals.recording import Annotations, Recording
+from physioedge_runtime.errors import DatasetError
 
 NAME = "mitbih"
 LICENCE = "ODC-By 1.0"
 FS_HZ = 360.0
 LEAD = "MLII"
 PACED = ("102", "104", "107", "217")
-DS1 = tuple("101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230".split())
-DS2 = tuple("100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234".split())
+DS1 = tuple("101 106 108 109 112 114 115 116 118 119 122 124 201 203 205 207 208 209 215 220 223 230".split())  # noqa: SIM905
+DS2 = tuple("100 103 105 111 113 117 121 123 200 202 210 212 213 214 219 221 222 228 231 232 233 234".split())  # noqa: SIM905
 SHARED_PERSON = "201"
 """Record of DS1 whose person is also record 202 of DS2."""
 FIT = tuple(record for record in DS1 if record != SHARED_PERSON)

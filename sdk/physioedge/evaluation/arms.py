@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from physioedge_runtime.errors import EvaluationRefused
 from torch import Tensor
 
 from physioedge.adapters.global_adapter import (
@@ -24,6 +23,7 @@ from physioedge.adapters.global_adapter import (
 from physioedge.models.backbone import Backbone
 from physioedge.models.cnn import SmallCnn
 from physioedge.tasks.arrhythmia import LABELS, BeatRecord
+from physioedge_runtime.errors import EvaluationRefused
 
 ARMS = ("global", "probe", "full", "cnn", "bidirectional")
 _BATCH = 256
@@ -93,7 +93,7 @@ def fit_arm(
 
 
 def _embed(model: Any, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores and embedding with the blocks in bfloat16, as in the fit; the shipped graphs are evaluated in their own."""
+    """Scores and embedding with the blocks in bfloat16, as in the fit; shipped graphs are evaluated as they are."""
     patches = model.backbone.frontend(x)
     with torch.autocast("cpu", torch.bfloat16):
         tokens = model.backbone.tokens(patches)

@@ -39,8 +39,18 @@ def metric_rows(arm: str, group: str, counts: NDArray[np.float64]) -> list[Row]:
     for metric in from_confusion(counts[0, 0], LABELS):
         value, low, high = subject_bootstrap(counts, _picker(metric))
         rows.append(
-            Row(task=NAME, arm=arm, group=group, metric=metric, unit="1", value=value, low=low, high=high, n=n_records,
-                seeds=n_seeds)  # fmt: skip
+            Row(
+                task=NAME,
+                arm=arm,
+                group=group,
+                metric=metric,
+                unit="1",
+                value=value,
+                low=low,
+                high=high,
+                n=n_records,
+                seeds=n_seeds,
+            )
         )
     return rows
 
@@ -55,8 +65,18 @@ def calibration_row(arm: str, group: str, seeds: Seeds, prior: list[NDArray[np.f
     for predictions, log_prior in zip(seeds, prior, strict=True):
         probability, correct = pooled_confidence(predictions, log_prior)
         values.append(expected_calibration_error(probability, correct))
-    return Row(task=NAME, arm=arm, group=group, metric="ece", unit="1", value=float(np.mean(values)), low=None, high=None,
-               n=len(seeds[0]), seeds=len(seeds))  # fmt: skip
+    return Row(
+        task=NAME,
+        arm=arm,
+        group=group,
+        metric="ece",
+        unit="1",
+        value=float(np.mean(values)),
+        low=None,
+        high=None,
+        n=len(seeds[0]),
+        seeds=len(seeds),
+    )
 
 
 def pooled_confidence(
@@ -77,9 +97,18 @@ def subject_rows(arm: str, seeds: Seeds, prior: list[NDArray[np.float64]]) -> li
         present = [label for k, label in enumerate(LABELS) if counts[0, i, k].sum() > 0]
         for metric in ("accuracy", *(f"sensitivity:{label}" for label in present)):
             rows.append(
-                Row(task=NAME, arm=arm, group=f"subject:{p.record}", metric=metric, unit="1",
-                    value=float(values[metric].mean()), low=None, high=None, n=int(counts[0, i].sum()),
-                    seeds=len(seeds))  # fmt: skip
+                Row(
+                    task=NAME,
+                    arm=arm,
+                    group=f"subject:{p.record}",
+                    metric=metric,
+                    unit="1",
+                    value=float(values[metric].mean()),
+                    low=None,
+                    high=None,
+                    n=int(counts[0, i].sum()),
+                    seeds=len(seeds),
+                )
             )
     return rows
 
@@ -94,8 +123,18 @@ def landing_rows(arm: str, seeds: Seeds, prior: list[NDArray[np.float64]]) -> li
             shares.append(np.bincount(scores.argmax(1), minlength=_K) / max(1, len(scores)))
         for j, label in enumerate(LABELS):
             rows.append(
-                Row(task=NAME, arm=arm, group="DS2", metric=f"landing:{name}->{label}", unit="1",
-                    value=float(np.mean(shares, 0)[j]), low=None, high=None, n=len(scores), seeds=len(seeds))  # fmt: skip
+                Row(
+                    task=NAME,
+                    arm=arm,
+                    group="DS2",
+                    metric=f"landing:{name}->{label}",
+                    unit="1",
+                    value=float(np.mean(shares, 0)[j]),
+                    low=None,
+                    high=None,
+                    n=len(scores),
+                    seeds=len(seeds),
+                )
             )
     return rows
 
@@ -123,7 +162,8 @@ def centred(
         moved = embedding - share * (own - reference)
         scores = (moved @ head["weight"].T + head["bias"]) @ head["prototypes"].T
         out.append(
-            Prediction(record=p.record, label=p.label, time_s=p.time_s, scores=scores.astype(np.float32),
-                       embedding=p.embedding)  # fmt: skip
+            Prediction(
+                record=p.record, label=p.label, time_s=p.time_s, scores=scores.astype(np.float32), embedding=p.embedding
+            )
         )
     return out

@@ -24,9 +24,12 @@ def candidates(base: FitConfig) -> dict[str, FitConfig]:
     draw = base.draw
     return {
         "base": base,
-        "no_lead_mix": replace(base, draw=replace(draw, mix_share=0.0)),
+        "no_lead_mix": replace(base, draw=replace(draw, mix_share=0.0, flip_share=0.0)),
+        "no_smear": replace(base, draw=replace(draw, smear_share=0.0)),
+        "plain_draws": replace(base, draw=replace(draw, mix_share=0.0, flip_share=0.0, smear_share=0.0)),
         "no_warp": replace(base, draw=replace(draw, warp=0.0)),
         "slower": replace(base, learning_rate=base.learning_rate / 3),
+        "half_the_steps": replace(base, steps=base.steps // 2),
         "twice_the_steps": replace(base, steps=2 * base.steps),
     }
 
@@ -40,9 +43,7 @@ def folds() -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
     return out
 
 
-def choose(
-    names: list[str], base: FitConfig, backbone: Path, work: Path, data: Path | None, workers: int
-) -> list[Row]:
+def choose(names: list[str], base: FitConfig, backbone: Path, work: Path, data: Path | None, workers: int) -> list[Row]:
     """Fit every named candidate on every fold and score it on the held-out records, at several prior shares.
 
     Returns

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from physioedge.adapters.global_adapter import HEAD_SEED, FitConfig, log_prior
-from physioedge.adapters.lora.files import TaskNote, save_adapter
-from physioedge.datasets import mitbih
+from physioedge.adapters.global_adapter import FitConfig, log_prior
+from physioedge.adapters.global_run import note_of
+from physioedge.adapters.lora.files import save_adapter
 from physioedge.evaluation.arms import fit_arm, predict, refuse_overlap, save_predictions
 from physioedge.models.checkpoint import load_backbone
 from physioedge.tasks import arrhythmia
@@ -91,8 +91,8 @@ def run_job(job: Job) -> Path:
     prior = log_prior(train, job.config.prior_share)
     keep = job.arm == "global" and not job.development
     if keep:
-        save_adapter(job.adapter, fitted.module, _note(job, digest, prior, train))
-    reference = [p.embedding.mean(0) for p in predict(fitted, train, backbone.config)] if keep else []
+        save_adapter(job.adapter, fitted.module, note_of(fitted.module, digest, train, job.config, job.seed))
+    reference = [p.embedding.mean(0) for p in predict(fitted, thinned(train), backbone.config)] if keep else []
     extra: dict[str, Any] = {"log_prior": prior.numpy()}
     if reference:
         extra["reference"] = np.mean(reference, axis=0)
@@ -100,17 +100,9 @@ def run_job(job: Job) -> Path:
     return job.predictions
 
 
-def _note(job: Job, digest: str, prior: torch.Tensor, train: list[arrhythmia.BeatRecord]) -> TaskNote:
-    return TaskNote(
-        task=arrhythmia.NAME,
-        labels=arrhythmia.LABELS,
-        backbone_digest=digest,
-        head_seed=HEAD_SEED,
-        log_prior=tuple(float(v) for v in prior),
-        training_subjects=tuple(sorted({r.subject for r in train})),
-        datasets=(mitbih.NAME,),
-        fit={"seed": job.seed, **asdict(job.config)},
-    )
+def thinned(records: list[arrhythmia.BeatRecord], every: int = 8) -> list[arrhythmia.BeatRecord]:
+    """The same records with every eighth beat: enough for the mean embedding of each."""
+    return [replace(r, anchor=r.anchor[::every], label=r.label[::every]) for r in records]
 
 
 def run_jobs(jobs: list[Job], workers: int) -> list[Path]:

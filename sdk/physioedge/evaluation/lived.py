@@ -1,4 +1,4 @@
-"""The shipped bundle on the test records: on annotated beats one by one, and as lived, streamed with its own detector."""
+"""The shipped bundle on the test records: on annotated beats one by one, and streamed with its own detector."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from physioedge_runtime import Bundle, Stream
-from physioedge_runtime.engine.protocol import Engine
-from physioedge_runtime.result import Result
-from physioedge_runtime.signal.windows import cut_windows
 
 from physioedge.datasets import mitbih
 from physioedge.evaluation.arrhythmia import metric_rows
@@ -19,6 +15,10 @@ from physioedge.evaluation.intervals import subject_bootstrap
 from physioedge.evaluation.metrics import confusion
 from physioedge.results import Row
 from physioedge.tasks.arrhythmia import ALL_CLASSES, LABELS, NAME, beat_record
+from physioedge_runtime import Bundle, Stream
+from physioedge_runtime.engine.protocol import Engine
+from physioedge_runtime.result import Result
+from physioedge_runtime.signal.windows import cut_windows
 
 CHUNK_SAMPLES = 3600
 _K = len(LABELS)
@@ -56,7 +56,12 @@ def stream_record(bundle: Bundle, record: str, engine: Engine, data: Path | None
     """Results of a whole MIT-BIH record, pushed in chunks of ten seconds."""
     recording = mitbih.load(record, data).channel(mitbih.LEAD)
     stream = Stream(
-        bundle, fs_hz=recording.fs_hz, units=recording.units, resample="polyphase", channels=(mitbih.LEAD,), engine=engine
+        bundle,
+        fs_hz=recording.fs_hz,
+        units=recording.units,
+        resample="polyphase",
+        channels=(mitbih.LEAD,),
+        engine=engine,
     )
     results: list[Result] = []
     for start in range(0, recording.samples.shape[1], CHUNK_SAMPLES):
@@ -121,7 +126,8 @@ def annotated_logits(
     beats = beat_record(mitbih.load(record, data), bundle.contract.sensor.fs_hz)
     windows, kept = cut_windows(beats.signal[:1], beats.anchor, bundle.contract.window)
     logits = {
-        name: np.stack([engine.run(window[None])[0][0].copy() for window in windows]) for name, engine in engines.items()
+        name: np.stack([engine.run(window[None])[0][0].copy() for window in windows])
+        for name, engine in engines.items()
     }
     return beats.label[kept], logits
 
@@ -144,9 +150,7 @@ def shipped_rows(answers: list[tuple[NDArray[np.int64], dict[str, NDArray[np.flo
         found = metric_rows(f"global_{precision}", "DS2", np.array([counts]))
         f1[precision] = next(row.value for row in found if row.metric == "macro_f1")
         rows += found
-    same = np.array(
-        [[((a["fp32"].argmax(1) == a["int8"].argmax(1)).sum(), len(label)) for label, a in answers]], float
-    )
+    same = np.array([[((a["fp32"].argmax(1) == a["int8"].argmax(1)).sum(), len(label)) for label, a in answers]], float)
     value, low, high = subject_bootstrap(same, lambda sums: sums[..., 0] / sums[..., 1])
     rows.append(_row("global_int8", "DS2", "same_label_as_fp32", "1", value, low, high, len(answers)))
     drop = 100 * (f1["fp32"] - f1["int8"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,8 +45,10 @@ def from_confusion(matrix: NDArray[np.float64], labels: tuple[str, ...]) -> dict
     return out
 
 
-def _ratio(top: NDArray[np.float64], bottom: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(top, bottom, out=np.zeros_like(np.asarray(top, float)), where=np.asarray(bottom) != 0)
+def _ratio(top: NDArray[Any], bottom: NDArray[Any]) -> NDArray[np.float64]:
+    out: NDArray[np.float64] = np.zeros_like(np.asarray(top, float))
+    np.divide(top, bottom, out=out, where=np.asarray(bottom) != 0)
+    return out
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

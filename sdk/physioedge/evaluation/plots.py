@@ -68,7 +68,7 @@ def table(rows: list[Row], group: str, metrics: tuple[str, ...]) -> str:
         for metric in metrics:
             row = found.get((arm, metric))
             if row is None:
-                cells.append("–")
+                cells.append("-")
                 continue
             seeds = max(seeds, row.seeds)
             span = "" if row.low is None or row.high is None else f" [{row.low:.3f}, {row.high:.3f}]"

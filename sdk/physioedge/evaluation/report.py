@@ -17,6 +17,7 @@ from physioedge.evaluation.jobs import CLASSIC, Job, run_jobs
 from physioedge.evaluation.plots import confusion_and_calibration
 from physioedge.results import Row
 from physioedge.tasks.arrhythmia import LABELS
+from physioedge_runtime.errors import EvaluationRefused
 
 WITHOUT = "202"
 """Record of DS2 whose person is also record 201 of DS1."""
@@ -37,15 +38,31 @@ class Plan:
 
 
 def jobs_of(plan: Plan) -> list[Job]:
-    """One job an arm and seed; seeds outermost, so that an interrupted run has whole seeds."""
+    """One job an arm and seed; seeds outermost, so that an interrupted run has whole seeds.
+
+    Raises
+    ------
+    EvaluationRefused
+        The bidirectional arm without the twin's weights: it would be the causal one by another name.
+    """
+    if "bidirectional" in plan.arms and plan.twin is None:
+        raise EvaluationRefused("arm 'bidirectional' without --twin", "the twin's weights", "Name them, or leave it out.")
     out = []
     for seed in range(plan.seeds):
         for arm in plan.arms:
-            backbone = plan.twin if arm == "bidirectional" and plan.twin is not None else plan.backbone
+            backbone = plan.twin if plan.twin is not None and arm == "bidirectional" else plan.backbone
             train = mitbih.DS1 if arm == CLASSIC else mitbih.FIT
             out.append(
-                Job(arm=arm, seed=seed, backbone=backbone, config=plan.config, train=train, test=mitbih.DS2,
-                    work=plan.work, data=plan.data)  # fmt: skip
+                Job(
+                    arm=arm,
+                    seed=seed,
+                    backbone=backbone,
+                    config=plan.config,
+                    train=train,
+                    test=mitbih.DS2,
+                    work=plan.work,
+                    data=plan.data,
+                )
             )
     return out
 

@@ -47,6 +47,11 @@ def attention_mask(n_tokens: int, window: int, causal: bool) -> Tensor:
 class Attention(nn.Module):
     """Causal multi-head attention with rotary positions."""
 
+    cos: Tensor
+    sin: Tensor
+    rotate: Tensor
+    mask: Tensor
+
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         d, self.n_heads = config.d_model, config.n_heads
@@ -60,7 +65,7 @@ class Attention(nn.Module):
         self.register_buffer("mask", mask, persistent=False)
 
     def _heads(self, x: Tensor) -> Tensor:
-        b, t, d = x.shape
+        b, t, _ = x.shape
         split = x.reshape(b, t, self.n_heads, self.head_dim).transpose(1, 2)
         return split.reshape(b * self.n_heads, t, self.head_dim)  # (B*H, T, hd)
 
@@ -75,7 +80,8 @@ class Attention(nn.Module):
         scores = torch.bmm(q, k.transpose(1, 2)) + self.mask  # (B*H, T, T)
         mixed = torch.bmm(torch.softmax(scores, dim=-1), v)
         merged = mixed.reshape(b, self.n_heads, t, self.head_dim).transpose(1, 2).reshape(b, t, d)
-        return self.o(merged)
+        out: Tensor = self.o(merged)
+        return out
 
 
 class Block(nn.Module):
@@ -91,7 +97,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x))
-        return x + self.contract(self.activation(self.expand(self.norm2(x))))
+        out: Tensor = x + self.contract(self.activation(self.expand(self.norm2(x))))
+        return out
 
 
 class Backbone(nn.Module):
@@ -125,7 +132,8 @@ class Backbone(nn.Module):
         h = self.embed(patches)
         for block in self.blocks:
             h = block(h)
-        return self.norm(h)
+        out: Tensor = self.norm(h)
+        return out
 
     def forward(self, x: Tensor) -> Tensor:
         """Token features (batch, token, d_model) of raw samples (batch, 1, input_samples)."""

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from physioedge_runtime.errors import PhysioEdgeError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from physioedge.models.backbone import Backbone
 from physioedge.models.config import BackboneConfig
+from physioedge_runtime.errors import PhysioEdgeError
 
 HEADER = "physioedge"
 
@@ -81,6 +81,8 @@ def load_backbone(path: Path) -> tuple[Backbone, Provenance, str]:
             raise KeyError(wrong[0])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise PhysioEdgeError(
-            f"{path.name} ({type(error).__name__}: {error})", "backbone weights of this version", "Train or fetch it again."
+            f"{path.name} ({type(error).__name__}: {error})",
+            "backbone weights of this version",
+            "Train or fetch it again.",
         ) from error
     return backbone.eval(), provenance, state_digest(config, state)

@@ -37,7 +37,7 @@ def minimum_phase_lowpass(taps: int, cutoff_hz: float, fs_hz: float) -> NDArray[
 
     linear = signal.firwin(taps, cutoff_hz, fs=fs_hz)
     minimum = signal.minimum_phase(linear, method="homomorphic", n_fft=4096, half=False)
-    return (minimum / minimum.sum())[::-1].astype(np.float32)
+    return np.asarray((minimum / minimum.sum())[::-1], np.float32)
 
 
 def trailing_mean_matrix(n_tokens: int, norm_patches: int) -> NDArray[np.float32]:
@@ -50,6 +50,9 @@ def trailing_mean_matrix(n_tokens: int, norm_patches: int) -> NDArray[np.float32
 
 class Frontend(nn.Module):
     """Raw samples in, normalised patches out."""
+
+    kernel: Tensor
+    band: Tensor
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()

@@ -27,17 +27,22 @@ def simplex_etf(n_classes: int, dim: int, seed: int) -> Tensor:
     Source: Papyan, Han and Donoho 2020, PNAS 117(40), definition of a simplex equiangular tight frame.
     """
     generator = torch.Generator().manual_seed(seed)
-    basis, _ = torch.linalg.qr(torch.randn(dim, n_classes, generator=generator))
+    basis: Tensor = torch.linalg.qr(torch.randn(dim, n_classes, generator=generator))[0]
     centre = torch.eye(n_classes) - torch.full((n_classes, n_classes), 1.0 / n_classes)
-    return (n_classes / (n_classes - 1)) ** 0.5 * (basis @ centre).T.contiguous()
+    scale: float = (n_classes / (n_classes - 1)) ** 0.5
+    return scale * (basis @ centre).T.contiguous()
 
 
 class PrototypeHead(nn.Module):
     """Class scores as inner products with fixed prototypes.
 
     ``logits = projection(embedding) @ prototypes.T / temperature + log_prior``. The log prior is what turns scores
-    learned with a balanced softmax into probabilities under the chosen class frequencies; it is a constant of the graph.
+    learned with a balanced softmax into probabilities under the chosen class frequencies; it is a constant of the
+    graph.
     """
+
+    prototypes: Tensor
+    log_prior: Tensor
 
     def __init__(self, d_model: int, n_classes: int, *, dim: int = 16, temperature: float = 1.0, seed: int = 0) -> None:
         super().__init__()
@@ -64,7 +69,8 @@ class Classifier(nn.Module):
 
     def embed(self, x: Tensor) -> Tensor:
         """Pooled embedding (batch, d_model) of raw samples (batch, 1, input_samples)."""
-        return self.backbone(x)[:, -self.backbone.config.pool_tokens :].mean(1)
+        tokens: Tensor = self.backbone(x)
+        return tokens[:, -self.backbone.config.pool_tokens :].mean(1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         embedding = self.embed(x)

@@ -12,7 +12,8 @@ def _body(backbone: Backbone, embedded: Tensor) -> Tensor:
     h = embedded
     for block in backbone.blocks:
         h = block(h)
-    return backbone.norm(h)
+    out: Tensor = backbone.norm(h)
+    return out
 
 
 class NextPatch(nn.Module):

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from physioedge_runtime.signal.resample import resample
 
 from physioedge.datasets import mitbih
+from physioedge_runtime.signal.resample import resample
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ def draw(pool: Pool, n: int, length: int, rng: np.random.Generator) -> NDArray[n
         start = rng.integers(signal.shape[1] - length)
         piece = signal[:, start : start + length]
         if rng.random() < 0.5:
-            weights = np.zeros(piece.shape[0])
+            weights: NDArray[np.float64] = np.zeros(piece.shape[0])
             weights[rng.integers(piece.shape[0])] = 1.0
         else:
-            weights = rng.standard_normal(piece.shape[0])
+            weights = rng.standard_normal((piece.shape[0],))
         sign = 1.0 if rng.random() < 0.75 else -1.0
         noise = rng.standard_normal(length) * 0.01 * rng.random()
         out[row, 0] = sign * (weights / np.linalg.norm(weights)) @ piece + noise

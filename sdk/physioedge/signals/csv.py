@@ -15,7 +15,6 @@ comma, semicolon or tab.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ TIME_COLUMNS = {"time_s": 1.0, "t_s": 1.0, "time_ms": 1e-3}
 _KEYS = ("fs_hz", "units", "channels", "name", "subject")
 _GAP_STEPS = 1.75  # of the sampling interval; room for times rounded to milliseconds
 _DRIFT = 1e-3
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ def _to_numbers(path: Path, rows: list[str], lines: list[int], delimiter: str, w
         values = np.loadtxt(rows, delimiter=delimiter, ndmin=2, comments=None, dtype=np.float64)
     except ValueError as error:
         raise _first_fault(path, rows, lines, delimiter, width) from error
-    if values.shape != (len(rows), width) or not np.isfinite(values).all():
+    if values.shape != (len(rows), width) or not (np.abs(values) <= _LARGEST).all():  # NaN is not <= either
         raise _first_fault(path, rows, lines, delimiter, width)
     return values
 
@@ -147,7 +147,7 @@ def _first_fault(path: Path, rows: list[str], lines: list[int], delimiter: str, 
         for cell in cells:
             if not _is_number(cell):
                 return RecordError(f"{path}, line {number}: {cell!r}", "a number", "Correct or leave out the row.")
-            if not math.isfinite(float(cell)):
+            if not abs(float(cell)) <= _LARGEST:
                 do = "Split the file where samples are missing, or fill them knowingly."
                 return RecordError(f"{path}, line {number}: {cell!r}", "a finite number", do)
     return RecordError(f"{path}: text that is no table", "rows of numbers", "Export it again as plain CSV.")

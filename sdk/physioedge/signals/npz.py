@@ -97,7 +97,8 @@ def _samples(path: Path, values: dict[str, NDArray[Any]]) -> NDArray[np.float32]
             came = f"{path}: whole-number samples without gain and baseline by channel"
             raise RecordError(came, "both, or float samples in physical units", "Convert with (x - baseline) / gain.")
         found = (found.astype(np.float64) - baseline.reshape(-1, 1)) / gain.reshape(-1, 1)
-    samples = found.astype(np.float32)
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite and is refused below
+        samples = found.astype(np.float32)
     if not np.isfinite(samples).all():
         channel, at = np.argwhere(~np.isfinite(samples))[0]
         came = f"{path}: {samples[channel, at]} at sample {at} of channel {channel}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
 from physioedge_runtime.errors import ChannelMismatch, SampleRateMismatch, ShapeError, UnitMismatch
 
 
@@ -98,7 +99,7 @@ class Recording:
     @property
     def duration_s(self) -> float:
         """Length in seconds."""
-        return self.samples.shape[1] / self.fs_hz
+        return float(self.samples.shape[1] / self.fs_hz)
 
     def channel(self, name: str) -> Recording:
         """The same recording with one channel only.
@@ -148,5 +149,7 @@ class Session:
         others = {r.subject for r in self.recordings.values()} - {self.subject}
         if others:
             raise ShapeError(
-                f"recordings of {', '.join(sorted(others))}", f"recordings of {self.subject}", "One session, one person."
+                f"recordings of {', '.join(sorted(others))}",
+                f"recordings of {self.subject}",
+                "One session, one person.",
             )

@@ -11,6 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from physioedge.datasets import mitbih
+from physioedge.models.config import BackboneConfig
+from physioedge.signals.recording import Recording
 from physioedge_runtime.bundle.contract import (
     SCHEMA_VERSION,
     Contract,
@@ -22,16 +26,12 @@ from physioedge_runtime.bundle.contract import (
 from physioedge_runtime.signal.resample import resample
 from physioedge_runtime.signal.windows import cut_windows
 
-from physioedge.datasets import mitbih
-from physioedge.models.config import BackboneConfig
-from physioedge.signals.recording import Recording
-
 NAME = "arrhythmia"
 LABELS = ("N", "S", "V")
 ALL_CLASSES = (*LABELS, "F", "Q")
 LOOKAHEAD_SAMPLES = 75
 """0.6 s at 125 Hz: the QRS complex, the ST segment and most of the T wave of the judged beat."""
-MIN_QUALITY = 0.5
+MIN_QUALITY = 0.7
 MIN_PROBABILITY = 0.5
 
 
@@ -96,7 +96,7 @@ class BeatRecord:
 
 def anchors_at(sample: NDArray[np.int64], fs_in_hz: float, fs_out_hz: float) -> NDArray[np.int64]:
     """Sample indices at another rate, rounded to the nearest sample."""
-    return np.rint(sample * (fs_out_hz / fs_in_hz)).astype(np.int64)
+    return np.asarray(np.rint(sample * (fs_out_hz / fs_in_hz)), np.int64)
 
 
 def beat_record(recording: Recording, fs_hz: float) -> BeatRecord:

@@ -25,6 +25,12 @@ class DrawConfig:
         Share of windows whose lead is mixed with the other one.
     mix_scale : float
         Standard deviation of the other lead's weight.
+    flip_share : float
+        Share of windows of opposite polarity.
+    smear_share, smear_scale, smear_s : float
+        Share of windows that pass a random short filter, the same for the whole window: its largest energy beside the
+        direct path, and its half-length. All beats of the window change shape alike, so that what counts is how a beat
+        differs from its neighbours and not how a person's normal beat looks (a bundle branch block is wide and normal).
     warp : float
         Largest relative change of the time axis about the R peak.
     jitter_samples : int
@@ -35,8 +41,12 @@ class DrawConfig:
 
     class_share: tuple[float, ...] = (0.5, 0.2, 0.3)
     record_power: float = 0.5
-    mix_share: float = 0.3
-    mix_scale: float = 0.5
+    mix_share: float = 0.5
+    mix_scale: float = 1.0
+    flip_share: float = 0.2
+    smear_share: float = 0.5
+    smear_scale: float = 0.8
+    smear_s: float = 0.08
     warp: float = 0.1
     jitter_samples: int = 3
     noise_mv: float = 0.03
@@ -91,8 +101,16 @@ class BeatDraw:
         lead = piece[0]
         if rng.random() < d.mix_share and piece.shape[0] > 1:
             lead = lead + d.mix_scale * rng.standard_normal() * piece[1]
-        out = np.interp(position, np.arange(first, last), lead)
+        out: NDArray[np.float64] = np.interp(position, np.arange(first, last), lead)
         time_s = np.arange(self.length) / self.fs_hz
         out += d.wander_mv * rng.random() * np.sin(2 * np.pi * (rng.uniform(0.05, 0.4) * time_s + rng.random()))
         out += d.noise_mv * rng.random() * rng.standard_normal(self.length)
         return out
+
+    def _smear(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """A random short filter: the direct path and an echo of up to `smear_scale` of its size."""
+        half = max(1, round(self.draw.smear_s * self.fs_hz))
+        echo = rng.standard_normal(2 * half + 1) * np.hanning(2 * half + 3)[1:-1]
+        echo *= self.draw.smear_scale * rng.random() / np.linalg.norm(echo)
+        echo[half] += 1.0
+        return np.asarray(echo)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -95,7 +94,8 @@ def fit(
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
     optimiser = torch.optim.AdamW(groups, lr=config.learning_rate)
-    history, first, recent = History(), 0, []
+    history, first = History(), 0
+    recent: list[float] = []
     if checkpoint is not None and checkpoint.exists():
         first, recent = _resume(checkpoint, module, optimiser, history)
     meter = _Meter(label, first, config.steps, enabled=progress)
@@ -129,6 +129,7 @@ def _save(
     state: dict[str, Any] = {
         "step": step,
         "trained": {k: p for k, p in module.named_parameters() if p.requires_grad},
+        "buffers": dict(module.named_buffers()),  # a batch norm's running mean and variance
         "optimiser": optimiser.state_dict(),
         "history": {"step": history.step, "loss": history.loss},
         "recent": recent,
@@ -136,7 +137,7 @@ def _save(
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".part")
     torch.save(state, temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _resume(
@@ -147,6 +148,9 @@ def _resume(
     with torch.no_grad():
         for name, value in state["trained"].items():
             trained[name].copy_(value)
+        buffers = dict(module.named_buffers())
+        for name, value in state.get("buffers", {}).items():
+            buffers[name].copy_(value)
     optimiser.load_state_dict(state["optimiser"])
     history.step, history.loss = list(state["history"]["step"]), list(state["history"]["loss"])
     return int(state["step"]), list(state["recent"])

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from physioedge_export.merge import CONFIG_FILE, WEIGHTS_FILE, LoraAdapter, merged_state, read_adapter
-from physioedge_runtime.errors import AdapterError, BackboneMismatch
 
 from physioedge.models.backbone import Backbone
+from physioedge.models.checkpoint import Provenance, load_backbone
 from physioedge.models.heads import Classifier, PrototypeHead
+from physioedge_export.merge import CONFIG_FILE, WEIGHTS_FILE, LoraAdapter, merged_state, read_adapter
+from physioedge_runtime.errors import AdapterError, BackboneMismatch
 
 TASK_FILE = "physioedge.json"
 
@@ -61,7 +63,8 @@ def load_note(folder: Path) -> TaskNote:
     try:
         values = json.loads((folder / TASK_FILE).read_text())
         lists = ("labels", "log_prior", "training_subjects", "datasets")
-        return TaskNote(**{key: tuple(v) if key in lists else v for key, v in values.items()})
+        parts: dict[str, Any] = {key: tuple(v) if key in lists else v for key, v in values.items()}
+        return TaskNote(**parts)
     except (OSError, ValueError, TypeError) as error:
         raise AdapterError(
             f"{folder.name} without a usable {TASK_FILE} ({error})", f"{CONFIG_FILE}, {WEIGHTS_FILE} and {TASK_FILE}",
@@ -85,7 +88,25 @@ def merged_classifier(backbone: Backbone, digest: str, folder: Path) -> tuple[Cl
             f"an adapter for backbone {note.backbone_digest[:12]}", f"one for {digest[:12]}", "Fit it on this backbone."
         )
     head = PrototypeHead(backbone.config.d_model, len(note.labels), seed=note.head_seed)
-    model = Classifier(backbone, head)
+    model = Classifier(copy.deepcopy(backbone), head)
     model.load_state_dict(merged_state(model.state_dict(), adapter))
     model.head.log_prior.copy_(torch.tensor(note.log_prior))
     return model.eval(), adapter, note
+
+
+def load_classifier(backbone_file: Path, folder: Path) -> tuple[Classifier, LoraAdapter, TaskNote, Provenance]:
+    """The network of a backbone file and a global adapter's folder, with everything to say about it.
+
+    Returns
+    -------
+    model : Classifier
+        Adapter merged in float, evaluation mode.
+    adapter : LoraAdapter
+        Its arrays; A is what slots share.
+    note : TaskNote
+    provenance : Provenance
+        Of the backbone.
+    """
+    backbone, provenance, digest = load_backbone(backbone_file)
+    model, adapter, note = merged_classifier(backbone, digest, folder)
+    return model, adapter, note, provenance

@@ -14,7 +14,7 @@ from physioedge.adapters.lora.config import LoraShape
 def shared_a(name: str, rank: int, n_in: int, seed: int) -> Tensor:
     """The frozen A of a layer, (rank, n_in): Gaussian with variance 1/n_in, from the seed and the layer's name."""
     generator = torch.Generator().manual_seed(seed ^ zlib.crc32(name.encode()))
-    return torch.randn(rank, n_in, generator=generator) / n_in**0.5
+    return torch.randn(rank, n_in, generator=generator).div(n_in**0.5)
 
 
 def inject(model: nn.Module, shape: LoraShape, *, train_modules: tuple[str, ...] = ()) -> Any:

@@ -12,6 +12,8 @@ from pathlib import Path
 from physioedge_runtime.errors import RecordError
 
 MAX_HEADER_BYTES = 1 << 20
+_LARGEST_BASELINE = 1 << 31
+_SMALLEST_GAIN = 1e-28  # below it, values leave float32
 CONVERT = (
     "Convert the record with the wfdb package (pip install wfdb; rdrecord, then wrsamp with fmt '16'), "
     "then read the result."
@@ -184,14 +186,17 @@ def _signal_line(line: str, index: int, source: str) -> SignalSpec:
         scale = float(gain[1]) if gain else 0.0
     except ValueError as error:
         raise RecordError(f"{source}: signal line {line!r} ({error})", "whole numbers", "Check the header.") from None
-    if gain is None or not (scale > 0 and scale < float("inf")):
+    if gain is None or not _SMALLEST_GAIN < scale < float("inf"):
         do = "Write the true gain and unit, such as 200/mV, into the signal line."
         raise RecordError(f"{source}: signal {index} without a gain (uncalibrated)", "ADC units per physical unit", do)
     padded = [*numbers, *[None] * (5 - len(numbers))]
     zero = padded[1] or 0
+    baseline = int(gain[2]) if gain[2] else zero
+    if abs(baseline) > _LARGEST_BASELINE:
+        raise RecordError(f"{source}: signal {index} with baseline {baseline}", "32 bits", "Check the header.")
     return SignalSpec(
         file=words[0], format=int(found[1]), byte_offset=int(found[4] or 0), gain=scale,
-        baseline=int(gain[2]) if gain[2] else zero, units=gain[3] or "mV", adc_resolution=padded[0] or 0,
+        baseline=baseline, units=gain[3] or "mV", adc_resolution=padded[0] or 0,
         adc_zero=zero, first=padded[2], checksum=padded[3], name=words[8] if len(words) > 8 else f"signal {index}",
     )  # fmt: skip
 

@@ -1,0 +1,56 @@
+"""Export a signed int8 bundle: python samples/export_bundle.py [FOLDER].
+
+Takes the weights, the global adapter and the recording that ship with the package, merges and quantises them, checks
+torch, fp32 and int8 against each other, and writes the bundle and a report into FOLDER. Needs physioedge[export].
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from physioedge.adapters.lora.files import merged_classifier
+from physioedge.models import shipped
+from physioedge.models.checkpoint import load_backbone
+from physioedge.signals.read import read_recording
+from physioedge.tasks.arrhythmia import contract_for
+from physioedge_export.pipeline import export_bundle
+from physioedge_export.request import Card, Destination, Windows
+from physioedge_runtime.bundle.container import Bundle
+from physioedge_runtime.bundle.signing import make_keys
+from physioedge_runtime.signal.beats import detect_beats
+from physioedge_runtime.signal.resample import resample
+from physioedge_runtime.signal.windows import cut_windows
+
+RECORD = shipped.BUNDLE.parent / "excerpt.npz"
+
+
+def main(folder: Path, backbone_file: Path = shipped.BACKBONE, adapter: Path = shipped.ARRHYTHMIA_ADAPTER) -> None:
+    """Export, and open what came out as a device would."""
+    backbone, seen, digest = load_backbone(backbone_file)
+    classifier, lora, note = merged_classifier(backbone, digest, adapter)  # merged in float, before quantisation
+    contract = contract_for(backbone.config, digest)
+
+    recording = read_recording(RECORD)  # real windows: the parity check means nothing on noise
+    samples = resample(recording.samples[:1], recording.fs_hz, contract.sensor.fs_hz)
+    peaks = np.array([beat.sample for beat in detect_beats(samples[0], contract.sensor.fs_hz)])
+    windows, _ = cut_windows(samples, peaks, contract.window)
+
+    people = sorted({*seen.training_subjects, *note.training_subjects})
+    card = Card(name="sample", version="1", model_card="# A sample\n", licence_text="Apache-2.0\n",
+                provenance={"training_subjects": people})  # fmt: skip
+    make_keys(folder / "keys")  # keep private.pem secret; devices get public.pem
+    destination = Destination(bundle=folder / "sample.physio", signing_key=folder / "keys" / "private.pem")
+    report = export_bundle(classifier, contract=contract, windows=Windows(calibration=windows, golden=windows[:8]),
+                           card=card, destination=destination, adapter=lora)  # fmt: skip
+    print(*report.answers, sep="\n")
+    for row in report.agreement:
+        print(f"{row.candidate}: same label as {row.reference} in {row.same_label:.1%} of {row.windows} windows")
+    bundle = Bundle.open(destination.bundle, trust=folder / "keys" / "public.pem")
+    print(f"{bundle.path} holds {', '.join(graph.file for graph in bundle.manifest.graphs)}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "exported"))

@@ -1,0 +1,57 @@
+"""``physioedge evaluate``: score a task's arms over its test subjects, and write what is committed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+PARTS = ("choose", "arms", "shipped", "beats")
+SHOWN = ("accuracy", "macro_f1", "sensitivity:S", "ppv:S", "sensitivity:V", "ppv:V", "kappa", "ece")
+
+
+def register(subparsers: Any) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser("evaluate", help="score a task over its test subjects")
+    parser.add_argument("task", choices=("arrhythmia",))
+    parser.add_argument("--parts", default="arms,shipped,beats", help=f"any of {','.join(PARTS)}: choices on folds of "
+                        "DS1; arms fitted and scored on DS2; the bundle on DS2; the beat detector")  # fmt: skip
+    parser.add_argument("--arms", default="global,probe,cnn,full,bidirectional")
+    parser.add_argument("--candidates", default="base", help="for choose: names of physioedge.evaluation.folds")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--backbone", type=Path, help="weights file; by default the shipped one")
+    parser.add_argument("--twin", type=Path, help="weights file of the bidirectional twin")
+    parser.add_argument("--bundle", type=Path, help="by default the shipped one")
+    parser.add_argument("--trust", type=Path, help="public key to trust")
+    parser.add_argument("--data", type=Path, help="folder that holds the datasets")
+    parser.add_argument("--work", type=Path, default=Path("runs/arrhythmia"), help="folder for unfinished work")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="folder for the results")
+    parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code: 0 when the rows are written."""
+    from physioedge.evaluation import files
+    from physioedge.evaluation.plots import table
+
+    parts = args.parts.split(",")
+    unknown = set(parts) - set(PARTS)
+    if unknown:
+        print(f"--parts {', '.join(sorted(unknown))}: not one of {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    steps = {"choose": files.write_choices, "arms": files.write_arms, "shipped": files.write_shipped,
+             "beats": files.write_beats}  # fmt: skip
+    rows = [row for part in PARTS if part in parts for row in steps[part](args)]
+    if args.json:
+        print(json.dumps([row.__dict__ for row in rows]))
+        return 0
+    for group in dict.fromkeys(row.group for row in rows if not row.group.startswith("subject:")):
+        here = [row for row in rows if row.group == group]
+        metrics = [m for m in SHOWN if any(row.metric == m for row in here)]
+        metrics += [m for m in dict.fromkeys(row.metric for row in here) if m not in SHOWN and ":" not in m]
+        print(f"\n{group}\n\n{table(rows, group, tuple(metrics))}")
+    return 0

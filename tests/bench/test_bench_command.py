@@ -1,0 +1,140 @@
+"""``physioedge bench`` with real processes on a bundle of some kilobytes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from physioedge.bench import measure as measuring
+from physioedge.bench import rivals
+from physioedge.bench.arms import Arm, bundle_arms, group_of
+from physioedge.bench.process import Worker
+from physioedge.bench.windows import real_windows
+from physioedge.cli.console import SHIPPED_RECORD
+from physioedge.cli.main import main
+from physioedge.results import read
+from physioedge_export.pack import write_bundle
+from physioedge_runtime import Bundle
+from physioedge_runtime.bundle.contract import SensorSpec
+from physioedge_runtime.bundle.signing import make_keys, read_private_key
+from physioedge_runtime.errors import EngineError
+from tiny_bundle import tiny_contract, tiny_files, tiny_parts
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory):
+    """A tiny bundle with the real window, and the key that signed it."""
+    folder = tmp_path_factory.mktemp("bundle")
+    make_keys(folder / "keys")
+    contract = tiny_contract(context=249, window=800, lookahead=75)
+    key = read_private_key(folder / "keys" / "private.pem")
+    write_bundle(folder / "t.physio", parts=tiny_parts(contract), files=tiny_files(contract), signing_key=key)
+    return folder / "t.physio", folder / "keys" / "public.pem"
+
+
+@pytest.fixture
+def bundle(signed):
+    return Bundle.open(signed[0], trust=signed[1])
+
+
+def bench(signed, *arguments):
+    return main(["bench", str(signed[0]), "--trust", str(signed[1]), "--rounds", "2", *map(str, arguments)])
+
+
+def test_measures_writes_and_answers(signed, bundle, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(measuring, "STARTS", 1)
+    assert bench(signed, "--out", tmp_path / "speed.json", "--weights", tmp_path) == 0
+    out, err = capsys.readouterr()
+    assert "ours_int8" in out and "ours_fp32" in out and "left out: torch_eager" in out and err == ""
+    rows = read(tmp_path / "speed.json")
+    found = {(row.arm, row.metric): row.value for row in rows}
+    for arm in ("ours_int8", "ours_fp32"):
+        assert all(found[arm, m] > 0 for m in ("p50_ms", "load_ms", "first_ms", "peak_rss_mb", "file_mb"))
+        assert 20 < found[arm, "peak_rss_mb"] < 500
+    assert found["ours_int8", "file_mb"] == pytest.approx(len(bundle.read("graphs/merged.int8.onnx")) / 1e6, abs=1e-5)
+    assert found["ours_int8", "stream_per_beat_ms"] > 0
+    document = json.loads((tmp_path / "speed.json").read_text())
+    assert document["bundle"] == bundle.digest
+    assert document["stream"]["beats"] > 100
+    assert set(document["left_out"]) == set(rivals.RIVALS)
+    assert (tmp_path / "speed.md").read_text().startswith("# Speed")
+    assert "/" not in document["command"].replace("BUNDLE", "")
+
+
+def test_json_is_one_document(signed, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(measuring, "STARTS", 1)
+    assert bench(signed, "--json", "--weights", tmp_path) == 0
+    assert {row["arm"] for row in json.loads(capsys.readouterr().out)["rows"]} == {"ours_int8", "ours_fp32"}
+
+
+def test_a_missing_extra_leaves_the_rivals_out_and_says_how_to_get_them(bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(rivals, "find_spec", lambda name: None if name == "onnxscript" else object())
+    arms, left_out = rivals.rival_arms(bundle, None, tmp_path)
+    assert arms == []
+    assert {gone.arm for gone in left_out} == set(rivals.RIVALS)
+    assert all("onnxscript" in gone.reason and "physioedge[export]" in gone.reason for gone in left_out)
+
+
+def test_arms_are_the_graphs_held(bundle):
+    assert [arm.name for arm in bundle_arms(bundle, None)] == ["ours_int8", "ours_fp32"]  # its slots graph is fp32
+    assert group_of(bundle) == "tiny"  # by its name: the width is no preset's
+
+
+def test_windows_are_those_the_stream_cuts(bundle):
+    windows, source = real_windows(bundle, SHIPPED_RECORD)
+    assert windows.dtype == np.float32 and windows.shape[1:] == (1, 1049) and len(windows) > 100
+    assert np.isfinite(windows).all() and "233" in source
+
+
+def test_a_bundle_of_another_sensor_is_timed_on_its_golden_windows(tmp_path):
+    sensor = SensorSpec(name="ppg", modality="ppg", fs_hz=64.0, units="a.u.", channels=("PPG",), low=-1.0, high=1.0)
+    contract = tiny_contract(sensor=sensor)
+    other = write_bundle(
+        tmp_path / "p.physio", parts=tiny_parts(contract), files=tiny_files(contract), signing_key=bytes(range(32))
+    )
+    windows, source = real_windows(other, SHIPPED_RECORD)
+    assert np.array_equal(windows, other.golden()["signal"]) and "golden" in source
+
+
+def test_an_arm_that_cannot_load_is_one_error(tmp_path):
+    np.save(tmp_path / "w.npy", np.zeros((1, 1, 60), np.float32))
+    with pytest.raises(EngineError, match="ort_fp32"):
+        Worker(Arm(name="ort_fp32", kind="onnx", path=str(tmp_path / "none.onnx")), tmp_path / "w.npy")
+
+
+def test_an_arm_that_dies_is_one_error(signed, tmp_path):
+    np.save(tmp_path / "w.npy", np.zeros((1, 1, 1049), np.float32))
+    arm = Arm(name="ours_int8", kind="bundle", path=str(signed[0]), trust=str(signed[1]), precision="int8",
+              adapters="merged")  # fmt: skip
+    with Worker(arm, tmp_path / "w.npy") as worker, pytest.raises(EngineError, match="ours_int8"):
+        worker.ask("no_such_thing")
+
+
+def test_memory_is_the_workers_own(signed, tmp_path):
+    """A parent that holds much more must not show in the figure."""
+    np.save(tmp_path / "w.npy", np.zeros((1, 1, 1049), np.float32))
+    arm = Arm(name="ours_int8", kind="bundle", path=str(signed[0]), trust=str(signed[1]), precision="int8",
+              adapters="merged")  # fmt: skip
+    with Worker(arm, tmp_path / "w.npy") as worker:
+        alone = worker.ask("memory")["peak_rss_mb"]
+    ballast = np.ones(50_000_000)  # 400 MB
+    with Worker(arm, tmp_path / "w.npy") as worker:
+        beside = worker.ask("memory")["peak_rss_mb"]
+    assert ballast[-1] == 1 and beside < alone + 100
+
+
+@pytest.mark.parametrize("rounds", ["0", "-1", "many"])
+def test_a_wrong_number_of_rounds_is_wrong_usage(signed, rounds, capsys):
+    assert main(["bench", str(signed[0]), "--rounds", rounds]) == 2
+    assert "rounds" in capsys.readouterr().err
+
+
+def test_a_bundle_that_does_not_hold_is_one_message(signed, tmp_path, capsys):
+    data = bytearray(signed[0].read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "bad.physio").write_bytes(data)
+    assert main(["bench", str(tmp_path / "bad.physio"), "--trust", str(signed[1])]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error[") and "Traceback" not in err

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="the export extra is not installed")
+pytest.importorskip("onnxscript", reason="the export extra is not installed")
+
+
+@pytest.fixture(scope="session")
+def exported() -> dict[str, Any]:
+    """The small model and its graphs, made once: torch's exporter takes seconds."""
+    from export_small import small_contract, small_model
+
+    from physioedge_export.quantize import QuantizeConfig, quantize
+    from physioedge_export.slots import SlottedModel
+    from physioedge_export.to_onnx import to_onnx
+
+    model, adapter = small_model()
+    slotted = SlottedModel(model, adapter).eval()
+    fp32 = to_onnx(model, small_contract())
+    slots_fp32 = to_onnx(slotted, small_contract(), slots=slotted.slots)
+    return {
+        "model": model,
+        "adapter": adapter,
+        "slotted": slotted,
+        "fp32": fp32,
+        "int8": quantize(fp32, QuantizeConfig()),
+        "slots_fp32": slots_fp32,
+        "slots_int8": quantize(slots_fp32, QuantizeConfig()),
+    }

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from export_small import ecg_windows, small_contract
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from physioedge_export.lowering import MeanLayerNorm, delegate_friendly, export_program, spread_means, with_plain_norms
+from physioedge_export.parity import FP32, INT8, compare, run_windows, torch_runner
+from physioedge_export.slots import slot_arrays
+
+
+@given(st.integers(1, 3), st.integers(1, 5), st.integers(2, 9), st.floats(1e-3, 100.0))
+def test_layer_normalisation_from_means(batch: int, tokens: int, features: int, size: float) -> None:
+    norm = nn.LayerNorm(features)
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 1.5)
+        norm.bias.uniform_(-1, 1)
+        x = size * torch.randn(batch, tokens, features)
+        torch.testing.assert_close(MeanLayerNorm(norm)(x), norm(x), atol=1e-4, rtol=1e-4)
+
+
+class Means(nn.Module):
+    def __init__(self, dim: int, keepdim: bool) -> None:
+        super().__init__()
+        self.dim, self.keepdim = dim, keepdim
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x.mean(self.dim, keepdim=self.keepdim)
+
+
+@settings(max_examples=12)
+@given(st.sampled_from([1, 2, -1]), st.booleans(), st.tuples(*[st.integers(1, 5)] * 3))
+def test_spread_means_compute_the_same(dim: int, keepdim: bool, shape: tuple[int, int, int]) -> None:
+    model, x = Means(dim, keepdim), torch.randn(shape)
+    module = export_program(model, (x,)).module()
+    assert spread_means(module) == 1
+    torch.testing.assert_close(module(x), model(x))
+
+
+def test_the_friendly_form_has_no_norms_and_4d_means_only(exported: dict[str, Any]) -> None:
+    x = torch.from_numpy(ecg_windows(1))
+    program = delegate_friendly(exported["model"], (x,))
+    nodes = list(program.graph.nodes)
+    assert not [n for n in nodes if n.target is torch.ops.aten.layer_norm.default]
+    means = [n for n in nodes if n.target is torch.ops.aten.mean.dim]
+    assert len(means) == 2 * 5 + 4  # two a norm, three in the frontend, the pooling
+    assert all(n.args[0].meta["val"].ndim == 4 for n in means)
+    with torch.no_grad():
+        for found, expected in zip(program.module()(x), exported["model"](x), strict=True):
+            torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert isinstance(exported["model"].backbone.norm, nn.LayerNorm)  # the original is left alone
+    assert isinstance(with_plain_norms(exported["model"]).backbone.norm, MeanLayerNorm)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", [None, "dynamic", "static"])
+@pytest.mark.parametrize("form", ["model", "slotted"])
+@pytest.mark.filterwarnings("ignore")  # executorch warns of its own internals at import
+def test_programs_for_executorch(exported: dict[str, Any], scheme: str | None, form: str) -> None:
+    pytest.importorskip("executorch", reason="the executorch extra is not installed")
+    from physioedge_export.to_executorch import executorch_runner, read_contract, to_executorch
+
+    model, contract, windows = exported[form], small_contract(), ecg_windows(16)
+    slots = exported["slotted"].slots if form == "slotted" else ()
+    b = slot_arrays(slots, seed=4, size=0.1)
+    names = ["signal", *b]
+    inputs = [(torch.from_numpy(w[None].copy()), *(torch.from_numpy(v) for v in b.values())) for w in windows]
+    made = to_executorch(model, contract, inputs[0], notes={"form": form}, scheme=scheme, calibration=inputs)
+    assert not made.not_delegated
+    assert made.delegated_pieces <= (1 if scheme != "dynamic" else 1 + 2)
+    assert json.loads(read_contract(made.data)) == contract.to_dict()
+    found = run_windows(executorch_runner(made.data, names), windows, b)
+    expected = run_windows(torch_runner(model, names), windows, b)
+    row = compare(("torch", "executorch"), expected, found, FP32 if scheme is None else INT8)
+    assert row.p99_probability < (1e-3 if scheme is None else 0.1)
+    assert np.isfinite(found.embedding).all()

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from export_small import ecg_windows
+
+from physioedge_export import speed
+from physioedge_export.parity import FP32, INT8, SAME, Outputs, compare, demand
+from physioedge_export.quantize import QuantizeConfig, quantize, quantized_layers
+from physioedge_export.sqnr import MAX_DB, layer_outputs, layer_sqnr, plot_sqnr, worst
+from physioedge_runtime.errors import ExportError
+
+
+def outputs(shift: float = 0.0) -> Outputs:
+    rng = np.random.default_rng(0)
+    logits, embedding = rng.standard_normal((50, 3)).astype(np.float32), rng.standard_normal((50, 4)).astype(np.float32)
+    logits[:, 0] += np.float32(shift)
+    return Outputs(logits=logits, embedding=embedding)
+
+
+def test_equal_outputs_hold_under_every_tolerance() -> None:
+    for tolerance in (FP32, INT8, SAME):
+        row = compare(("a", "b"), outputs(), outputs(), tolerance)
+        assert row.holds
+        assert (row.max_logits, row.max_probability, row.same_label, row.windows) == (0.0, 0.0, 1.0, 50)
+        demand([row])
+
+
+def test_other_labels_and_other_logits_do_not_hold() -> None:
+    row = compare(("fp32", "int8"), outputs(), outputs(3.0), INT8)
+    assert not row.holds
+    assert row.same_label < 0.9
+    with pytest.raises(ExportError, match="int8 differing from fp32: same label in"):
+        demand([row])
+    assert not compare(("a", "b"), outputs(), outputs(0.02), FP32).holds
+    assert compare(("a", "b"), outputs(), outputs(0.02), INT8).holds
+
+
+@pytest.mark.parametrize("which", ["logits", "embedding"])
+def test_nan_never_holds(which: str) -> None:
+    broken = outputs()
+    getattr(broken, which)[3, 1] = np.nan
+    for tolerance in (FP32, INT8, SAME):
+        assert not compare(("a", "b"), outputs(), broken, tolerance).holds
+
+
+def test_probabilities_are_a_softmax() -> None:
+    logits = np.array([[1000.0, 1000.0, -1000.0]], np.float32)
+    found = Outputs(logits=logits, embedding=np.zeros((1, 1), np.float32)).probabilities
+    np.testing.assert_allclose(found, [[0.5, 0.5, 0.0]])
+
+
+def test_sqnr_of_a_graph_against_itself_and_with_fewer_bits(exported: dict[str, Any], tmp_path: Any) -> None:
+    inputs = [{"signal": w[None]} for w in ecg_windows(6)]
+    rows = layer_sqnr(exported["fp32"], exported["int8"], inputs)
+    assert [row.layer for row in rows] == quantized_layers(exported["int8"])
+    assert all(20 < row.sqnr_db < 70 and row.signal_rms > 0 for row in rows)
+    seven = layer_sqnr(exported["fp32"], quantize(exported["fp32"], QuantizeConfig(weight_bits=7)), inputs)
+    assert np.mean([row.sqnr_db for row in seven]) < np.mean([row.sqnr_db for row in rows]) - 1.0
+    assert [row.sqnr_db for row in worst(rows, 3)] == sorted(row.sqnr_db for row in rows)[:3]
+    plot_sqnr(rows, tmp_path / "plot.png", title="a title")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_sqnr_is_the_ratio_it_says(exported: dict[str, Any]) -> None:
+    """Recomputed by hand for one layer from the tensors both graphs give."""
+    import onnx
+    import onnxruntime
+
+    inputs = {"signal": ecg_windows(1)}
+    layer = "backbone.blocks.1.attention.o"
+    tensor = layer_outputs(exported["fp32"])[layer]
+    values = []
+    for name in ("fp32", "int8"):
+        model = onnx.ModelProto()
+        model.CopyFrom(exported[name])
+        model.graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
+        session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        values.append(session.run([tensor], inputs)[0].astype(float))
+    expected = 10 * np.log10((values[0] ** 2).sum() / ((values[0] - values[1]) ** 2).sum())
+    row = next(row for row in layer_sqnr(exported["fp32"], exported["int8"], [inputs]) if row.layer == layer)
+    assert row.sqnr_db == pytest.approx(expected, abs=0.2)
+
+
+def test_no_noise_is_reported_as_the_limit(exported: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    from physioedge_export import sqnr
+
+    monkeypatch.setattr(sqnr, "quantized_layers", lambda model: list(layer_outputs(model)))
+    rows = layer_sqnr(exported["fp32"], exported["fp32"], [{"signal": ecg_windows(1)}])
+    assert {row.sqnr_db for row in rows} == {MAX_DB}
+
+
+@pytest.mark.parametrize(
+    ("int8_ms", "words"), [(0.5, "2.00 times as fast"), (1.0, "no faster than"), (2.0, "slower than")]
+)
+def test_the_answer_says_what_was_measured(int8_ms: float, words: str) -> None:
+    fp32 = speed.Speed(file="merged.fp32.onnx", p50_ms=1.0, p90_ms=1.0)
+    int8 = speed.Speed(file="merged.int8.onnx", p50_ms=int8_ms, p90_ms=int8_ms)
+    text = speed.answer(int8, fp32)
+    assert words in text
+    assert ("because" in text or "products" in text) == (int8_ms >= 1.0)
+
+
+def test_rounds_take_turns() -> None:
+    seen: list[str] = []
+
+    def runner(name: str) -> Any:
+        def run(inputs: Any) -> Any:
+            seen.append(name)
+            return np.zeros(1), np.zeros(1)
+
+        return run
+
+    found = speed.measure({n: (runner(n), {}) for n in "ab"}, ecg_windows(1), rounds=2, calls=1)
+    assert "".join(seen) == "aaabbbaaabbb"
+    assert [row.file for row in found] == ["a", "b"]
+    assert all(0 <= row.p50_ms <= row.p90_ms for row in found)

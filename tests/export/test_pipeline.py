@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from export_small import CONFIG, KEY, ecg_windows, small_contract
+
+from physioedge_export import parity
+from physioedge_export.build import Choice
+from physioedge_export.merge import LoraAdapter
+from physioedge_export.parity import Tolerance
+from physioedge_export.pipeline import export_bundle
+from physioedge_export.request import Card, Destination, Windows
+from physioedge_runtime.bundle.container import Bundle
+from physioedge_runtime.bundle.signing import public_key
+from physioedge_runtime.engine import load_engine
+from physioedge_runtime.errors import ExportError
+
+CARD = Card(name="small", version="1", model_card="# small\n", licence_text="Apache-2.0\n")
+BOTH = Choice(precisions=("fp32", "int8"))
+
+
+def windows() -> Windows:
+    return Windows(calibration=ecg_windows(24), golden=ecg_windows(3, seed=1))
+
+
+def export(exported: dict[str, Any], folder: Path, **changes: Any) -> Any:
+    parts: dict[str, Any] = {
+        "contract": small_contract(),
+        "windows": windows(),
+        "card": CARD,
+        "destination": Destination(bundle=folder / "small.physio", signing_key=KEY, report=folder / "report"),
+        "adapter": exported["adapter"],
+        "choice": BOTH,
+    }
+    return export_bundle(exported["model"], **{**parts, **changes})
+
+
+@pytest.fixture(scope="module")
+def made(exported: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    folder = tmp_path_factory.mktemp("export")
+    return folder, export(exported, folder)
+
+
+def test_the_runtime_loads_every_graph(made: tuple[Path, Any], exported: dict[str, Any]) -> None:
+    folder, report = made
+    bundle = Bundle.open(folder / "small.physio", trust=public_key(KEY))
+    assert bundle.digest == report.digest
+    assert [slot.name for slot in bundle.contract.slots] == [slot.name for slot in exported["slotted"].slots]
+    window = ecg_windows(1, seed=9)
+    expected = parity.torch_runner(exported["model"], ["signal"])({"signal": window})[0]
+    for precision, limit in (("fp32", 1e-3), ("int8", 0.5)):
+        for adapters in ("merged", "slots"):
+            logits, embedding = load_engine(bundle, precision=precision, adapters=adapters).run(window)
+            assert np.abs(logits - expected).max() < limit
+            assert embedding.shape == (1, CONFIG.d_model)
+    golden = bundle.golden()
+    assert (
+        np.abs(golden["graphs/slots.int8.onnx/adapted_logits"] - golden["graphs/slots.int8.onnx/logits"]).max() > 1e-3
+    )
+
+
+def test_the_report_says_what_was_measured(made: tuple[Path, Any]) -> None:
+    folder, _ = made
+    values = json.loads((folder / "report" / "export-report.json").read_text())
+    assert values["holds"]
+    assert values["bundle_bytes"] == (folder / "small.physio").stat().st_size
+    stages = [(row["reference"], row["candidate"]) for row in values["agreement"]]
+    assert ("torch merged", "torch slots holding zeros") in stages
+    for form in ("merged", "slots"):
+        files = [f"graphs/{form}.{precision}.onnx" for precision in ("fp32", "int8")]
+        chain = [f"torch {form}", *files]
+        assert set(itertools.pairwise(chain)) <= set(stages)
+        assert {(file, f"{file} in the bundle") for file in files} <= set(stages)
+        assert len(values["worst_layers"][files[1]]) == 5
+    sizes = {graph["file"]: graph for graph in values["graphs"]}
+    twin = sizes["graphs/merged.int8.onnx"]
+    assert twin["ratio_to_fp32"] == pytest.approx(twin["bytes"] / sizes["graphs/merged.fp32.onnx"]["bytes"])
+    assert any("fp32 here" in line for line in values["answers"])
+    assert all(0 < noise < 0.5 for noise in values["delta_noise"].values())
+    text = (folder / "report" / "export-report.md").read_text()
+    page = (folder / "report" / "export-report.html").read_text()
+    for layer in values["worst_layers"]["graphs/merged.int8.onnx"]:
+        assert layer in text
+        assert layer in page
+    assert str(folder) not in text + page + json.dumps(values)
+    assert page.count("data:image/png;base64") == 2
+
+
+def test_a_second_export_gives_the_same_bundle(
+    made: tuple[Path, Any], exported: dict[str, Any], tmp_path: Path
+) -> None:
+    again = export(exported, tmp_path)
+    assert (tmp_path / "small.physio").read_bytes() == (made[0] / "small.physio").read_bytes()
+    assert again.digest == made[1].digest
+
+
+def test_only_what_was_asked_for_is_shipped(exported: dict[str, Any], tmp_path: Path) -> None:
+    choice = Choice(adapters=("merged",), scheme="static-qdq")
+    report = export(exported, tmp_path, choice=choice, adapter=None)
+    bundle = Bundle.open(tmp_path / "small.physio", trust=public_key(KEY))
+    assert [graph.variant for graph in bundle.manifest.graphs] == [("onnxruntime", "int8", "merged")]
+    assert not bundle.contract.slots
+    assert [graph.shipped for graph in report.graphs] == [False, True]
+    load_engine(bundle)
+
+
+def test_out_of_tolerance_is_an_error_with_a_report_and_no_bundle(
+    exported: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = Tolerance(logits=1e-9, embedding=1e-9, p99_probability=1e-9, same_label=1.0)
+    monkeypatch.setattr(parity, "INT8", strict)
+    with pytest.raises(ExportError, match=r"graphs/merged\.int8\.onnx differing from graphs/merged\.fp32\.onnx"):
+        export(exported, tmp_path)
+    assert not (tmp_path / "small.physio").exists()
+    values = json.loads((tmp_path / "report" / "export-report.json").read_text())
+    assert not values["holds"]
+    assert values["digest"] is None
+    assert "OUT OF TOLERANCE" in (tmp_path / "report" / "export-report.md").read_text()
+
+
+def test_an_adapter_drowned_by_rounding_is_refused(exported: dict[str, Any], tmp_path: Path) -> None:
+    faint = {n: dataclasses.replace(p, scale=p.scale * 1e-3) for n, p in exported["adapter"].pairs.items()}
+    with pytest.raises(ExportError, match="drowned by int8 rounding"):
+        export(exported, tmp_path, adapter=LoraAdapter(pairs=faint))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"choice": Choice(targets=("tflite",))}, "target tflite"),
+        ({"choice": Choice(adapters=())}, "adapters none"),
+        ({"adapter": None}, "slots without an adapter"),
+        ({"windows": Windows(calibration=ecg_windows(2)[:, :, 1:], golden=ecg_windows(1))}, "calibration windows"),
+        ({"windows": Windows(calibration=ecg_windows(2), golden=ecg_windows(1) * np.float32(np.nan))}, "NaN"),
+        (
+            {"windows": Windows(calibration=ecg_windows(2), golden=ecg_windows(0).reshape(0, 1, CONFIG.input_samples))},
+            "golden",
+        ),
+    ],
+)
+def test_wrong_requests_give_one_message(
+    exported: dict[str, Any], tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ExportError, match=words):
+        export(exported, tmp_path, **change)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from export_small import ecg_windows, small_contract
+from torch import nn
+
+from physioedge_export.parity import FP32, compare, onnx_runner, run_windows, torch_runner
+from physioedge_export.to_onnx import NOTES_KEY, linear_nodes, to_onnx, with_metadata
+from physioedge_runtime.bundle.contract import METADATA_KEY, Contract
+from physioedge_runtime.errors import ExportError
+
+
+def test_the_graph_computes_what_torch_computes(exported: dict[str, Any]) -> None:
+    windows = ecg_windows(6)
+    graph = onnx_runner(with_metadata(exported["fp32"], small_contract(), {}))
+    row = compare(("torch", "onnx"), run_windows(torch_runner(exported["model"], ["signal"]), windows),
+                  run_windows(graph, windows), FP32)  # fmt: skip
+    assert row.holds
+    assert row.max_logits < 1e-4
+
+
+def test_ends_and_metadata(exported: dict[str, Any]) -> None:
+    contract = small_contract()
+    model = onnx.load_from_string(with_metadata(exported["fp32"], contract, {"precision": "fp32"}))
+    assert [i.name for i in model.graph.input] == ["signal"]
+    assert [o.name for o in model.graph.output] == ["logits", "embedding"]
+    assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [
+        1,
+        1,
+        contract.window.input_samples,
+    ]
+    props = {p.key: p.value for p in model.metadata_props}
+    assert Contract.from_json(props[METADATA_KEY]) == contract
+    assert json.loads(props[NOTES_KEY]) == {"precision": "fp32"}
+    assert model.opset_import[0].version == 20
+
+
+def test_a_second_export_gives_the_same_bytes_and_names_no_machine(exported: dict[str, Any]) -> None:
+    again = with_metadata(to_onnx(exported["model"], small_contract()), small_contract(), {})
+    assert again == with_metadata(exported["fp32"], small_contract(), {})
+    for trace in (b".py", b"site-packages", b"File ", b"stack_trace", b"pkg.torch"):
+        assert trace not in again
+
+
+def test_constants_are_stored_once_and_linear_layers_are_named(exported: dict[str, Any]) -> None:
+    constants = [onnx.numpy_helper.to_array(c) for c in exported["fp32"].graph.initializer]
+    keys = [(c.dtype.str, c.shape, c.tobytes()) for c in constants]
+    assert len(set(keys)) == len(keys)
+    found = linear_nodes(exported["fp32"])
+    weights = {c.name: onnx.numpy_helper.to_array(c) for c in exported["fp32"].graph.initializer}
+    for name, module in exported["model"].named_modules():
+        if isinstance(module, nn.Linear) and "head" not in name:
+            assert name in found
+            np.testing.assert_array_equal(weights[f"{name}.weight"], module.weight.detach().numpy().T)
+
+
+def test_a_model_that_cannot_be_exported_gives_one_message() -> None:
+    class Branching(nn.Module):
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return (x, x) if float(x.sum()) > 0 else (-x, x)
+
+    with pytest.raises(ExportError, match="cannot export"):
+        to_onnx(Branching(), small_contract())

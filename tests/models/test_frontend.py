@@ -1,0 +1,103 @@
+"""The in-graph frontend: causal, indifferent to offset and gain, and a plain z-score."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy import signal as scipy_signal
+from tiny_training import random_windows, tiny_config
+
+from physioedge.models.frontend import Frontend, minimum_phase_lowpass, trailing_mean_matrix
+
+CONFIG = tiny_config()
+
+
+@pytest.fixture(scope="module")
+def frontend() -> Frontend:
+    return Frontend(CONFIG)
+
+
+def last_sample_of(token: int) -> int:
+    return CONFIG.context_samples + (token + 1) * CONFIG.patch_samples - 1
+
+
+@pytest.mark.parametrize("token", range(CONFIG.n_tokens))
+def test_a_token_ends_with_its_last_sample(frontend, token):
+    x = random_windows(CONFIG, 1)
+    later, at_end = x.clone(), x.clone()
+    later[..., last_sample_of(token) + 1 :] += torch.randn(CONFIG.input_samples - 1 - last_sample_of(token))
+    at_end[..., last_sample_of(token)] += 1.0
+    before = frontend(x)[:, token]
+    torch.testing.assert_close(frontend(later)[:, token], before, atol=2e-5, rtol=0)
+    # the minimum-phase filter starts gently: the very last sample has a small weight, but it has one
+    assert (frontend(at_end)[:, token] - before).abs().max() > 1e-3
+
+
+def test_a_saturated_electrode_later_moves_earlier_tokens_by_rounding_only(frontend):
+    x = random_windows(CONFIG, 1)
+    later = x.clone()
+    later[..., last_sample_of(3) + 1 :] = 10.0
+    assert (frontend(later)[:, :4] - frontend(x)[:, :4]).abs().max() < 1e-4
+
+
+def test_the_first_sample_is_needed_and_the_length_is_exact(frontend):
+    x = random_windows(CONFIG, 1)
+    first = x.clone()
+    first[..., 0] += 1.0
+    assert (frontend(first)[:, 0] - frontend(x)[:, 0]).abs().max() > 1e-4
+    torch.testing.assert_close(frontend(first)[:, CONFIG.norm_patches :], frontend(x)[:, CONFIG.norm_patches :],
+                               atol=2e-5, rtol=0)  # fmt: skip
+    assert CONFIG.input_samples == (CONFIG.n_tokens + CONFIG.norm_patches - 1) * 25 + CONFIG.filter_taps - 1
+    for wrong in (CONFIG.input_samples - 1, CONFIG.input_samples + 1):
+        with pytest.raises(RuntimeError):
+            frontend(torch.zeros(1, 1, wrong))
+
+
+@pytest.mark.parametrize("offset", [-5.0, 0.3, 9.0])
+def test_a_constant_offset_changes_nothing(frontend, offset):
+    x = random_windows(CONFIG, 2)
+    torch.testing.assert_close(frontend(x + offset), frontend(x), atol=1e-4, rtol=0)
+
+
+def test_gain_changes_nothing_above_the_floor_and_something_below(frontend):
+    x = random_windows(CONFIG, 2)
+    torch.testing.assert_close(frontend(3.0 * x), frontend(x), atol=2e-3, rtol=0)
+    whisper = 0.001 * x  # below the floor of 0.01 mV noise is not blown up to a signal
+    assert frontend(whisper).abs().max() < 0.3 < frontend(x).abs().max()
+
+
+def test_it_is_the_plain_z_score(frontend):
+    x = random_windows(CONFIG, 1)
+    samples = x.numpy()[0, 0].astype(np.float64)
+    kernel = minimum_phase_lowpass(CONFIG.filter_taps, CONFIG.cutoff_hz, CONFIG.fs_hz).astype(np.float64)
+    filtered = np.correlate(samples, kernel, "valid")
+    patch, span = CONFIG.patch_samples, CONFIG.norm_patches * CONFIG.patch_samples
+    got = frontend(x).numpy()[0]
+    for token in range(CONFIG.n_tokens):
+        past = filtered[token * patch : token * patch + span]
+        expected = (past[-patch:] - past.mean()) / np.sqrt(past.var() + CONFIG.norm_floor**2)
+        np.testing.assert_allclose(got[token], np.clip(expected, -10, 10), atol=1e-4)
+
+
+def test_what_is_far_off_is_clipped(frontend):
+    x = 0.0001 * random_windows(CONFIG, 1)
+    x[..., -1:] = 1000.0
+    assert frontend(x).abs().max() == 10.0
+
+
+def test_the_filter_passes_the_beat_and_stops_the_mains():
+    kernel = minimum_phase_lowpass(25, 38.0, 125.0)
+    assert kernel.sum() == pytest.approx(1.0, abs=1e-6)
+    frequency, response = scipy_signal.freqz(kernel[::-1].astype(float), worN=[0, 10, 38, 50, 60], fs=125.0)
+    gain = dict(zip(frequency, np.abs(response), strict=True))
+    assert gain[10] == pytest.approx(1.0, abs=0.02)
+    assert gain[38] == pytest.approx(0.5, abs=0.05)
+    assert gain[50] < 0.05 and gain[60] < 0.05
+    # newest sample last, and the energy there: a linear-phase filter would have it in the middle
+    assert np.abs(kernel[-8:]).sum() > 0.8 * np.abs(kernel).sum()
+
+
+def test_trailing_mean_averages_the_patch_and_those_before_it():
+    band = trailing_mean_matrix(3, 2)
+    np.testing.assert_array_equal(band, np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]], np.float32) / 2)
