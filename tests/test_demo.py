@@ -1,4 +1,4 @@
-"""``physioedge demo`` on the shipped recording, with a bundle of some kilobytes, and with the shipped one where it is."""
+"""``physioedge demo`` on the shipped recording, with a tiny bundle, and with the shipped one where it is there."""
 
 from __future__ import annotations
 

@@ -44,10 +44,9 @@ def test_a_saturated_electrode_later_moves_earlier_tokens_by_rounding_only(front
 def test_the_first_sample_is_needed_and_the_length_is_exact(frontend):
     x = random_windows(CONFIG, 1)
     first = x.clone()
-    first[..., 0] += 1.0
-    assert (frontend(first)[:, 0] - frontend(x)[:, 0]).abs().max() > 1e-4
-    torch.testing.assert_close(frontend(first)[:, CONFIG.norm_patches :], frontend(x)[:, CONFIG.norm_patches :],
-                               atol=2e-5, rtol=0)  # fmt: skip
+    first[..., 0] += 100.0  # the oldest tap weighs little, but it has a weight
+    change = (frontend(first) - frontend(x)).abs().amax((0, 2))
+    assert change[0] > 10 * change[CONFIG.norm_patches :].max()
     assert CONFIG.input_samples == (CONFIG.n_tokens + CONFIG.norm_patches - 1) * 25 + CONFIG.filter_taps - 1
     for wrong in (CONFIG.input_samples - 1, CONFIG.input_samples + 1):
         with pytest.raises(RuntimeError):
@@ -80,17 +79,19 @@ def test_it_is_the_plain_z_score(frontend):
         np.testing.assert_allclose(got[token], np.clip(expected, -10, 10), atol=1e-4)
 
 
-def test_what_is_far_off_is_clipped(frontend):
-    x = 0.0001 * random_windows(CONFIG, 1)
-    x[..., -1:] = 1000.0
-    assert frontend(x).abs().max() == 10.0
+def test_what_is_far_off_is_clipped():
+    config = tiny_config(norm_patches=10)
+    x = 0.0001 * random_windows(config, 1)
+    x[..., -20] = 1000.0
+    assert Frontend(config)(x).max() == 10.0
 
 
 def test_the_filter_passes_the_beat_and_stops_the_mains():
     kernel = minimum_phase_lowpass(25, 38.0, 125.0)
     assert kernel.sum() == pytest.approx(1.0, abs=1e-6)
-    frequency, response = scipy_signal.freqz(kernel[::-1].astype(float), worN=[0, 10, 38, 50, 60], fs=125.0)
-    gain = dict(zip(frequency, np.abs(response), strict=True))
+    asked = (10, 38, 50, 60)
+    _, response = scipy_signal.freqz(kernel[::-1].astype(float), worN=asked, fs=125.0)
+    gain = dict(zip(asked, np.abs(response), strict=True))
     assert gain[10] == pytest.approx(1.0, abs=0.02)
     assert gain[38] == pytest.approx(0.5, abs=0.05)
     assert gain[50] < 0.05 and gain[60] < 0.05

@@ -25,6 +25,7 @@ def candidates(base: FitConfig) -> dict[str, FitConfig]:
     return {
         "base": base,
         "no_lead_mix": replace(base, draw=replace(draw, mix_share=0.0, flip_share=0.0)),
+        "milder": replace(base, draw=replace(draw, mix_share=0.5, smear_share=0.5, smear_scale=0.8, smear_s=0.08)),
         "no_smear": replace(base, draw=replace(draw, smear_share=0.0)),
         "plain_draws": replace(base, draw=replace(draw, mix_share=0.0, flip_share=0.0, smear_share=0.0)),
         "no_warp": replace(base, draw=replace(draw, warp=0.0)),

@@ -41,12 +41,12 @@ class DrawConfig:
 
     class_share: tuple[float, ...] = (0.5, 0.2, 0.3)
     record_power: float = 0.5
-    mix_share: float = 0.5
+    mix_share: float = 0.7
     mix_scale: float = 1.0
     flip_share: float = 0.2
-    smear_share: float = 0.5
-    smear_scale: float = 0.8
-    smear_s: float = 0.08
+    smear_share: float = 0.8
+    smear_scale: float = 1.2
+    smear_s: float = 0.12
     warp: float = 0.1
     jitter_samples: int = 3
     noise_mv: float = 0.03
