@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from synthetic_ecg import synthetic_ecg
 
 from physioedge.models.backbone import Backbone
 from physioedge.models.checkpoint import Provenance, save_backbone
 from physioedge.models.config import BackboneConfig
 from physioedge.tasks.arrhythmia import BeatRecord
+from synthetic_ecg import synthetic_ecg
 
 SYMBOLS = "NNNANVNNFN"
 CLASS_OF = {"N": 0, "A": 1, "V": 2, "F": 3}

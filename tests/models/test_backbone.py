@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_training import random_windows, tiny_backbone, tiny_config
 
 from physioedge.models.backbone import Attention, attention_mask, rotary_tables, rotate_half_matrix
 from physioedge.models.config import PAPER, TINY, BackboneConfig
+from tiny_training import random_windows, tiny_backbone, tiny_config
 
 
 def after(token: int) -> int:

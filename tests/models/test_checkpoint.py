@@ -7,10 +7,10 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny_training import random_windows, tiny_backbone, tiny_config
 
 from physioedge.models.checkpoint import HEADER, Provenance, load_backbone, save_backbone, state_digest
 from physioedge_runtime.errors import PhysioEdgeError
+from tiny_training import random_windows, tiny_backbone, tiny_config
 
 PROVENANCE = Provenance(training_subjects=("mitbih:101",), datasets=("mitbih",), objective="next patch",
                         details={"steps": 3})  # fmt: skip

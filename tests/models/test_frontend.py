@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from scipy import signal as scipy_signal
-from tiny_training import random_windows, tiny_config
 
 from physioedge.models.frontend import Frontend, minimum_phase_lowpass, trailing_mean_matrix
+from tiny_training import random_windows, tiny_config
 
 CONFIG = tiny_config()
 

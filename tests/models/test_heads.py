@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tiny_training import random_windows, tiny_backbone, tiny_config
 
 from physioedge.models.cnn import SmallCnn
 from physioedge.models.heads import Classifier, PrototypeHead, simplex_etf
+from tiny_training import random_windows, tiny_backbone, tiny_config
 
 
 @pytest.mark.parametrize(("n_classes", "dim"), [(2, 2), (3, 16), (5, 5), (7, 64)])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny_training import random_windows, tiny_backbone
 from torch import nn
 
 from physioedge.pretraining import objectives
 from physioedge.pretraining.objectives import MaskedPatch, NextPatch
 from physioedge.training.loop import LoopConfig, fit
+from tiny_training import random_windows, tiny_backbone
 
 
 def generator(seed: int = 0) -> torch.Generator:

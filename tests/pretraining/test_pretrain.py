@@ -6,12 +6,12 @@ import json
 
 import pytest
 import torch
-from tiny_training import tiny_config, write_mitbih
 
 from physioedge.datasets import mitbih
 from physioedge.models.checkpoint import load_backbone
 from physioedge.pretraining import run
 from physioedge.pretraining.run import pretrain, twin_of
+from tiny_training import tiny_config, write_mitbih
 
 SETTINGS = {"steps": 12, "batch": 4, "learning_rate": 1e-2}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny_training import write_mitbih
 
 from physioedge.pretraining.segments import Pool, draw, mitbih_pool
+from tiny_training import write_mitbih
 
 
 def pool() -> Pool:
@@ -25,18 +25,18 @@ def test_segments_are_unit_mixtures_of_the_leads():
     """Up to 0.01 of noise, every segment is w0 x0 + w1 x1 of one place, with |w| = 1; half of them one lead alone."""
     signal = pool().signals[0].astype(float)
     alone = pool()
-    segments = draw(Pool(alone.signals[:1], ("a",)), 200, 100, np.random.default_rng(0))[:, 0]
+    segments = draw(Pool(alone.signals[:1], ("a",)), 80, 100, np.random.default_rng(0))[:, 0]
     weights = []
     for segment in segments:
         fits = [np.linalg.lstsq(signal[:, s : s + 100].T, segment, rcond=None) for s in range(300)]
-        best = min(fits, key=lambda fit: fit[1][0])
+        best = min(fits, key=lambda found: found[1][0])
         assert best[1][0] < 100 * 0.02**2
         weights.append(best[0])
     weights = np.array(weights)
     np.testing.assert_allclose(np.linalg.norm(weights, axis=1), 1.0, atol=0.02)
     single = np.abs(weights).max(1) > 0.99
     assert 0.4 < single.mean() < 0.75
-    assert 0.15 < (weights[single].sum(1) < 0).mean() < 0.4  # a quarter upside down
+    assert 0.1 < (weights[single].sum(1) < 0).mean() < 0.4  # a quarter upside down
 
 
 def test_the_pool_holds_both_leads_at_the_canonical_rate(tmp_path):

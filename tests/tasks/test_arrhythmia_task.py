@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny_training import SYMBOLS, beat_record, tiny_config, write_mitbih
 
 from physioedge.models.config import TINY
 from physioedge.tasks import arrhythmia
 from physioedge_runtime.bundle.contract import Contract, SlotSpec
+from tiny_training import SYMBOLS, beat_record, tiny_config, write_mitbih
 
 CONFIG = tiny_config()
 

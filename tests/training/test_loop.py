@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import SimpleNamespace
 
 import pytest
@@ -96,8 +97,8 @@ def test_the_rate_warms_up_and_falls_to_nothing():
     config = LoopConfig(steps=100, learning_rate=0.5, warmup_share=0.1)
     rates = [learning_rate_at(step, config) for step in range(100)]
     assert rates[0] == pytest.approx(0.05) and rates[9] == pytest.approx(0.5) == max(rates)
-    assert all(a < b for a, b in zip(rates[:9], rates[1:10], strict=True))
-    assert all(a > b for a, b in zip(rates[10:-1], rates[11:], strict=True))
+    assert all(a < b for a, b in itertools.pairwise(rates[:10]))
+    assert all(a > b for a, b in itertools.pairwise(rates[10:]))
     assert rates[55] == pytest.approx(0.25) and 0 < rates[-1] < 0.001
     assert learning_rate_at(0, LoopConfig(steps=1, learning_rate=0.5)) == 0.5
 

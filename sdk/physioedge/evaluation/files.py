@@ -79,7 +79,7 @@ def write_beats(args: argparse.Namespace) -> list[Row]:
     """``beats.json``: the R-peak detector on DS1 (where it was tuned), DS2 and all 44 records."""
     scores = {record: _beat_score(record, args.data) for record in (*mitbih.DS1, *mitbih.DS2)}
     rows = []
-    for group, records in (("DS1", mitbih.DS1), ("DS2", mitbih.DS2), ("DS1+DS2", (*mitbih.DS1, *mitbih.DS2))):
+    for group, records in (("DS1", mitbih.DS1), ("DS2", mitbih.DS2), ("all44", (*mitbih.DS1, *mitbih.DS2))):
         rows += _beat_rows(group, [scores[record] for record in records])
     for record, one in scores.items():
         rows += _beat_rows(f"subject:{record}", [one])

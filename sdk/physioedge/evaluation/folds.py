@@ -22,13 +22,13 @@ GROUP = "DS1:folds"
 def candidates(base: FitConfig) -> dict[str, FitConfig]:
     """What is compared with `base`, one change at a time."""
     draw = base.draw
+    plain = replace(draw, mix_share=0.0, smear_share=0.0, irregular_share=0.0)
     return {
         "base": base,
-        "no_lead_mix": replace(base, draw=replace(draw, mix_share=0.0, flip_share=0.0)),
-        "milder": replace(base, draw=replace(draw, mix_share=0.5, smear_share=0.5, smear_scale=0.8, smear_s=0.08)),
         "no_smear": replace(base, draw=replace(draw, smear_share=0.0)),
-        "plain_draws": replace(base, draw=replace(draw, mix_share=0.0, flip_share=0.0, smear_share=0.0)),
-        "no_warp": replace(base, draw=replace(draw, warp=0.0)),
+        "no_irregular": replace(base, draw=replace(draw, irregular_share=0.0)),
+        "only_mix": replace(base, draw=replace(draw, smear_share=0.0, irregular_share=0.0)),
+        "plain_draws": replace(base, draw=plain),
         "slower": replace(base, learning_rate=base.learning_rate / 3),
         "half_the_steps": replace(base, steps=base.steps // 2),
         "twice_the_steps": replace(base, steps=2 * base.steps),

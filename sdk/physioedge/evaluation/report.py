@@ -46,7 +46,9 @@ def jobs_of(plan: Plan) -> list[Job]:
         The bidirectional arm without the twin's weights: it would be the causal one by another name.
     """
     if "bidirectional" in plan.arms and plan.twin is None:
-        raise EvaluationRefused("arm 'bidirectional' without --twin", "the twin's weights", "Name them, or leave it out.")
+        raise EvaluationRefused(
+            "arm 'bidirectional' without --twin", "the twin's weights", "Name them, or leave it out."
+        )
     out = []
     for seed in range(plan.seeds):
         for arm in plan.arms:

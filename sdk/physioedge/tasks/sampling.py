@@ -11,6 +11,11 @@ from physioedge.models.config import BackboneConfig
 from physioedge.tasks.arrhythmia import LABELS, LOOKAHEAD_SAMPLES, BeatRecord
 
 
+_BEFORE_R_S, _AFTER_R_S = 0.2, 0.3
+_IRREGULAR = (0.65, 1.5)
+"""Range of the factor of an RR interval: about what atrial fibrillation does."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DrawConfig:
     """How beats are drawn and varied.
@@ -25,12 +30,13 @@ class DrawConfig:
         Share of windows whose lead is mixed with the other one.
     mix_scale : float
         Standard deviation of the other lead's weight.
-    flip_share : float
-        Share of windows of opposite polarity.
     smear_share, smear_scale, smear_s : float
         Share of windows that pass a random short filter, the same for the whole window: its largest energy beside the
         direct path, and its half-length. All beats of the window change shape alike, so that what counts is how a beat
         differs from its neighbours and not how a person's normal beat looks (a bundle branch block is wide and normal).
+    irregular_share : float
+        Share of windows of the first label whose every RR interval is stretched or shortened at random, as in atrial
+        fibrillation: an early beat means something only where the rhythm is regular.
     warp : float
         Largest relative change of the time axis about the R peak.
     jitter_samples : int
@@ -43,10 +49,10 @@ class DrawConfig:
     record_power: float = 0.5
     mix_share: float = 0.7
     mix_scale: float = 1.0
-    flip_share: float = 0.2
-    smear_share: float = 0.8
-    smear_scale: float = 1.2
-    smear_s: float = 0.12
+    smear_share: float = 0.5
+    smear_scale: float = 0.8
+    smear_s: float = 0.08
+    irregular_share: float = 0.3
     warp: float = 0.1
     jitter_samples: int = 3
     noise_mv: float = 0.03
@@ -96,16 +102,45 @@ class BeatDraw:
         anchor = int(rng.choice(record.anchor[beats])) + int(rng.integers(-d.jitter_samples, d.jitter_samples + 1))
         rate = 1.0 + d.warp * rng.uniform(-1, 1)
         position = anchor + np.arange(-self.before, LOOKAHEAD_SAMPLES + 1) * rate
+        if label == 0 and rng.random() < d.irregular_share:
+            position = self._irregular(position, record, anchor, rng)
         first, last = int(position[0]) - 1, int(position[-1]) + 2
         piece = record.signal[:, first:last].astype(np.float64)
         lead = piece[0]
         if rng.random() < d.mix_share and piece.shape[0] > 1:
             lead = lead + d.mix_scale * rng.standard_normal() * piece[1]
+        if rng.random() < d.smear_share:
+            lead = np.convolve(lead, self._smear(rng), mode="same")
         out: NDArray[np.float64] = np.interp(position, np.arange(first, last), lead)
         time_s = np.arange(self.length) / self.fs_hz
         out += d.wander_mv * rng.random() * np.sin(2 * np.pi * (rng.uniform(0.05, 0.4) * time_s + rng.random()))
         out += d.noise_mv * rng.random() * rng.standard_normal(self.length)
         return out
+
+    def _irregular(
+        self, position: NDArray[np.float64], record: BeatRecord, anchor: int, rng: np.random.Generator
+    ) -> NDArray[np.float64]:
+        """Source positions with every RR interval before the judged beat changed, and the beats themselves kept.
+
+        From `_BEFORE_R_S` before to `_AFTER_R_S` after each R peak time is left alone; the rest of the interval takes
+        up the change. Where the record has no room for it, `position` is returned as it came.
+        """
+        lead_in, tail = round(_BEFORE_R_S * self.fs_hz), round(_AFTER_R_S * self.fs_hz)
+        earlier = record.anchor[record.anchor < anchor - lead_in - tail][::-1]
+        source, target = [anchor + LOOKAHEAD_SAMPLES, anchor - lead_in], [LOOKAHEAD_SAMPLES, -lead_in]
+        later = anchor
+        for peak in earlier:
+            interval = later - int(peak)
+            free = max(4, round(interval * rng.uniform(*_IRREGULAR)) - lead_in - tail)
+            target += [target[-1] - free, target[-1] - free - tail - lead_in]
+            source += [min(int(peak) + tail, source[-1] - 1), int(peak) - lead_in]
+            later = int(peak)
+            if target[-1] < -self.before or source[-1] < 1:
+                break
+        if target[-1] > -self.before or source[-1] < 1:
+            return position
+        grid = np.arange(-self.before, LOOKAHEAD_SAMPLES + 1)
+        return np.interp(grid, np.array(target[::-1], float), np.array(source[::-1], float))
 
     def _smear(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """A random short filter: the direct path and an echo of up to `smear_scale` of its size."""
