@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from physioedge.datasets import mitbih
 from physioedge.evaluation import lived
@@ -40,7 +41,11 @@ def test_a_synthetic_record_is_found_and_judged(streamed):
 
 def test_annotated_beats_one_by_one_are_what_the_engine_says(streamed):
     root, bundle, engine = streamed
-    label, logits = lived.annotated_logits(bundle, {"fp32": engine, "int8": engine}, "100", root)
+
+    def in_torch(windows: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return torch.from_numpy(np.concatenate([engine.run(w[None].numpy())[0] for w in windows])), None
+
+    label, logits = lived.annotated_logits(bundle, engine, in_torch, "100", root)
     assert logits["fp32"].shape == (len(label), 3) and np.array_equal(logits["fp32"], logits["int8"])
     rows = lived.shipped_rows([(label, logits)])
     assert value(rows, "same_label_as_fp32") == 1.0 and value(rows, "macro_f1_drop_points") == 0.0

@@ -102,3 +102,30 @@ def test_mixing_noise_and_wander_do_what_they_say():
     only_second = replace(record, signal=np.stack([0 * record.signal[0], record.signal[1]]))
     mixed, _ = BeatDraw([only_second], CONFIG, replace(PLAIN, mix_share=0.3, mix_scale=0.5)).batch(400, rng(0))
     assert np.mean(np.abs(mixed).max((1, 2)) > 0) == pytest.approx(0.3, abs=0.07)
+
+
+def test_an_irregular_rhythm_moves_the_earlier_beats_and_keeps_the_judged_one():
+    record = replace(spikes(), label=np.zeros(40, np.int64))
+    draws = BeatDraw([record], CONFIG, replace(PLAIN, irregular_share=1.0))
+    regular = BeatDraw([record], CONFIG, PLAIN)
+    intervals = []
+    for seed in range(40):
+        window = draws.batch(1, np.random.default_rng(seed))[0][0, 0]
+        assert window[ANCHOR] == pytest.approx(1.0)
+        peaks = np.flatnonzero(window > 0.9)
+        intervals += list(np.diff(peaks))
+        plain = regular.batch(1, np.random.default_rng(seed))[0][0, 0]
+        assert set(np.diff(np.flatnonzero(plain > 0.9))) <= {150}
+    assert len(set(intervals)) > 5
+    assert min(intervals) >= 150 * 0.65 - 2 and max(intervals) <= 150 * 1.5 + 2
+
+
+def test_a_smear_changes_all_beats_alike():
+    draws = BeatDraw([spikes()], CONFIG, replace(PLAIN, smear_share=1.0))
+    changed = 0
+    for seed in range(10):
+        window = draws.batch(1, np.random.default_rng(seed))[0][0, 0]
+        near, before = window[ANCHOR - 12 : ANCHOR + 13], window[ANCHOR - 162 : ANCHOR - 137]
+        np.testing.assert_allclose(near, before, atol=1e-5)
+        changed += abs(near[12] - 1.0) > 0.02
+    assert changed >= 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,7 @@ from torch import nn
 
 from physioedge.training import loop
 from physioedge.training.loop import LoopConfig, fit, learning_rate_at
+from physioedge_runtime.errors import PhysioEdgeError
 
 CONFIG = LoopConfig(steps=25, learning_rate=1e-2, weight_decay=0.1, save_every_s=-1.0)
 
@@ -130,3 +132,21 @@ def test_progress_can_be_off(capsys):
     module = network()
     fit(module, loss_for(module), CONFIG, progress=False)
     assert capsys.readouterr().err == ""
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path):
+    def start(label: str, steps: int) -> None:
+        module = torch.nn.Linear(2, 1)
+        x = torch.ones(4, 2)
+        loop = LoopConfig(steps=steps, learning_rate=0.1)
+        fit(module, lambda _: module(x).pow(2).mean(), loop, checkpoint=tmp_path / "c.pt", label=label, progress=False)
+
+    start("seed 0", 3)
+    start("seed 0", 3)
+    with pytest.raises(PhysioEdgeError, match="another label"):
+        start("seed 1", 3)
+    with pytest.raises(PhysioEdgeError, match="another steps"):
+        start("seed 0", 5)
+    (tmp_path / "c.pt").write_bytes((tmp_path / "c.pt").read_bytes()[:100])
+    with pytest.raises(PhysioEdgeError, match="checkpoint"):
+        start("seed 0", 3)

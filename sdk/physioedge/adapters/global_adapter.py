@@ -33,7 +33,7 @@ class FitConfig:
     learning_rate: float = 3e-3
     full_learning_rate: float = 3e-4
     weight_decay: float = 0.05
-    prior_share: float = 0.85
+    prior_share: float = 1.3
     draw: DrawConfig = field(default_factory=DrawConfig)
     lora: LoraShape = field(default_factory=LoraShape)
 

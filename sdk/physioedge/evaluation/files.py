@@ -11,6 +11,7 @@ import numpy as np
 
 from physioedge import results
 from physioedge.adapters.global_adapter import FitConfig
+from physioedge.adapters.lora.files import load_classifier
 from physioedge.datasets import mitbih
 from physioedge.evaluation import lived
 from physioedge.evaluation.arms import refuse_overlap
@@ -19,11 +20,12 @@ from physioedge.evaluation.folds import choose
 from physioedge.evaluation.intervals import subject_bootstrap
 from physioedge.evaluation.plots import table
 from physioedge.evaluation.report import Plan, fitted_rows
-from physioedge.models.shipped import BACKBONE, BUNDLE
+from physioedge.models.shipped import ARRHYTHMIA_ADAPTER, BACKBONE, BUNDLE
 from physioedge.results import Row
 from physioedge.tasks.arrhythmia import NAME
 from physioedge_runtime import Bundle
 from physioedge_runtime.engine import load_engine
+from physioedge_runtime.errors import EvaluationRefused
 from physioedge_runtime.signal.beats import detect_beats
 from physioedge_runtime.signal.resample import resample
 
@@ -62,12 +64,17 @@ def write_shipped(args: argparse.Namespace) -> list[Row]:
     bundle = Bundle.open(args.bundle or BUNDLE, trust=args.trust)
     seen = tuple(bundle.manifest.provenance["training_subjects"])
     refuse_overlap(seen, tuple(mitbih.subject_of(record) for record in mitbih.DS2))
-    held = {graph.precision for graph in bundle.manifest.graphs if graph.adapters == "merged"}
-    engines = {precision: load_engine(bundle, precision=precision) for precision in sorted(held)}
-    rows: list[Row] = []
-    if {"fp32", "int8"} <= held:
-        rows += lived.shipped_rows([lived.annotated_logits(bundle, engines, r, args.data) for r in mitbih.DS2])
-    streamed = [lived.live(bundle, record, engines["int8"], args.data) for record in mitbih.DS2]
+    classifier, _, note, _ = load_classifier(args.backbone or BACKBONE, ARRHYTHMIA_ADAPTER)
+    if note.backbone_digest != bundle.contract.backbone_digest:
+        raise EvaluationRefused(
+            f"a bundle on backbone {bundle.contract.backbone_digest[:12]}",
+            f"one on {note.backbone_digest[:12]}, whose weights are here to compare with",
+            "Name the bundle that was exported from these weights.",
+        )
+    engine = load_engine(bundle)
+    answers = [lived.annotated_logits(bundle, engine, classifier, record, args.data) for record in mitbih.DS2]
+    rows = lived.shipped_rows(answers)
+    streamed = [lived.live(bundle, record, engine, args.data) for record in mitbih.DS2]
     rows += lived.lived_rows(streamed, "global_int8")
     command = "physioedge evaluate arrhythmia --parts shipped"
     results.write(args.out / "arrhythmia-shipped.json", command, rows, bundle=bundle.digest)

@@ -15,19 +15,18 @@ from physioedge.evaluation.jobs import Job, run_jobs
 from physioedge.results import Row
 
 N_FOLDS = 3
-PRIOR_SHARES = (0.0, 0.3, 0.5, 0.7, 0.85, 1.0)
+PRIOR_SHARES = (0.0, 0.5, 0.7, 0.85, 1.0, 1.15, 1.3, 1.5, 1.75)
 GROUP = "DS1:folds"
 
 
 def candidates(base: FitConfig) -> dict[str, FitConfig]:
     """What is compared with `base`, one change at a time."""
     draw = base.draw
-    plain = replace(draw, mix_share=0.0, smear_share=0.0, irregular_share=0.0)
+    plain = replace(draw, mix_share=0.0, smear_share=0.0)
     return {
         "base": base,
         "no_smear": replace(base, draw=replace(draw, smear_share=0.0)),
-        "no_irregular": replace(base, draw=replace(draw, irregular_share=0.0)),
-        "only_mix": replace(base, draw=replace(draw, smear_share=0.0, irregular_share=0.0)),
+        "irregular": replace(base, draw=replace(draw, irregular_share=0.3)),
         "plain_draws": replace(base, draw=plain),
         "slower": replace(base, learning_rate=base.learning_rate / 3),
         "half_the_steps": replace(base, steps=base.steps // 2),
@@ -66,7 +65,7 @@ def choose(names: list[str], base: FitConfig, backbone: Path, work: Path, data: 
         for share in PRIOR_SHARES:
             counts = []
             for predictions, extra in loaded:
-                prior = extra["log_prior"] / options[name].prior_share * share
+                prior = extra["log_prior"] * share
                 counts.append(matrices([predictions], [prior])[0])
             rows += metric_rows(f"{name}@{share}", GROUP, np.concatenate(counts)[None])
     return rows

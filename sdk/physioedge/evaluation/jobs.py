@@ -58,8 +58,9 @@ class Job:
 
     @property
     def name(self) -> str:
-        """File stem: arm, seed and a digest of everything that shapes the outcome."""
-        shape = json.dumps([asdict(self.config), self.train, self.test], sort_keys=True).encode()
+        """File stem: arm, seed and a digest of everything that shapes the scores; the prior is applied to them later."""
+        config = {key: value for key, value in asdict(self.config).items() if key != "prior_share"}
+        shape = json.dumps([config, self.train, self.test], sort_keys=True).encode()
         shape += self.backbone.read_bytes()
         return f"{self.arm}-{self.seed}-{hashlib.sha256(shape).hexdigest()[:10]}"
 
@@ -88,7 +89,7 @@ def run_job(job: Job) -> Path:
     arm = "global" if job.arm == CLASSIC else job.arm
     checkpoint = job.work / "checkpoints" / f"{job.name}.pt"
     fitted = fit_arm(arm, backbone, train, job.config, seed=job.seed, checkpoint=checkpoint)
-    prior = log_prior(train, job.config.prior_share)
+    prior = log_prior(train, 1.0)
     keep = job.arm == "global" and not job.development
     if keep:
         save_adapter(job.adapter, fitted.module, note_of(fitted.module, digest, train, job.config, job.seed))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from physioedge.datasets import mitbih
@@ -13,6 +14,7 @@ from physioedge.evaluation.arrhythmia import metric_rows
 from physioedge.evaluation.beats import MATCH_S, match
 from physioedge.evaluation.intervals import subject_bootstrap
 from physioedge.evaluation.metrics import confusion
+from physioedge.models.heads import Classifier
 from physioedge.results import Row
 from physioedge.tasks.arrhythmia import ALL_CLASSES, LABELS, NAME, beat_record
 from physioedge_runtime import Bundle, Stream
@@ -120,16 +122,18 @@ def _row(
 
 
 def annotated_logits(
-    bundle: Bundle, engines: dict[str, Engine], record: str, data: Path | None
+    bundle: Bundle, engine: Engine, classifier: Classifier, record: str, data: Path | None
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float32]]]:
-    """Labels and logits (beat, class) of each engine, batch 1, for every annotated beat with a full window."""
+    """Labels, and logits (beat, class) by precision, for every annotated beat with a full window.
+
+    ``int8`` is the bundle's graph, one window at a time; ``fp32`` the same network in torch.
+    """
     beats = beat_record(mitbih.load(record, data), bundle.contract.sensor.fs_hz)
     windows, kept = cut_windows(beats.signal[:1], beats.anchor, bundle.contract.window)
-    logits = {
-        name: np.stack([engine.run(window[None])[0][0].copy() for window in windows])
-        for name, engine in engines.items()
-    }
-    return beats.label[kept], logits
+    int8 = np.stack([engine.run(window[None])[0][0] for window in windows])
+    with torch.no_grad():
+        fp32 = torch.cat([classifier(part)[0] for part in torch.split(torch.from_numpy(windows), 64)]).numpy()
+    return beats.label[kept], {"fp32": fp32, "int8": int8}
 
 
 def shipped_rows(answers: list[tuple[NDArray[np.int64], dict[str, NDArray[np.float32]]]]) -> list[Row]:

@@ -77,7 +77,7 @@ def fitted_rows(plan: Plan, plot: Path) -> list[Row]:
     for arm in plan.arms:
         loaded = [load_predictions(paths[arm, seed]) for seed in range(plan.seeds)]
         seeds = [predictions for predictions, _ in loaded]
-        prior = [extra["log_prior"].astype(float) for _, extra in loaded]
+        prior = [extra["log_prior"].astype(float) * plan.config.prior_share for _, extra in loaded]
         if not rows:
             rows += table.all_n_rows(seeds[0])
         rows += table.metric_rows(arm, "DS2", table.matrices(seeds, prior))

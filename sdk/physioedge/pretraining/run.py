@@ -63,7 +63,8 @@ def pretrain(
         return loss
 
     loop = LoopConfig(steps=steps, learning_rate=learning_rate, weight_decay=0.05)
-    history = fit(objective, loss_of_step, loop, checkpoint=out / "checkpoint.pt", label=f"backbone {config.name}")
+    label = f"backbone {config.name}, seed {seed}"
+    history = fit(objective, loss_of_step, loop, checkpoint=out / "checkpoint.pt", label=label)
     details: dict[str, Any] = {"steps": steps, "batch": batch, "learning_rate": learning_rate, "seed": seed}
     digest = save_backbone(out / "backbone.safetensors", backbone, _provenance(pool, config, details))
     record = {"digest": digest, "wall_s": round(time.monotonic() - started, 1), **details}

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from physioedge.models.config import BackboneConfig
 from physioedge.tasks.arrhythmia import LABELS, LOOKAHEAD_SAMPLES, BeatRecord
 
-
 _BEFORE_R_S, _AFTER_R_S = 0.2, 0.3
 _IRREGULAR = (0.65, 1.5)
 """Range of the factor of an RR interval: about what atrial fibrillation does."""
@@ -52,7 +51,7 @@ class DrawConfig:
     smear_share: float = 0.5
     smear_scale: float = 0.8
     smear_s: float = 0.08
-    irregular_share: float = 0.3
+    irregular_share: float = 0.0
     warp: float = 0.1
     jitter_samples: int = 3
     noise_mv: float = 0.03
@@ -83,7 +82,8 @@ class BeatDraw:
         self.class_share = share / share.sum()
 
     def _usable(self, record: BeatRecord, label: int) -> NDArray[np.int64]:
-        margin = int(self.length * self.draw.warp) + self.draw.jitter_samples + 2
+        d = self.draw
+        margin = int(self.length * d.warp) + d.jitter_samples + round(d.smear_s * self.fs_hz) + 2
         end = record.signal.shape[1]
         room = (record.anchor > self.before + margin) & (record.anchor < end - LOOKAHEAD_SAMPLES - margin)
         return np.flatnonzero(room & (record.label == label))
@@ -100,11 +100,12 @@ class BeatDraw:
         which, beats = choices[rng.choice(len(choices), p=weights / weights.sum())]
         record = self.records[which]
         anchor = int(rng.choice(record.anchor[beats])) + int(rng.integers(-d.jitter_samples, d.jitter_samples + 1))
-        rate = 1.0 + d.warp * rng.uniform(-1, 1)
-        position = anchor + np.arange(-self.before, LOOKAHEAD_SAMPLES + 1) * rate
+        rate = float(1.0 + d.warp * rng.uniform(-1, 1))
+        position = np.arange(-self.before, LOOKAHEAD_SAMPLES + 1, dtype=np.float64) * rate + anchor
         if label == 0 and rng.random() < d.irregular_share:
             position = self._irregular(position, record, anchor, rng)
-        first, last = int(position[0]) - 1, int(position[-1]) + 2
+        half = round(d.smear_s * self.fs_hz)  # room for the smear's filter, so that it never sees an end
+        first, last = int(position[0]) - 1 - half, int(position[-1]) + 2 + half
         piece = record.signal[:, first:last].astype(np.float64)
         lead = piece[0]
         if rng.random() < d.mix_share and piece.shape[0] > 1:
@@ -127,7 +128,8 @@ class BeatDraw:
         """
         lead_in, tail = round(_BEFORE_R_S * self.fs_hz), round(_AFTER_R_S * self.fs_hz)
         earlier = record.anchor[record.anchor < anchor - lead_in - tail][::-1]
-        source, target = [anchor + LOOKAHEAD_SAMPLES, anchor - lead_in], [LOOKAHEAD_SAMPLES, -lead_in]
+        source: list[int] = [anchor + LOOKAHEAD_SAMPLES, anchor - lead_in]
+        target: list[int] = [LOOKAHEAD_SAMPLES, -lead_in]
         later = anchor
         for peak in earlier:
             interval = later - int(peak)
@@ -137,10 +139,11 @@ class BeatDraw:
             later = int(peak)
             if target[-1] < -self.before or source[-1] < 1:
                 break
-        if target[-1] > -self.before or source[-1] < 1:
+        if target[-1] > -self.before or source[-1] < 1 + round(self.draw.smear_s * self.fs_hz):
             return position
         grid = np.arange(-self.before, LOOKAHEAD_SAMPLES + 1)
-        return np.interp(grid, np.array(target[::-1], float), np.array(source[::-1], float))
+        warped: NDArray[np.float64] = np.interp(grid, np.array(target[::-1], float), np.array(source[::-1], float))
+        return warped
 
     def _smear(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """A random short filter: the direct path and an echo of up to `smear_scale` of its size."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import pickle
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from physioedge_runtime.errors import PhysioEdgeError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +82,7 @@ def fit(
     checkpoint : Path, optional
         File to resume from and to save to.
     label : str
-        Name shown in the progress line.
+        Name shown in the progress line; a checkpoint belongs to the run of this label and `config`.
     progress : bool
         Show one line a second on stderr, with the time left.
 
@@ -87,6 +90,11 @@ def fit(
     -------
     History
         Mean loss over every hundredth of the run.
+
+    Raises
+    ------
+    PhysioEdgeError
+        The checkpoint is another run's, or damaged.
     """
     parameters = [p for p in module.parameters() if p.requires_grad]
     groups = [
@@ -96,8 +104,9 @@ def fit(
     optimiser = torch.optim.AdamW(groups, lr=config.learning_rate)
     history, first = History(), 0
     recent: list[float] = []
+    run = {"label": label, **asdict(config)}
     if checkpoint is not None and checkpoint.exists():
-        first, recent = _resume(checkpoint, module, optimiser, history)
+        first, recent = _resume(checkpoint, run, module, optimiser, history)
     meter = _Meter(label, first, config.steps, enabled=progress)
     saved = time.monotonic()
     for step in range(first, config.steps):
@@ -115,18 +124,25 @@ def fit(
             recent = []
         meter.show(step + 1, loss.item())
         if checkpoint is not None and time.monotonic() - saved > config.save_every_s:
-            _save(checkpoint, step + 1, module, optimiser, history, recent)
+            _save(checkpoint, run, step + 1, module, optimiser, history, recent)
             saved = time.monotonic()
     if checkpoint is not None:
-        _save(checkpoint, config.steps, module, optimiser, history, recent)
+        _save(checkpoint, run, config.steps, module, optimiser, history, recent)
     meter.close()
     return history
 
 
 def _save(
-    path: Path, step: int, module: nn.Module, optimiser: torch.optim.Optimizer, history: History, recent: list[float]
+    path: Path,
+    run: dict[str, Any],
+    step: int,
+    module: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    history: History,
+    recent: list[float],
 ) -> None:
     state: dict[str, Any] = {
+        "run": run,
         "step": step,
         "trained": {k: p for k, p in module.named_parameters() if p.requires_grad},
         "buffers": dict(module.named_buffers()),  # a batch norm's running mean and variance
@@ -141,9 +157,22 @@ def _save(
 
 
 def _resume(
-    path: Path, module: nn.Module, optimiser: torch.optim.Optimizer, history: History
+    path: Path, run: dict[str, Any], module: nn.Module, optimiser: torch.optim.Optimizer, history: History
 ) -> tuple[int, list[float]]:
-    state = torch.load(path, weights_only=True)
+    try:
+        state = torch.load(path, weights_only=True)
+        found = state["run"]
+    except (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+        raise PhysioEdgeError(
+            f"checkpoint {path.name} ({type(error).__name__})", "one that this loop wrote", "Remove it to start anew."
+        ) from error
+    if found != run:
+        different = sorted(key for key in run if found.get(key) != run[key])
+        raise PhysioEdgeError(
+            f"checkpoint {path.name} of a run with another {', '.join(different)}",
+            "the same run's",
+            "Name another folder, or remove it to start anew.",
+        )
     trained = dict(module.named_parameters())
     with torch.no_grad():
         for name, value in state["trained"].items():
