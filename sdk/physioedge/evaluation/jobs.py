@@ -58,7 +58,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """File stem: arm, seed and a digest of everything that shapes the scores; the prior is applied to them later."""
+        """File stem: arm, seed and a digest of all that shapes the scores; the prior is applied later."""
         config = {key: value for key, value in asdict(self.config).items() if key != "prior_share"}
         shape = json.dumps([config, self.train, self.test], sort_keys=True).encode()
         shape += self.backbone.read_bytes()
