@@ -94,7 +94,7 @@ def quantize_weight(weight: NDArray[np.float32], bits: int = 8) -> tuple[NDArray
     """
     top = 2 ** (bits - 1) - 1
     largest = np.abs(weight).max(axis=0)
-    scale = np.where(largest > 0, largest / top, 1.0).astype(np.float32)
+    scale = np.where(largest > np.finfo(np.float32).tiny * top, largest / top, 1.0).astype(np.float32)
     return np.clip(np.rint(weight / scale), -top, top).astype(np.int8), scale
 
 

@@ -95,11 +95,11 @@ def test_what_is_wrong_is_said_in_one_line(
     assert not (tmp_path / "a.physio").exists()
 
 
-def test_the_sample(folder: Path, tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_sample(tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sample = repository / "samples" / "export_bundle.py"
     assert len(sample.read_text().splitlines()) < 60
     main_of_sample = runpy.run_path(str(sample))["main"]
-    main_of_sample(tmp_path, folder / "backbone.safetensors", folder / "adapter")
+    main_of_sample(tmp_path)
     told = capsys.readouterr().out
     assert "graphs/merged.int8.onnx, graphs/slots.int8.onnx" in told
     assert told.count("same label as") == 7

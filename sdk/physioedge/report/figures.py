@@ -43,6 +43,7 @@ class Figure:
     unit: str = ""
 
 
+_SHIPPED = "arrhythmia-shipped.json"
 FIGURES = (
     Figure("beats.json", "detector", "all44", "sensitivity", "R peaks found, 44 records", 100, 2, "%"),
     Figure("beats.json", "detector", "all44", "ppv", "R peaks found that are beats", 100, 2, "%"),
@@ -55,6 +56,11 @@ FIGURES = (
     Figure("arrhythmia.json", "global", "DS2", "ppv:S", "Positive predictive value for S"),
     Figure("arrhythmia.json", "global", "DS2", "kappa", "Cohen's kappa"),
     Figure("arrhythmia.json", "global", "DS2", "ece", "Expected calibration error"),
+    Figure(_SHIPPED, "global_int8", "DS2", "same_label_as_fp32", "Shipped int8: same label as fp32", 100, 2, "%"),
+    Figure(_SHIPPED, "global_int8", "DS2", "macro_f1_drop_points", "Macro-F1 lost to int8", 1, 2, "points"),
+    Figure(_SHIPPED, "global_int8", "DS2:lived", "accuracy", "Accuracy as lived, beats it labels"),
+    Figure(_SHIPPED, "global_int8", "DS2:lived", "coverage", "Beats that get a label", 100, 1, "%"),
+    Figure(_SHIPPED, "global_int8", "DS2:lived", "delay_p50_s", "R peak to result, median", 1, 2, "s"),
     Figure("speed.json", "ours_int8", "tiny", "p50_ms", "One inference, int8, median", 1, 2, "ms"),
     Figure("speed.json", "ort_fp32", "tiny", "p50_ms", "The same in plain onnxruntime, fp32", 1, 2, "ms"),
     Figure("speed.json", "torch_eager", "tiny", "p50_ms", "The same in torch eager, fp32", 1, 2, "ms"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import pickle
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -160,9 +160,11 @@ def _resume(
     path: Path, run: dict[str, Any], module: nn.Module, optimiser: torch.optim.Optimizer, history: History
 ) -> tuple[int, list[float]]:
     try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("cut off")
         state = torch.load(path, weights_only=True)
         found = state["run"]
-    except (OSError, EOFError, KeyError, RuntimeError, pickle.UnpicklingError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise PhysioEdgeError(
             f"checkpoint {path.name} ({type(error).__name__})", "one that this loop wrote", "Remove it to start anew."
         ) from error
