@@ -77,7 +77,8 @@ def _rate(sensor: SensorSpec, fs_hz: float, resample: str | None) -> float:
         raise SampleRateMismatch(
             f"{rate:g} Hz",
             f"{sensor.fs_hz:g} Hz",
-            f"Pass resample={POLYPHASE!r} to have the rate converted, if {rate:g} Hz is the sensor's true rate.",
+            f"Pass resample={POLYPHASE!r} (the command: --resample polyphase) to have the rate converted, "
+            f"if {rate:g} Hz is the sensor's true rate.",
         )
     return rate
 
