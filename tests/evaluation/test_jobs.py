@@ -92,7 +92,7 @@ def test_only_the_classic_split_shares_a_person(tmp_path):
     plan = Plan(arms=("global", CLASSIC), seeds=2, backbone=Path("b"), twin=None, config=CONFIG, work=tmp_path,
                 data=None, workers=1)  # fmt: skip
     found = jobs_of(plan)
-    assert [(j.arm, j.seed) for j in found] == [("global", 0), (CLASSIC, 0), ("global", 1), (CLASSIC, 1)]
+    assert [(j.arm, j.seed) for j in found] == [("global", 0), (CLASSIC, 0), ("global", 1)]  # one seed of it is enough
     assert found[0].train == mitbih.FIT and found[1].train == mitbih.DS1
     assert all(j.test == mitbih.DS2 and not j.development for j in found)
 
