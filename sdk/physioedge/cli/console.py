@@ -21,7 +21,6 @@ EXTRA_OF = {
     "safetensors": "train",
     "peft": "train",
     "scipy": "train",
-    "sklearn": "train",
     "wfdb": "train",
     "matplotlib": "view",
     "onnx": "export",

@@ -22,7 +22,7 @@ from physioedge_runtime.errors import PhysioEdgeError
 OK, MISSING, BROKEN = "ok", "missing", "broken"
 _BASE = {"numpy": "numpy", "onnxruntime": "onnxruntime", "nacl": "pynacl"}
 _EXTRAS = {
-    "train": ("torch", "safetensors", "peft", "scipy", "sklearn", "matplotlib"),
+    "train": ("torch", "safetensors", "peft", "scipy", "matplotlib"),
     "export": ("torch", "safetensors", "scipy", "matplotlib", "onnx", "onnxscript"),
     "executorch": ("executorch", "torchao"),
     "host": ("fastapi", "uvicorn"),
