@@ -26,7 +26,7 @@ HEAD_SEED = 7
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig:
-    """How the global adapter is fitted; chosen on folds of DS1 (``results/arrhythmia-choices.json``)."""
+    """How the global adapter is fitted; draws and prior from folds of DS1 (``results/arrhythmia-choices.json``)."""
 
     steps: int = 400
     batch: int = 64
