@@ -8,6 +8,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { command -v $$p; break; }; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PINNED := pyproject.toml constraints.txt
+EXECUTORCH := $(shell sed -n 's/^executorch==//p' constraints.txt)
 # two workers with one numerical thread each: more threads than cores make the suite slower
 export OMP_NUM_THREADS ?= 1
 
@@ -38,9 +39,11 @@ $(VENV)/pyvenv.cfg:
 
 $(VENV)/.ready-demo: $(PINNED) | $(VENV)/pyvenv.cfg
 	$(PIP) install -q -c constraints.txt -e '.[view]'
+	@$(BIN)/physioedge engines build --if-possible --fetch $(EXECUTORCH) || echo "The demo uses onnxruntime alone."
 	@touch $@
 
 # executorch and torch are most of this: about 2 GB and a minute or two
 $(VENV)/.ready-test: $(PINNED) | $(VENV)/pyvenv.cfg
-	$(PIP) install -q -c constraints.txt -e '.[train,export,executorch,view,dev]'
+	$(PIP) install -q -c constraints.txt -e '.[train,export,executorch,edf,view,dev]'
+	$(BIN)/physioedge engines build --if-possible
 	@touch $(VENV)/.ready-demo $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy or torch: pytest-xdist already fills the cores
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from physioedge.datasets import location
+from physioedge_runtime.engine.native.library import FOLDER_VARIABLE, engine_folder
 from physioedge_runtime.errors import DatasetError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -49,3 +51,22 @@ def mitbih_root() -> Path:
 def sample_records() -> Path:
     """Folder of the WFDB records that come with the source tree."""
     return REPOSITORY / "samples" / "data"
+
+
+@pytest.fixture(scope="session")
+def native_engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the built ExecuTorch engine; skips where there is no compiler or no executorch."""
+    from physioedge_export.engine_build import build_engine, find_compiler, is_current
+
+    if is_current():
+        return engine_folder()
+    if find_compiler() is None or find_spec("executorch") is None:
+        pytest.skip("the ExecuTorch engine needs a C++ compiler and the executorch package")
+    return build_engine(tmp_path_factory.mktemp("engine") / "built").folder
+
+
+@pytest.fixture
+def engine_here(native_engine: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, where `load_engine` finds it."""
+    monkeypatch.setenv(FOLDER_VARIABLE, str(native_engine))
+    return native_engine

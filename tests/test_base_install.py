@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -92,6 +93,27 @@ def test_it_streams_the_shipped_recording(device):
     assert labels.count("V") >= 20
     assert labels.count("N") >= 80
     assert "x real time" in done.stderr
+
+
+def test_both_engines_run_without_torch(device, native_engine):
+    """Every graph of the shipped bundle, in an environment that has neither torch nor the executorch package."""
+    done = subprocess.run(
+        [str(device), "-m", "physioedge_runtime", "verify", "shipped", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=device.parent,
+        env={**os.environ, "PHYSIOEDGE_ENGINE_DIR": str(native_engine)},
+    )
+    assert done.returncode == 0, done.stderr
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    graphs = [check for name, check in checks.items() if name.startswith("golden ")]
+    assert len(graphs) >= 5
+    assert all(check["state"] == "ok" for check in graphs), graphs
+    assert {check["detail"].split(", ")[1].split()[0] for check in graphs} == {"onnxruntime", "executorch"}
+    for package in ("torch", "executorch"):
+        assert "ModuleNotFoundError" in run(device, "-c", f"import {package}").stderr
 
 
 def test_it_reads_wfdb_records(device):

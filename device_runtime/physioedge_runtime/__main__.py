@@ -14,8 +14,9 @@ from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.describe import summary, text
 from physioedge_runtime.bundle.signing import load_trust
 from physioedge_runtime.engine.golden import cpu_name
+from physioedge_runtime.engine.native.library import is_built, load_library
 from physioedge_runtime.engine.verification import Check, verify_bundle
-from physioedge_runtime.errors import PhysioEdgeError
+from physioedge_runtime.errors import EngineError, PhysioEdgeError
 
 SHIPPED_BUNDLE = Path(__file__).parent / "assets" / "arrhythmia.physio"
 
@@ -67,6 +68,7 @@ def verify(args: argparse.Namespace) -> int:
 def info(args: argparse.Namespace) -> int:
     """Prints versions, processor and trusted keys."""
     rows = {name: _version(name) for name in ("physioedge", "numpy", "onnxruntime", "pynacl")}
+    rows["executorch"] = _executorch()
     rows |= {"python": sys.version.split()[0], "cpu": cpu_name(), "trusted_keys": ", ".join(load_trust(None)) or "none"}
     print(json.dumps(rows, indent=2) if args.json else "\n".join(f"{k:<13} {v}" for k, v in rows.items()))
     return 0
@@ -87,6 +89,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _line(check: Check) -> str:
     return f"{check.state:<8} {check.name}: {check.detail}"
+
+
+def _executorch() -> str:
+    if not is_built():
+        return "not built"
+    try:
+        return load_library().version
+    except EngineError as error:
+        return f"does not load: {error.came}"
 
 
 def _version(name: str) -> str:

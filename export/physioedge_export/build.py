@@ -43,7 +43,10 @@ class Choice:
     precisions : tuple of str
         Of `PRECISIONS`.
     scheme : str
-        ``dynamic``, ``static-qdq`` or ``static-qoperator``; ExecuTorch takes ``static`` for both static ones.
+        One of `physioedge_export.quantize.SCHEMES`; ExecuTorch takes ``static`` for every static one.
+    fallback : tuple of str
+        Forms of adapters, of `ADAPTERS`, that also come as an ONNX graph ``int8_static`` where their int8 one is
+        dynamic: another kernel, for devices whose dynamic one computes wrongly.
     keep_float : tuple of str
         Layers that stay in fp32 in ONNX, by the end of their names.
     """
@@ -52,6 +55,7 @@ class Choice:
     adapters: tuple[str, ...] = ("merged", "slots")
     precisions: tuple[str, ...] = ("int8",)
     scheme: str = "dynamic"
+    fallback: tuple[str, ...] = ("merged",)
     keep_float: tuple[str, ...] = KEEP_FLOAT
 
     def check(self) -> None:
@@ -60,6 +64,7 @@ class Choice:
             ("target", self.targets, TARGETS),
             ("adapters", self.adapters, ADAPTERS),
             ("precision", self.precisions, PRECISIONS),
+            ("fallback", self.fallback or ADAPTERS, ADAPTERS),
         ):
             odd = [name for name in chosen if name not in known]
             if odd or not chosen:
@@ -195,16 +200,15 @@ def _onnx(form: Form, contract: Contract, choice: Choice, calibration: Array) ->
     yield _artifact("onnx", "fp32", form, choice, data=with_metadata(fp32, contract, notes), proto=fp32)
     if "int8" not in choice.precisions:
         return
-    config = QuantizeConfig(scheme=choice.scheme, keep_float=choice.keep_float)
-    int8 = quantize(fp32, config, [{"signal": window[None], **form.zero} for window in calibration])
-    layers = quantized_layers(int8)
-    notes |= {
-        "precision": "int8",
-        "scheme": choice.scheme,
-        "int8_layers": len(layers),
-        "keep_float": list(choice.keep_float),
-    }
-    yield _artifact("onnx", "int8", form, choice, data=with_metadata(int8, contract, notes), proto=int8)
+    schemes = {"int8": choice.scheme}
+    if choice.scheme == "dynamic" and form.adapters in choice.fallback:
+        schemes["int8_static"] = "static"
+    for precision, scheme in schemes.items():
+        config = QuantizeConfig(scheme=scheme, keep_float=choice.keep_float)
+        int8 = quantize(fp32, config, [{"signal": window[None], **form.zero} for window in calibration])
+        layers = len(quantized_layers(int8))
+        notes |= {"precision": precision, "scheme": scheme, "int8_layers": layers, "keep_float": [*choice.keep_float]}
+        yield _artifact("onnx", precision, form, choice, data=with_metadata(int8, contract, notes), proto=int8)
 
 
 def _executorch(form: Form, contract: Contract, choice: Choice, calibration: Array) -> Iterator[Artifact]:
@@ -217,7 +221,9 @@ def _executorch(form: Form, contract: Contract, choice: Choice, calibration: Arr
             continue
         scheme = None if precision == "fp32" else choice.scheme.partition("-")[0]
         notes = {"adapters": form.adapters, "precision": precision, "scheme": scheme, "delegate": "xnnpack"}
-        made = to_executorch(form.model, contract, inputs[0], notes=notes, scheme=scheme, calibration=inputs)
+        made = to_executorch(
+            form.model, contract, inputs[0], notes=notes, slots=form.slots, scheme=scheme, calibration=inputs
+        )
         yield _artifact(
             "executorch",
             precision,
@@ -235,6 +241,6 @@ def _artifact(target: str, precision: str, form: Form, choice: Choice, **parts: 
         target=target,
         precision=precision,
         adapters=form.adapters,
-        shipped=precision in choice.precisions,
+        shipped=precision.partition("_")[0] in choice.precisions,
         **parts,
     )

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
+from physioedge_export.fusion import fused
+
 
 class MeanLayerNorm(nn.Module):
     """`nn.LayerNorm` over the last axis of (batch, token, feature), from means over two axes of a 4-D view."""
@@ -51,7 +53,7 @@ def delegate_friendly(model: nn.Module, example: tuple[Tensor, ...]) -> Exported
         Inputs of the static shapes to export.
     """
     with torch.no_grad():
-        exported = export_program(with_plain_norms(model), example)
+        exported = export_program(with_plain_norms(fused(model)), example)
         module = exported.module()
         spread_means(module)
         return export_program(module, example)

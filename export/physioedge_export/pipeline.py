@@ -123,7 +123,8 @@ class _Work:
             before, outputs, proto = twins.get(artifact.target, (torch_name, reference, None))
             limit = parity.FP32 if artifact.precision == "fp32" else parity.INT8
             row = compare((before, artifact.file), outputs, found, limit)
-            twins[artifact.target] = (artifact.file, found, artifact.proto)
+            if artifact.precision == "fp32":
+                twins[artifact.target] = (artifact.file, found, artifact.proto)
             self.agreement.append(row)
             self.outputs[artifact.file] = found
             self.tolerances[artifact.file] = _golden_tolerance(row, reference)
@@ -212,7 +213,9 @@ def _golden_tolerance(row: Agreement, reference: Outputs) -> tuple[float, float]
 
 
 def _facts(artifact: Artifact, sizes: Mapping[str, int]) -> GraphFacts:
-    twin = sizes.get(artifact.file.replace(".int8.", ".fp32.")) if artifact.precision == "int8" else None
+    twin = None
+    if artifact.precision != "fp32":
+        twin = sizes.get(artifact.file.replace(f".{artifact.precision}.", ".fp32."))
     return GraphFacts(
         file=artifact.file,
         engine=ENGINE_OF[artifact.target],

@@ -1,15 +1,16 @@
 """fp32 ONNX to int8 ONNX: the linear layers of the blocks, one scale an output channel.
 
 ``dynamic`` computes activation scales window by window: no calibration, and the most exact and the fastest form on x86.
-``static-qdq`` and ``static-qoperator`` fix them from real windows: they do not depend on the batch, and are the way out
-where a device's dynamic kernels are wrong. Frontend, normalisers, attention products, the patch embedding and the head
-stay in fp32: they hold 1 % of the weights, and their inputs spread widest.
+``static`` is the same graph with scales fixed from real windows: it does not depend on the batch, uses another kernel,
+and is the way out where a device's dynamic kernels are wrong. ``static-qdq`` and ``static-qoperator`` are
+onnxruntime's own forms, which quantise the outputs of the layers too. Frontend, normalisers, attention products, the
+patch embedding and the head stay in fp32: they hold 1 % of the weights, and their inputs spread widest.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from physioedge_export.to_onnx import linear_nodes
 from physioedge_runtime.errors import ExportError
 
-SCHEMES = ("dynamic", "static-qdq", "static-qoperator")
+SCHEMES = ("dynamic", "static", "static-qdq", "static-qoperator")
 KEEP_FLOAT = ("embed", "projection")
 
 
@@ -64,11 +65,14 @@ def quantize(
     if not layers:
         raise ExportError("a graph without linear layers to quantise", "at least one", "Export it in fp32.")
     if config.scheme == "dynamic":
-        return _dynamic(model, layers, config.weight_bits)
+        return _integer(model, layers, config.weight_bits)
     if config.scheme not in SCHEMES:
         raise ExportError(f"scheme {config.scheme!r}", f"one of {', '.join(SCHEMES)}", "Choose one of those.")
     if not calibration:
         raise ExportError("no calibration windows", "real windows for a static scheme", "Pass --windows.")
+    if config.scheme == "static":
+        inputs = list(dict.fromkeys(linear_nodes(model)[layer].input[0] for layer in layers))
+        return _integer(model, layers, config.weight_bits, activation_levels(model, inputs, calibration))
     return _static(model, layers, config, calibration)
 
 
@@ -98,12 +102,40 @@ def quantize_weight(weight: NDArray[np.float32], bits: int = 8) -> tuple[NDArray
     return np.clip(np.rint(weight / scale), -top, top).astype(np.int8), scale
 
 
+def activation_levels(
+    model: ModelProto, names: Sequence[str], windows: Sequence[dict[str, NDArray[np.float32]]]
+) -> dict[str, tuple[np.float32, np.uint8]]:
+    """Scale and zero point of uint8 levels that span what each tensor of a graph took over the windows, and zero."""
+    import onnxruntime
+
+    probe = ModelProto()
+    probe.CopyFrom(model)
+    probe.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
+    session = onnxruntime.InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
+    low, high = np.zeros(len(names)), np.zeros(len(names))
+    for inputs in windows:
+        found = session.run(list(names), inputs)
+        low = np.minimum(low, [array.min() for array in found])
+        high = np.maximum(high, [array.max() for array in found])
+    scale = np.maximum((high - low) / 255, np.finfo(np.float32).tiny).astype(np.float32)
+    zero = np.clip(np.rint(-low / scale), 0, 255).astype(np.uint8)
+    return dict(zip(names, zip(scale, zero, strict=True), strict=True))
+
+
 def _kept(layer: str, names: Sequence[str]) -> bool:
     return any(layer == name or layer.endswith(f".{name}") for name in names)
 
 
-def _dynamic(source: ModelProto, layers: Sequence[str], bits: int) -> ModelProto:
-    """Every chosen MatMul as quantise, integer product, scale: the pattern onnxruntime fuses into one kernel."""
+def _integer(
+    source: ModelProto,
+    layers: Sequence[str],
+    bits: int,
+    fixed: Mapping[str, tuple[np.float32, np.uint8]] | None = None,
+) -> ModelProto:
+    """Every chosen MatMul as quantise, integer product, scale; with `fixed` levels of its input, or found at run time.
+
+    The dynamic pattern is one that onnxruntime fuses into one kernel.
+    """
     model = ModelProto()
     model.CopyFrom(source)
     graph = model.graph
@@ -118,8 +150,12 @@ def _dynamic(source: ModelProto, layers: Sequence[str], bits: int) -> ModelProto
         x, layer = node.input[0], chosen[node.name]
         if x not in inputs_done:  # q, k and v share one quantised input
             inputs_done.add(x)
-            outputs = [f"{x}/levels", f"{x}/scale", f"{x}/zero"]
-            nodes.append(helper.make_node("DynamicQuantizeLinear", [x], outputs, name=f"{x}/quantize"))
+            names = [f"{x}/levels", f"{x}/scale", f"{x}/zero"]
+            if fixed is None:
+                nodes.append(helper.make_node("DynamicQuantizeLinear", [x], names, name=f"{x}/quantize"))
+            else:
+                graph.initializer.extend(map(numpy_helper.from_array, map(np.asarray, fixed[x]), names[1:]))
+                nodes.append(helper.make_node("QuantizeLinear", [x, *names[1:]], names[:1], name=f"{x}/quantize"))
         constant = constants[f"{layer}.weight"]
         levels, scale = quantize_weight(numpy_helper.to_array(constant), bits)
         constant.CopyFrom(numpy_helper.from_array(levels, constant.name))

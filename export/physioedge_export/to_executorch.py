@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from physioedge_export.lowering import delegate_friendly, export_program
-from physioedge_runtime.bundle.contract import Contract
+from physioedge_runtime.bundle.contract import Contract, SlotSpec
+from physioedge_runtime.engine.et import CONTRACT_METHOD, FORWARD_METHOD, NOTES_METHOD
+from physioedge_runtime.engine.protocol import EMBEDDING, INPUT, LOGITS
 from physioedge_runtime.errors import ExportError, MissingExtra
 
-CONTRACT_METHOD = "contract"
-NOTES_METHOD = "graph_notes"
 SCHEMES = ("dynamic", "static")
 Array = NDArray[np.float32]
 
@@ -53,6 +53,7 @@ def to_executorch(
     example: tuple[Tensor, ...],
     *,
     notes: Mapping[str, Any],
+    slots: Sequence[SlotSpec] = (),
     scheme: str | None = None,
     calibration: Sequence[tuple[Tensor, ...]] = (),
 ) -> Program:
@@ -66,6 +67,8 @@ def to_executorch(
         Its inputs, batch 1.
     notes : mapping
         JSON values, as for ONNX.
+    slots : sequence of SlotSpec
+        Inputs after the signal, in order. Programs know their inputs by position only, so the notes name them.
     scheme : str or None
         None keeps fp32; ``dynamic`` scales activations at run time, ``static`` by the calibration windows.
     calibration : sequence of tuple of Tensor
@@ -89,9 +92,9 @@ def to_executorch(
             program = delegate_friendly(model, example)
             if scheme is not None:
                 program = _quantised(program, example, scheme, calibration)
-            return _lowered(
-                program, {CONTRACT_METHOD: contract.to_json(), NOTES_METHOD: json.dumps(dict(notes), sort_keys=True)}
-            )
+            ends = {"inputs": [INPUT, *(slot.name for slot in slots)], "outputs": [LOGITS, EMBEDDING]}
+            text = json.dumps({**notes, **ends}, sort_keys=True)
+            return _lowered(program, {CONTRACT_METHOD: contract.to_json(), NOTES_METHOD: text})
         except (RuntimeError, ValueError, TypeError, AssertionError) as error:
             raise ExportError(
                 f"a model that cannot be lowered ({type(error).__name__}: {str(error)[:200]})",
@@ -110,7 +113,7 @@ def executorch_runner(data: bytes, names: Sequence[str]) -> Callable[[Mapping[st
 
         portable_lib._unsafe_reset_threadpool(1)
         program = Runtime.get().load_program(data)
-        method = program.load_method("forward")
+        method = program.load_method(FORWARD_METHOD)
 
     def run(inputs: Mapping[str, Array]) -> tuple[Array, Array]:
         logits, embedding = method.execute([torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in names])
@@ -150,7 +153,8 @@ def _quantised(
 def _lowered(program: ExportedProgram, constants: Mapping[str, str]) -> Program:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.devtools.backend_debug import get_delegation_info
-    from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
+    from executorch.exir import EdgeCompileConfig, ExecutorchBackendConfig, to_edge_transform_and_lower
+    from executorch.exir.passes import MemoryPlanningPass
 
     edge = to_edge_transform_and_lower(
         program,
@@ -166,14 +170,18 @@ def _lowered(program: ExportedProgram, constants: Mapping[str, str]) -> Program:
         for name, count in zip(left.op_type, left.occurrences_in_non_delegated_graphs, strict=True)
         if name != "getitem"  # takes a piece's results apart; no computation
     }
-    data = bytes(edge.to_executorch().buffer)
+    # no memory of the program's own for inputs and outputs: it then works on the caller's buffers, uncopied
+    planning = MemoryPlanningPass(alloc_graph_input=False, alloc_graph_output=False)
+    data = bytes(edge.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning)).buffer)
     return Program(data=data, delegated_pieces=int(info.num_delegated_subgraphs), not_delegated=not_delegated)
 
 
 def _need_executorch() -> None:
     try:
-        import executorch.exir  # noqa: F401
-        import torchao  # noqa: F401
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import executorch.exir  # noqa: F401
+            import torchao  # noqa: F401
     except ImportError as error:
         raise MissingExtra(
             f"no {error.name or 'executorch'}", "it for .pte programs", "pip install 'physioedge[executorch]'"

@@ -24,7 +24,7 @@ from physioedge_runtime.bundle.archive import (
 )
 from physioedge_runtime.bundle.contract import Contract
 from physioedge_runtime.bundle.manifest import GraphEntry, Manifest
-from physioedge_runtime.bundle.signing import load_trust, verify
+from physioedge_runtime.bundle.signing import PIN_PREFIX, check_pin, load_trust, verify
 from physioedge_runtime.bundle.tensors import read_tensors
 from physioedge_runtime.errors import BundleError, DigestMismatch, FormatError
 
@@ -41,7 +41,7 @@ class Bundle:
     digest : str
         SHA-256 of ``manifest.json``: the identity of the bundle.
     key_id : str
-        Id of the trusted key that signed it.
+        Id of the trusted key that signed it, or the digest it was pinned by.
 
     Examples
     --------
@@ -64,7 +64,8 @@ class Bundle:
             The ``.physio`` file.
         trust : path, 32 raw bytes or None
             Public key (PEM file, a folder of them, or raw) that must have signed it; None takes the keys shipped with
-            the runtime.
+            the runtime. A text ``sha256:`` and 64 hex digits pins the one bundle of this `digest` instead, where no key
+            and no signature library is at hand.
 
         Raises
         ------
@@ -74,10 +75,12 @@ class Bundle:
             The file or a key cannot be read.
         """
         file = Path(path)
-        trusted = load_trust(trust)
+        pin = trust if isinstance(trust, str) and trust.startswith(PIN_PREFIX) else None
+        trusted = load_trust(trust) if pin is None else {}
         entries = read_archive(_read_once(file))
         manifest_bytes = bytes(_within(entries[MANIFEST], MAX_MANIFEST_BYTES))
-        signer = verify(manifest_bytes, bytes(_within(entries[SIGNATURE], MAX_MANIFEST_BYTES)), trusted)
+        signature = bytes(_within(entries[SIGNATURE], MAX_MANIFEST_BYTES))
+        signer = verify(manifest_bytes, signature, trusted) if pin is None else check_pin(manifest_bytes, pin)
         manifest = Manifest.from_bytes(manifest_bytes)
         _check_files(manifest, entries)
         views = {name: entry.data for name, entry in entries.items() if name not in (MANIFEST, SIGNATURE)}

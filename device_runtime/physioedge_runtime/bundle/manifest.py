@@ -14,7 +14,7 @@ from physioedge_runtime.errors import BundleError, FormatError, SchemaTooNew
 
 MANIFEST_SCHEMA = 1
 ENGINES = ("onnxruntime", "executorch")
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "int8", "int8_static")
 ADAPTER_FORMS = ("merged", "slots")
 MAX_GOLDEN_WINDOWS = 64
 MAX_TOLERANCE = 100.0

@@ -2,7 +2,8 @@
 
 Key files are the PEM forms every tool knows (RFC 8410): SubjectPublicKeyInfo for public keys, PKCS #8 for private ones.
 ``openssl genpkey -algorithm ed25519`` and ``openssl pkey -pubout`` write them too. A key's id is the start of the
-SHA-256 of its 32 raw bytes.
+SHA-256 of its 32 raw bytes. The signature library is imported when a signature is made or checked: whoever pins a
+bundle by its digest needs none.
 """
 
 from __future__ import annotations
@@ -15,13 +16,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from nacl.exceptions import BadSignatureError
-from nacl.signing import SigningKey, VerifyKey
-
 from physioedge_runtime.errors import BundleError, FormatError, SignatureInvalid, UntrustedKey
 
 TRUSTED_KEYS = Path(__file__).parent.parent / "assets" / "trusted_keys"
 MAX_KEY_FILE_BYTES = 4096
+PIN_PREFIX = "sha256:"
+"""Begins a trust that names one bundle by its digest instead of a key."""
 # DER of an Ed25519 key is a fixed prefix and 32 bytes. Source: RFC 8410, sections 4, 7 and 10.
 _PUBLIC_PREFIX = bytes.fromhex("302a300506032b6570032100")
 _PRIVATE_PREFIX = bytes.fromhex("302e020100300506032b657004220420")
@@ -37,6 +37,8 @@ def key_id(public: bytes) -> str:
 
 def sign(message: bytes, private: bytes) -> bytes:
     """Content of ``manifest.sig`` for a message and a private key of 32 raw bytes."""
+    from nacl.signing import SigningKey
+
     key = SigningKey(private)
     signature = base64.b64encode(key.sign(message).signature).decode()
     text = f'{{"algorithm":"ed25519","key_id":"{key_id(bytes(key.verify_key))}","signature":"{signature}"}}'
@@ -77,6 +79,9 @@ def verify(message: bytes, signature_file: bytes, trusted: Mapping[str, bytes]) 
             f"one of the trusted keys ({', '.join(sorted(trusted)) or 'none'})",
             "If you trust its maker, name their public key: trust='public.pem' (command line: --trust public.pem).",
         )
+    from nacl.exceptions import BadSignatureError
+    from nacl.signing import VerifyKey
+
     try:
         VerifyKey(trusted[signer]).verify(message, signature)
     except BadSignatureError as error:
@@ -84,6 +89,27 @@ def verify(message: bytes, signature_file: bytes, trusted: Mapping[str, bytes]) 
             "a manifest that was changed after signing", f"the one key {signer} signed", "Get the bundle again."
         ) from error
     return signer
+
+
+def check_pin(message: bytes, pin: str) -> str:
+    """The pin itself, once the message is the one it names.
+
+    Parameters
+    ----------
+    message : bytes
+        The exact bytes of the manifest.
+    pin : str
+        `PIN_PREFIX` and the 64 hex digits of their SHA-256.
+
+    Raises
+    ------
+    SignatureInvalid
+        They are other bytes.
+    """
+    found = PIN_PREFIX + hashlib.sha256(message).hexdigest()
+    if found != pin:
+        raise SignatureInvalid(f"a bundle with digest {found}", f"the pinned {pin}", "Get the bundle that was pinned.")
+    return pin
 
 
 def load_trust(trust: Path | str | bytes | None) -> dict[str, bytes]:
@@ -118,6 +144,8 @@ def read_private_key(source: Path | str | bytes) -> bytes:
 
 def public_key(private: bytes) -> bytes:
     """Raw public key of a raw private key."""
+    from nacl.signing import SigningKey
+
     return bytes(SigningKey(private).verify_key)
 
 
@@ -129,6 +157,8 @@ def make_keys(folder: Path | str) -> str:
     BundleError
         One of the files exists already: keys are never overwritten.
     """
+    from nacl.signing import SigningKey
+
     target = Path(folder)
     private = bytes(SigningKey.generate())
     public = public_key(private)

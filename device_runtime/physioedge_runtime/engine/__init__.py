@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+
 from physioedge_runtime.bundle.container import Bundle
+from physioedge_runtime.bundle.manifest import GraphEntry
+from physioedge_runtime.engine.buffered import BufferedEngine
 from physioedge_runtime.engine.golden import check_golden
 from physioedge_runtime.engine.protocol import Adapter, Engine
-from physioedge_runtime.errors import EngineError
+from physioedge_runtime.errors import EngineError, GoldenMismatch
 
-__all__ = ["Adapter", "Engine", "load_engine"]
+__all__ = ["ENGINES", "Adapter", "Engine", "load_engine"]
+
+ENGINES = ("onnxruntime", "executorch")
+_log = logging.getLogger(__name__)
 
 
 def load_engine(
@@ -17,6 +24,7 @@ def load_engine(
     precision: str = "int8",
     adapters: str = "merged",
     threads: int = 1,
+    fallback: bool = False,
 ) -> Engine:
     """A graph of the bundle, loaded and proven on this machine with the golden vectors.
 
@@ -25,9 +33,12 @@ def load_engine(
     bundle : Bundle
         Verified bundle.
     engine, precision, adapters : str
-        Which graph; see `GraphEntry`.
+        Which graph; see `GraphEntry`. ``executorch`` needs the engine that `physioedge engines build` makes.
     threads : int
-        Threads inside one operator, at least 1.
+        Threads inside one operator, at least 1. ExecuTorch has one number for the whole process.
+    fallback : bool
+        Take the bundle's other graphs of the same form of adapters, in its order, when this one computes wrongly here
+        or its engine is missing. What was passed over, and why, stands in `Engine.refused` and in the log.
 
     Raises
     ------
@@ -40,15 +51,35 @@ def load_engine(
     GoldenMismatch
         The engine computes something else here than it did at export.
     """
-    entry = bundle.graph(engine, precision, adapters)
-    if entry.engine != "onnxruntime":
-        raise EngineError(
-            f"a graph for {entry.engine}", "onnxruntime, the one engine of this version", "Use engine='onnxruntime'."
-        )
     if threads < 1:
         raise EngineError(f"{threads} threads", "at least 1", "Pass threads=1.")
-    from physioedge_runtime.engine.ort import OrtEngine  # a tenth of a second, paid by those who run
+    entry = bundle.graph(engine, precision, adapters)
+    others = [other for other in bundle.manifest.graphs if other.adapters == adapters and other is not entry]
+    refused: list[str] = []
+    first: EngineError | GoldenMismatch | None = None
+    for candidate in (entry, *others) if fallback else (entry,):
+        try:
+            loaded = _load(bundle, candidate, threads)
+        except (EngineError, GoldenMismatch) as error:
+            _log.warning("%s passed over: %s", candidate.file, error)
+            refused.append(f"{candidate.file}: {error.came}")
+            first = first or error
+            continue
+        loaded.refused = tuple(refused)
+        return loaded
+    assert first is not None  # the loop ran at least once
+    raise first
 
-    loaded = OrtEngine(bundle, entry, threads=threads)
+
+def _load(bundle: Bundle, entry: GraphEntry, threads: int) -> BufferedEngine:
+    loaded: BufferedEngine
+    if entry.engine == "executorch":  # each engine's import is paid by those who use it
+        from physioedge_runtime.engine.et import EtEngine
+
+        loaded = EtEngine(bundle, entry, threads=threads)
+    else:
+        from physioedge_runtime.engine.ort import OrtEngine
+
+        loaded = OrtEngine(bundle, entry, threads=threads)
     check_golden(loaded, entry, bundle.golden())
     return loaded

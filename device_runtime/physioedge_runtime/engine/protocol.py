@@ -25,6 +25,10 @@ class Engine(Protocol):
     def slots(self) -> tuple[SlotSpec, ...]:
         """Slots of this graph; none when adapters are merged."""
 
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Graphs that were to be used before this one, each with the reason against it; see `load_engine`."""
+
     def run(
         self, window: NDArray[np.float32], adapter: Adapter | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.manifest import GraphEntry
 from physioedge_runtime.engine import load_engine
+from physioedge_runtime.engine.native.library import is_built
 from physioedge_runtime.errors import (
     ContractError,
     DigestMismatch,
@@ -51,8 +52,8 @@ def verify_bundle(path: Path | str, trust: Path | str | bytes | None = None) -> 
 
 def _check_graph(bundle: Bundle, entry: GraphEntry) -> Check:
     name = f"golden {entry.file}"
-    if entry.engine != "onnxruntime":
-        return Check(name, "skipped", f"{entry.engine} is not available here")
+    if entry.engine == "executorch" and not is_built():
+        return Check(name, "skipped", "the ExecuTorch engine is not built here: physioedge engines build")
     try:
         engine = load_engine(bundle, engine=entry.engine, precision=entry.precision, adapters=entry.adapters)
     except PhysioEdgeError as error:

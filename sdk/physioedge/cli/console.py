@@ -28,6 +28,7 @@ EXTRA_OF = {
     "onnx_ir": "export",
     "executorch": "executorch",
     "torchao": "executorch",
+    "edfio": "edf",
     "fastapi": "host",
     "uvicorn": "host",
 }

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PARTS = ("choose", "arms", "shipped", "beats")
+PARTS = ("choose", "arms", "shipped", "beats", "engines")
 SHOWN = ("accuracy", "macro_f1", "sensitivity:S", "ppv:S", "sensitivity:V", "ppv:V", "kappa", "ece")
 
 
@@ -17,7 +17,8 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser("evaluate", help="score a task over its test subjects")
     parser.add_argument("task", choices=("arrhythmia",))
     parser.add_argument("--parts", default="arms,shipped,beats", help=f"any of {','.join(PARTS)}: choices on folds of "
-                        "DS1; arms fitted and scored on DS2; the bundle on DS2; the beat detector")  # fmt: skip
+                        "DS1; arms fitted and scored on DS2; the bundle on DS2; the beat detector; the bundle's graphs "
+                        "against each other")  # fmt: skip
     parser.add_argument("--arms", default="global,probe,cnn,full,bidirectional")
     parser.add_argument("--candidates", default="base", help="for choose: names of physioedge.evaluation.folds")
     parser.add_argument("--seeds", type=int, default=5)
@@ -44,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"--parts {', '.join(sorted(unknown))}: not one of {', '.join(PARTS)}", file=sys.stderr)
         return 2
     steps = {"choose": files.write_choices, "arms": files.write_arms, "shipped": files.write_shipped,
-             "beats": files.write_beats}  # fmt: skip
+             "beats": files.write_beats, "engines": files.write_engines}  # fmt: skip
     rows = [row for part in PARTS if part in parts for row in steps[part](args)]
     if args.json:
         print(json.dumps([row.__dict__ for row in rows]))

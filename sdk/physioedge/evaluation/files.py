@@ -13,7 +13,7 @@ from physioedge import results
 from physioedge.adapters.global_adapter import FitConfig
 from physioedge.adapters.lora.files import load_classifier
 from physioedge.datasets import mitbih
-from physioedge.evaluation import lived
+from physioedge.evaluation import engines, lived
 from physioedge.evaluation.arms import refuse_overlap
 from physioedge.evaluation.beats import BeatScore, fibrillation, score
 from physioedge.evaluation.folds import choose
@@ -93,6 +93,18 @@ def write_beats(args: argparse.Namespace) -> list[Row]:
     command = "physioedge evaluate arrhythmia --parts beats"
     results.write(args.out / "beats.json", command, rows)
     _log(args.out, command, "detector")
+    return rows
+
+
+def write_engines(args: argparse.Namespace) -> list[Row]:
+    """``engines.json``: every graph of the bundle on the same windows of the test records; labels are not looked at."""
+    bundle = Bundle.open(args.bundle or BUNDLE, trust=args.trust)
+    windows = engines.real_windows(bundle.contract, mitbih.DS2, args.data)
+    found = engines.outputs_of(bundle, windows)
+    rows = engines.agreement_rows(found)
+    command = "physioedge evaluate arrhythmia --parts engines --bundle BUNDLE"
+    results.write(args.out / "engines.json", command, rows, bundle=bundle.digest)
+    (args.out / "engines.md").write_text(engines.page(rows, command), encoding="utf-8")
     return rows
 
 

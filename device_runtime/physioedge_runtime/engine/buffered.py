@@ -1,0 +1,114 @@
+"""What all engines share: buffers bound once, and the checks that stand before and after every inference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physioedge_runtime.bundle.contract import Contract, SlotSpec
+from physioedge_runtime.bundle.manifest import GraphEntry
+from physioedge_runtime.engine.protocol import EMBEDDING, INPUT, LOGITS, Adapter
+from physioedge_runtime.engine.slots import check_adapter
+from physioedge_runtime.errors import ContractError, EngineError, ShapeError, SignalError
+
+Shapes = Mapping[str, tuple[int, ...]]
+Buffers = dict[str, NDArray[np.float32]]
+
+
+class BufferedEngine:
+    """An engine that reads and writes its own buffers in place; engines differ in `_execute` alone.
+
+    Parameters
+    ----------
+    contract : Contract
+    entry : GraphEntry
+        The graph, which says whether it has slots.
+
+    Attributes
+    ----------
+    slots : tuple of SlotSpec
+        Of this graph.
+    refused : tuple of str
+        Graphs that were to be used before this one, and why they were not; see `load_engine`.
+    """
+
+    def __init__(self, contract: Contract, entry: GraphEntry) -> None:
+        self.entry = entry
+        self.slots: tuple[SlotSpec, ...] = contract.slots if entry.adapters == "slots" else ()
+        self.refused: tuple[str, ...] = ()
+        inputs: dict[str, tuple[int, ...]] = {INPUT: (1, len(contract.sensor.channels), contract.window.input_samples)}
+        self._in = _zeros(inputs | {slot.name: slot.shape for slot in self.slots})
+        self._out = _zeros({LOGITS: (1, len(contract.labels)), EMBEDDING: (1, contract.embedding_dim)})
+        self._window, self._logits, self._embedding = self._in[INPUT], self._out[LOGITS], self._out[EMBEDDING]
+        self._adapter: Adapter | None = None
+
+    @property
+    def name(self) -> str:
+        """Engine and version."""
+        raise NotImplementedError
+
+    def run(
+        self, window: NDArray[np.float32], adapter: Adapter | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits (1, K) and embedding (1, D) of one window; see `Engine.run`."""
+        if window.shape != self._window.shape or window.dtype != np.float32:
+            raise ShapeError(
+                f"a window {window.dtype}{window.shape}", f"float32{self._window.shape}", "Cut it as the contract says."
+            )
+        if adapter is not self._adapter:
+            self._set_adapter(adapter)
+        if not np.isfinite(window).all():  # int8 graphs turn NaN into plausible answers
+            raise SignalError("a window with NaN or infinities", "finite samples", "Leave such windows out.")
+        self._window[...] = window
+        self._execute()
+        logits, embedding = self._logits.copy(), self._embedding.copy()
+        if not (np.isfinite(logits).all() and np.isfinite(embedding).all()):
+            raise EngineError(
+                f"outputs of {self.entry.file} that are not finite",
+                "finite numbers",
+                "Check the input's scale and units.",
+            )
+        return logits, embedding
+
+    def _execute(self) -> None:
+        """Fill the output buffers from the input buffers; EngineError where the engine fails."""
+        raise NotImplementedError
+
+    def _set_adapter(self, adapter: Adapter | None) -> None:
+        if adapter is not None:
+            check_adapter(adapter, self.slots)
+        for slot in self.slots:
+            self._in[slot.name][...] = 0.0 if adapter is None else adapter[slot.name]
+        self._adapter = adapter
+
+
+def check_contract(text: str | None, contract: Contract, entry: GraphEntry) -> None:
+    """Raise ContractError unless the contract inside a graph is the manifest's."""
+    if text is None:
+        contradiction(f"{entry.file} without a contract in its metadata", "the manifest's")
+    if text != contract.to_json():  # as written by this version; else compare what it means
+        theirs, ours = Contract.from_json(text).to_dict(), contract.to_dict()
+        fields = [key for key in ours if theirs.get(key) != ours[key]]
+        if fields:
+            contradiction(f"{entry.file} with another contract ({', '.join(fields)})", "the manifest's contract")
+
+
+def contradiction(came: str, expected: str) -> NoReturn:
+    """Raise the error for a graph that is not what the manifest says."""
+    raise ContractError(came, expected, "Export the bundle again with this version of physioedge.")
+
+
+def graph_failed(entry: GraphEntry, what: str, reason: object, engine: str) -> EngineError:
+    """The error for a graph that an engine refuses or fails on."""
+    return EngineError(
+        f"graph {entry.file}, which {what} ({' '.join(str(reason).split())[:300]})",
+        f"a graph for {engine}",
+        "Choose another graph of the bundle, or update the engine.",
+    )
+
+
+def _zeros(shapes: Shapes) -> Buffers:
+    return {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}

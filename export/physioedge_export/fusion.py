@@ -1,0 +1,120 @@
+"""Module rewrites for ExecuTorch's XNNPACK delegate: fewer, larger products, and an activation it computes rightly.
+
+They change no result beyond rounding. Separate q, k and v share one quantised input and would break an int8 network
+into a piece for each block; as one product it stays whole.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from physioedge_export.slots import SlottedLinear
+
+# tanh form of GELU, x * sigmoid(2 u), u = sqrt(2/pi) (x + 0.044715 x^3). Source: Hendrycks and Gimpel,
+# arXiv 1606.08415, section 2, with 1 + tanh(u) = 2 sigmoid(2 u).
+_GELU_LINEAR = 1.5957691216057308
+_GELU_CUBIC = 0.044715 * _GELU_LINEAR
+
+
+class SigmoidGelu(nn.Module):
+    """The tanh form of GELU in operators that the delegate has.
+
+    XNNPACK's own GELU is the exact one, and the delegate takes it for the tanh form without a word: outputs are then
+    off by up to 5e-4 in every block.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activation of any shape."""
+        return x * torch.sigmoid(x * (_GELU_LINEAR + _GELU_CUBIC * (x * x)))
+
+
+class FusedAttention(nn.Module):
+    """`physioedge.models.backbone.Attention` with one product for q, k and v, and one rotation for q and k.
+
+    Parameters
+    ----------
+    attention : nn.Module
+        Its q and v may be `SlottedLinear`; their slots stay where they are.
+    """
+
+    rotate: Tensor
+    a: Tensor
+    zeros: Tensor
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__()
+        parts: Any = attention
+        self.n_heads, self.head_dim = parts.n_heads, parts.head_dim
+        self.q, self.v, self.o = parts.q, parts.v, parts.o
+        self.qkv = _joined([_linear(layer) for layer in (parts.q, parts.k, parts.v)])
+        for name in ("cos", "sin", "mask"):
+            self.register_buffer(name, getattr(parts, name), persistent=False)
+        self.register_buffer("rotate", torch.cat([parts.rotate, parts.rotate]), persistent=False)
+        self.slotted = isinstance(parts.q, SlottedLinear) and isinstance(parts.v, SlottedLinear)
+        if self.slotted:
+            rank, width = parts.q.b.shape
+            self.register_buffer("a", torch.cat([parts.q.a, parts.v.a], dim=2), persistent=False)
+            self.register_buffer("zeros", torch.zeros(1, rank, 2 * width), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attended features (1, token, feature) of features of the same shape."""
+        _, t, d = x.shape
+        heads = (self.qkv(x) + self._delta(x)) if self.slotted else self.qkv(x)
+        heads = heads.reshape(t, 3 * self.n_heads, self.head_dim).transpose(0, 1)  # (3 H, T, hd)
+        qk, v = heads[: 2 * self.n_heads], heads[2 * self.n_heads :]
+        qk = qk * self.cos + torch.bmm(qk, self.rotate) * self.sin
+        scores = torch.bmm(qk[: self.n_heads], qk[self.n_heads :].transpose(1, 2)) + self.mask
+        mixed = torch.bmm(torch.softmax(scores, dim=-1), v)
+        out: Tensor = self.o(mixed.transpose(0, 1).reshape(1, t, d))
+        return out
+
+    def _delta(self, x: Tensor) -> Tensor:
+        """What the slots add to q, nothing to k, and to v, as one pair of products."""
+        rank, width = self.q.b.shape
+        q = torch.cat([self.q.b.reshape(1, rank, width), self.zeros], dim=2)
+        v = torch.cat([self.zeros, self.v.b.reshape(1, rank, width)], dim=2)
+        return torch.bmm(torch.bmm(x, self.a), torch.cat([q, v], dim=1))
+
+
+def fused(model: nn.Module) -> nn.Module:
+    """A copy of a model of batch 1 with its attention fused and its activations in a form the delegate computes."""
+    made = copy.deepcopy(model).eval()
+    for name, module in list(made.named_modules()):
+        if isinstance(module, nn.GELU) and module.approximate == "tanh":
+            _replace(made, name, SigmoidGelu())
+        elif _is_attention(module):
+            _replace(made, name, FusedAttention(module))
+    return made
+
+
+def _is_attention(module: nn.Module) -> bool:
+    needed = ("q", "k", "v", "o", "cos", "sin", "rotate", "mask", "n_heads", "head_dim")
+    if not all(hasattr(module, name) for name in needed):
+        return False
+    q, v = (isinstance(getattr(module, name), SlottedLinear) for name in "qv")
+    return q == v and isinstance(module.k, nn.Linear)
+
+
+def _linear(layer: nn.Module) -> nn.Linear:
+    found = layer.linear if isinstance(layer, SlottedLinear) else layer
+    if not isinstance(found, nn.Linear):
+        raise TypeError(f"{type(layer).__name__} in place of a linear layer")
+    return found
+
+
+def _joined(layers: list[nn.Linear]) -> nn.Linear:
+    """One layer whose output is theirs side by side."""
+    joined = nn.Linear(layers[0].in_features, sum(layer.out_features for layer in layers))
+    with torch.no_grad():
+        joined.weight.copy_(torch.cat([layer.weight for layer in layers]))
+        joined.bias.copy_(torch.cat([layer.bias for layer in layers]))
+    return joined
+
+
+def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, attribute = name.rpartition(".")
+    setattr(model.get_submodule(parent), attribute, module)
