@@ -63,7 +63,7 @@ def test_datasets_lists_what_is_here(tmp_path, capsys):
     entry = json.loads(capsys.readouterr().out)[0]
     assert (entry["name"], entry["licence"], entry["folder"], entry["records_here"]) == (
         "mitbih",
-        "ODC-By 1.0",
+        "ODC-By-1.0",
         None,
         0,
     )

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from physioedge.cli.console import SHIPPED_BUNDLE, SHIPPED_RECORD, print_json, table
-from physioedge.cli.datasets import describe_mitbih
+from physioedge.cli.datasets import describe
 from physioedge_runtime.errors import PhysioEdgeError
 
 OK, MISSING, BROKEN = "ok", "missing", "broken"
@@ -200,7 +200,7 @@ def compiler() -> Finding:
 
 def datasets(root: Path | None) -> Finding:
     """How much of MIT-BIH is here; training and evaluation need it, running does not."""
-    entry = describe_mitbih(root)
+    entry = describe("mitbih", root)
     here, total = entry["records_here"], entry["records"]
     detail = f"{here} of {total} records" + (f" in {entry['folder']}" if entry["folder"] else "")
     do = "" if here == total else "training and evaluation need it: see docs/datasets.md"

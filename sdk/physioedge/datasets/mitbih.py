@@ -11,12 +11,30 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from physioedge.datasets.info import DatasetInfo
 from physioedge.datasets.location import find
 from physioedge.signals.recording import Annotations, Recording
 from physioedge_runtime.errors import DatasetError
 
-NAME = "mitbih"
-LICENCE = "ODC-By 1.0"
+INFO = DatasetInfo(
+    name="mitbih",
+    title="MIT-BIH Arrhythmia Database: 48 half-hour ECGs of 47 people, 2 leads at 360 Hz, beats and rhythms",
+    licence="ODC-By-1.0",
+    citation="Moody and Mark, IEEE Eng Med Biol 20(3):45-50, 2001; Goldberger et al., Circulation "
+    "101(23):e215-e220, 2000",
+    source="https://physionet.org/content/mitdb/1.0.0/",
+    get="put 100.hea, 100.dat, 100.atr and so on into data/mitbih/",
+    modalities=("ecg",),
+    tasks=("arrhythmia",),
+    records=48,
+    subjects=47,
+    hours=24.1,
+    traps=(
+        "Records 201 (DS1) and 202 (DS2) are one person: 201 is left out of everything that is fitted.",
+        "In 114 the lead MLII is the second signal; 102 and 104 have none.",
+    ),
+)
+NAME = INFO.name
 FS_HZ = 360.0
 LEAD = "MLII"
 PACED = ("102", "104", "107", "217")
@@ -26,7 +44,7 @@ SHARED_PERSON = "201"
 """Record of DS1 whose person is also record 202 of DS2."""
 FIT = tuple(record for record in DS1 if record != SHARED_PERSON)
 """Records anything may be fitted on: DS1 without the person of 202."""
-ALL = tuple(sorted(DS1 + DS2 + PACED))
+ALL = RECORDS = tuple(sorted(DS1 + DS2 + PACED))
 
 AAMI = {
     **dict.fromkeys("NLRej", "N"),
@@ -38,9 +56,26 @@ AAMI = {
 """Beat symbols to AAMI EC57 classes; every other symbol is no beat."""
 
 
-def subject_of(record: str) -> str:
+def records(root: Path | None = None) -> tuple[str, ...]:
+    """Records that are here, sorted.
+
+    Raises
+    ------
+    DatasetError
+        The folder is not here.
+    """
+    folder = find(NAME, root)
+    return tuple(r for r in ALL if (folder / f"{r}.npz").exists() or (folder / f"{r}.hea").exists())
+
+
+def subject_of(record: str, root: Path | None = None) -> str:
     """Person of a record: 201 and 202 are the same."""
     return "mitbih:201" if record == "202" else f"mitbih:{record}"
+
+
+def subjects(root: Path | None = None) -> tuple[str, ...]:
+    """People of the records that are here, sorted."""
+    return tuple(sorted({subject_of(record) for record in records(root)}))
 
 
 def load(record: str, root: Path | None = None) -> Recording:
