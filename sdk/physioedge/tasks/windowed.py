@@ -1,0 +1,112 @@
+"""What every windowed task hands to models and opponents alike: windows by sensor, targets, people, folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physioedge_runtime.errors import ShapeError
+
+CANONICAL_HZ: Mapping[str, float] = {"ecg": 125.0, "ppg": 64.0, "acc": 32.0, "eda": 4.0, "temp": 4.0, "rr": 4.0}
+"""The one rate of each kind of sensor that graphs take; ``rr`` is the interval series, held between beats."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is predicted and how it is scored.
+
+    Attributes
+    ----------
+    name : str
+        As in the results files: ``af``, ``heart_rate``, ``stress``, ...
+    dataset : str
+        Set it is defined on.
+    labels : tuple of str
+        Classes in order; empty for a value.
+    units : str
+        ``class``, or the unit of the value.
+    sensors : tuple of str
+        Kinds of sensor it uses, the leading one first.
+    window_s, hop_s : float
+        Length of what is judged once, and the step from one to the next.
+    metric : str
+        The one that decides: ``macro_f1``, ``balanced_accuracy``, ``mae``.
+    protocol : str
+        One sentence: who is fitted on, who is judged, what is left out.
+    """
+
+    name: str
+    dataset: str
+    labels: tuple[str, ...]
+    units: str
+    sensors: tuple[str, ...]
+    window_s: float
+    hop_s: float
+    metric: str
+    protocol: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskWindows:
+    """All windows of a task, in the order of subject, record and time.
+
+    Attributes
+    ----------
+    task : Task
+    samples : mapping of sensor to float32 (n, channel, sample)
+        At `CANONICAL_HZ`, in the sensor's unit: `context_s` of real past, then the window.
+    context_s : float
+        Past that comes before each window; filters need it.
+    target : int64 (n,) or float32 (n, k)
+        Index into ``task.labels``, or the value.
+    subject, record : str (n,)
+        Who and where; windows of one record may share samples, windows of one person never straddle a split.
+    start_s : float64 (n,)
+        Of the window without its context, in the record's clock.
+    calibration : bool (n,)
+        Belongs to the part of a judged person that is never scored.
+    fold : int64 (n,)
+        Fold in which the person is judged; -1 for people who are only fitted on.
+
+    Raises
+    ------
+    ShapeError
+        The parts do not fit together.
+    """
+
+    task: Task
+    samples: Mapping[str, NDArray[np.float32]]
+    context_s: float
+    target: NDArray[np.int64] | NDArray[np.float32]
+    subject: NDArray[np.str_]
+    record: NDArray[np.str_]
+    start_s: NDArray[np.float64]
+    calibration: NDArray[np.bool_]
+    fold: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        n = len(self.target)
+        columns = {name: getattr(self, name) for name in ("subject", "record", "start_s", "calibration", "fold")}
+        for name, column in {**columns, **self.samples}.items():
+            if len(column) != n:
+                raise ShapeError(f"{len(column)} entries of {name}", f"{n}, one a target", "Give one for each window.")
+        for sensor, array in self.samples.items():
+            wanted = round((self.context_s + self.task.window_s) * CANONICAL_HZ[sensor])
+            if array.ndim != 3 or array.dtype != np.float32 or array.shape[2] != wanted:
+                raise ShapeError(
+                    f"{sensor} windows {array.dtype}{array.shape}", f"float32 (n, channel, {wanted})", "Cut them so."
+                )
+        for person in np.unique(self.subject):
+            if len(np.unique(self.fold[self.subject == person])) > 1:
+                raise ShapeError(f"{person} in several folds", "one fold a person", "Use the stored split.")
+
+    def judged(self, fold: int) -> NDArray[np.bool_]:
+        """Windows that are scored in a fold."""
+        return (self.fold == fold) & ~self.calibration
+
+    def fitted(self, fold: int) -> NDArray[np.bool_]:
+        """Windows that may be fitted on when a fold is judged: everybody else's."""
+        return self.fold != fold
