@@ -72,7 +72,7 @@ def test_the_built_folder_needs_nothing_else(native_engine: Path) -> None:
 
 
 def test_a_missing_compiler_or_package_is_told(tmp_path: Path, native_engine: Path) -> None:
-    with pytest.raises(ExportError, match=r"no C\\+\\+ compiler no-such-compiler"):
+    with pytest.raises(ExportError, match=r"no C\+\+ compiler no-such-compiler"):
         build_engine(tmp_path / "engine", compiler="no-such-compiler")
     (tmp_path / "executorch").mkdir()
     (tmp_path / "executorch-1.5.1.dist-info").mkdir()

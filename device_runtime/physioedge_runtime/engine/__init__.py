@@ -11,9 +11,8 @@ from physioedge_runtime.engine.golden import check_golden
 from physioedge_runtime.engine.protocol import Adapter, Engine
 from physioedge_runtime.errors import EngineError, GoldenMismatch
 
-__all__ = ["ENGINES", "Adapter", "Engine", "load_engine"]
+__all__ = ["Adapter", "Engine", "load_engine"]
 
-ENGINES = ("onnxruntime", "executorch")
 _log = logging.getLogger(__name__)
 
 

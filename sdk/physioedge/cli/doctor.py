@@ -26,6 +26,7 @@ _EXTRAS = {
     "export": ("torch", "safetensors", "scipy", "matplotlib", "onnx", "onnxscript"),
     "executorch": ("executorch", "torchao"),
     "host": ("fastapi", "uvicorn"),
+    "edf": ("edfio",),
     "view": ("matplotlib",),
 }
 _DISTRIBUTION = {"sklearn": "scikit-learn"}
@@ -57,7 +58,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Print the findings; 0 when everything the base job needs is there."""
-    found = [*base(), *assets(), *extras(), engines(), cpu(), compiler(), datasets(args.data)]
+    found = [*base(), *assets(), *extras(), *engines(), cpu(), compiler(), datasets(args.data)]
     works = all(f.state == OK for f in found if f.needed)
     if args.json:
         print_json({"base_job_works": works, "findings": [asdict(f) for f in found]})
@@ -159,14 +160,30 @@ def _verify(path: Path) -> str:
     return f"signature, digests and golden vectors hold; labels {', '.join(bundle.contract.labels)}"
 
 
-def engines() -> Finding:
-    """What onnxruntime can run on."""
+def engines() -> list[Finding]:
+    """Both engines: what onnxruntime can run on, and whether the ExecuTorch one is built and loads."""
+    return [_onnxruntime(), _executorch()]
+
+
+def _onnxruntime() -> Finding:
     try:
         import onnxruntime
     except ImportError:
-        return Finding(part="engine", name="onnxruntime providers", state=MISSING, detail="-", do="", needed=True)
+        return Finding(part="engine", name="onnxruntime", state=MISSING, detail="-", do="", needed=True)
     providers = ", ".join(onnxruntime.get_available_providers())
-    return Finding(part="engine", name="onnxruntime providers", state=OK, detail=providers)
+    return Finding(part="engine", name="onnxruntime", state=OK, detail=f"runs on {providers}")
+
+
+def _executorch() -> Finding:
+    from physioedge_runtime.engine.native.library import is_built, load_library
+
+    name, do = "executorch, without torch", "physioedge engines build --fetch   (faster and smaller; not needed)"
+    if not is_built():
+        return Finding(part="engine", name=name, state=MISSING, detail="not built", do=do)
+    try:
+        return Finding(part="engine", name=name, state=OK, detail=load_library().version)
+    except PhysioEdgeError as error:
+        return Finding(part="engine", name=name, state=BROKEN, detail=str(error)[:160], do=do)
 
 
 def cpu() -> Finding:
@@ -190,11 +207,11 @@ def cpu_flags() -> frozenset[str]:
 
 
 def compiler() -> Finding:
-    """A C++ compiler, which only the ExecuTorch engine's shim needs."""
+    """A C++ compiler, which only building the ExecuTorch engine needs."""
     found = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
     if found:
         return Finding(part="machine", name="c++ compiler", state=OK, detail=found)
-    do = "install g++ or clang++ to build native engines; nothing else needs it"
+    do = "install g++ or clang++ to build the ExecuTorch engine; nothing else needs it"
     return Finding(part="machine", name="c++ compiler", state=MISSING, detail="not found", do=do)
 
 
