@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Result:
     """One judged, or withheld, window.
 
@@ -57,5 +58,8 @@ class Result:
 
 def softmax(logits: NDArray[np.float32]) -> tuple[float, ...]:
     """Probabilities (label,) of logits (label,), in double precision."""
-    values = np.exp(logits.astype(np.float64) - float(logits.max()))
-    return tuple(float(p) for p in values / values.sum())
+    values: list[float] = logits.tolist()  # a few labels: quicker without numpy
+    largest = max(values)
+    powers = [math.exp(value - largest) for value in values]
+    total = sum(powers)
+    return tuple([power / total for power in powers])

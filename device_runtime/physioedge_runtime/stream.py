@@ -28,7 +28,7 @@ from physioedge_runtime.signal.admission import Admission
 from physioedge_runtime.signal.stretch import Cut, Stretch
 from physioedge_runtime.signal.timeline import TOLERANCE_S, Timeline
 
-SNAPSHOT_VERSION = 1
+SNAPSHOT_VERSION = 2
 GLOBAL_ADAPTER = "global"
 
 
@@ -159,7 +159,8 @@ class Stream:
             else:
                 results = self._restart("clock_backward", t)
         self._timeline.advance(samples.shape[1])
-        return results + [self._judge(cut) for cut in self._stretch.push(samples)]
+        results += [self._judge(cut) for cut in self._stretch.push(samples)]
+        return results
 
     def flush(self) -> list[Result]:
         """The last results, with the end of the signal as the end of time; then as `reset`."""
@@ -259,7 +260,7 @@ class Stream:
         flags = (*cut.flags, *cut.quality.flags)
         if cut.quality.index < self.contract.thresholds.min_quality:
             return self._result(cut, cut.quality.index, (*flags, "low_quality"))
-        if cut.quality.hard:
+        if cut.quality.flags and cut.quality.hard:
             return self._result(cut, cut.quality.index, flags)
         try:
             logits, embedding = self._engine.run(cut.window, self._adapter)
@@ -279,10 +280,12 @@ class Stream:
         fs_hz, window = contract.sensor.fs_hz, contract.window
         label: str | None = None
         probabilities: tuple[float, ...] = ()
+        probability = 0.0
         if logits is not None:
             probabilities = softmax(logits[0])
-            label = contract.labels[int(np.argmax(probabilities))]
-            if max(probabilities) < contract.thresholds.min_probability:
+            probability = max(probabilities)
+            label = contract.labels[probabilities.index(probability)]
+            if probability < contract.thresholds.min_probability:
                 label, flags = None, (*flags, "low_confidence")
         end = cut.anchor + window.lookahead_samples
         return Result(
@@ -290,7 +293,7 @@ class Stream:
             t_end_s=anchor_s + min(end / fs_hz, cut.decided_s),
             t_anchor_s=anchor_s + cut.anchor / fs_hz,
             label=label,
-            probability=max(probabilities, default=0.0),
+            probability=probability,
             probabilities=probabilities,
             quality=quality,
             flags=flags,

@@ -95,6 +95,14 @@ def test_values_that_are_not_finite_do_not_stay() -> None:
     assert missed <= 1 and extra <= 1
 
 
+def test_values_as_large_as_float32_has_are_survived() -> None:
+    x = np.full(500, np.finfo(np.float32).max, np.float32)
+    x[100], x[200:] = np.inf, -x[200:]
+    detector = BeatDetector(FS)
+    detector.push(x)
+    assert detector.next_due(75) > x.size
+
+
 def test_delay_is_bounded_and_usually_below_six_tenths_of_a_second() -> None:
     x, _ = synthetic_ecg(FS, 60)
     detector = BeatDetector(FS)

@@ -6,6 +6,7 @@ Sources: Pan and Tompkins, IEEE Trans Biomed Eng 32(3):230-236, 1985; Hamilton, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -33,7 +34,7 @@ class BeatConfig:
     longest_rr_s: float = 2.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Beat:
     """One detected beat.
 
@@ -52,7 +53,7 @@ class Beat:
     searched_back: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A local maximum of the integrated slope.
 
@@ -98,6 +99,16 @@ class BeatRules:
         self._noise: list[float] = []
         self._passed: list[Candidate] = []  # not taken since the last beat
         self._timer = self._learning
+        self._known_threshold: float | None = None  # of the present lists
+
+    @property
+    def timer(self) -> int:
+        """Sample that, once certain, may bring a beat without a new candidate: end of learning, or search-back."""
+        return self._timer
+
+    def may_accept(self, level: float) -> bool:
+        """Whether a candidate of this level could be a beat, unless the timer fires or others come before it."""
+        return self._learned and level > self._threshold()
 
     def advance(self, candidates: list[Candidate], certain: int) -> list[Beat]:
         """Beats among the candidates, and those whose time to be searched back has come.
@@ -140,7 +151,8 @@ class BeatRules:
         self._learned = True
         self._timer = at + round(self._c.longest_rr_s * self._fs_hz)
         if waiting:
-            self._signal = [float(np.median(sorted((c.level for c in waiting), reverse=True)[:2]))]
+            self._known_threshold = None
+            self._signal = [_median(sorted((c.level for c in waiting), reverse=True)[:2])]
         for candidate in waiting:
             self._judge(candidate, found, decided=at)
         if found:
@@ -148,8 +160,13 @@ class BeatRules:
             self._timer = max(self._timer, at + 1)
 
     def _threshold(self) -> float:
-        signal = float(np.median(self._signal)) if self._signal else self._c.floor_mv_per_s
-        noise = float(np.median(self._noise)) if self._noise else 0.0
+        if self._known_threshold is None:
+            self._known_threshold = self._new_threshold()
+        return self._known_threshold
+
+    def _new_threshold(self) -> float:
+        signal = _median(self._signal) if self._signal else self._c.floor_mv_per_s
+        noise = _median(self._noise) if self._noise else 0.0
         return max(noise + self._c.threshold * (signal - noise), self._c.floor_mv_per_s)
 
     def _judge(self, candidate: Candidate, found: list[Beat], decided: int | None = None) -> None:
@@ -177,7 +194,7 @@ class BeatRules:
 
     def _restart_timer(self) -> None:
         longest = self._c.longest_rr_s * self._fs_hz
-        rr = min(float(np.median(self._rr)), longest) if self._rr else longest / 2
+        rr = min(_median(self._rr), longest) if self._rr else longest / 2
         self._timer = self._last + round(self._c.searchback_rr * rr)
 
     def _search_back(self, found: list[Beat]) -> None:
@@ -190,6 +207,7 @@ class BeatRules:
             self._accept(best, found, at, searched=True)
             self._timer = max(self._timer, at + 1)
             return
+        self._known_threshold = None
         # nothing: the levels sink, so that a signal that has become smaller is found again
         self._signal = [0.5 * level for level in self._signal]
         self._noise = [0.5 * level for level in self._noise]
@@ -198,6 +216,7 @@ class BeatRules:
         self._passed = [c for c in self._passed if c.index > oldest]
 
     def _remember(self, values: list[Any], value: float) -> None:
+        self._known_threshold = None
         values.append(value)
         del values[: -self._c.levels]
 
@@ -216,9 +235,17 @@ class BeatRules:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a `snapshot` of rules with the same constants."""
+        self._known_threshold = None
         self._learned, self._last = bool(state["learned"]), int(state["last"])
         self._last_slope, self._timer = float(state["last_slope"]), int(state["timer"])
         self._rr = [int(v) for v in state["rr"]]
         self._signal = [float(v) for v in state["signal"]]
         self._noise = [float(v) for v in state["noise"]]
         self._passed = [Candidate(int(i), float(v), float(s), int(p)) for i, v, s, p in state["passed"]]
+
+
+def _median(values: Sequence[float]) -> float:
+    """Median of a few numbers; numpy's takes ten times as long."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return float(ordered[half]) if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2

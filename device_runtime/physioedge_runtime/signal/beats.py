@@ -4,18 +4,16 @@ The family is Pan and Tompkins, IEEE Trans Biomed Eng 32(3):230-236, 1985: band-
 adaptive levels, search-back; the decisions are in `beat_rules`. The constants were chosen on the MIT-BIH records of DS1
 (`benchmarks/tune_beats.py`), at 125 Hz and in mV.
 
-Any chunking of the same signal gives identical beats: every filtered sample is the same sum of the same products in the
-same order, and decisions are made in the order of sample indices, never of chunks.
+Any chunking of the same signal gives identical beats: every filtered sample is one dot product of a fixed length, and
+decisions are made in the order of sample indices, never of chunks. Only candidates are band-passed for their R peak.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from physioedge_runtime.errors import SampleRateMismatch, ShapeError
@@ -41,27 +39,6 @@ def band_pass(low_hz: float, high_hz: float, half: int, fs_hz: float) -> _Floats
     centre_hz = math.sqrt(low_hz * high_hz)
     gain = abs(np.sum(h * np.exp(-2j * np.pi * centre_hz / fs_hz * n)))
     return np.asarray(h / gain, np.float64)
-
-
-class _Slide:
-    """A function of the samples around each sample: as many out as in, `half` samples later."""
-
-    def __init__(self, half: int, function: Callable[[_Floats], _Floats]) -> None:
-        self.half, self._function = half, function
-        self.history = np.zeros(2 * half)
-
-    def push(self, x: _Floats) -> _Floats:
-        samples = np.concatenate([self.history, x])
-        self.history = samples[samples.size - 2 * self.half :].copy()
-        return self._function(sliding_window_view(samples, 2 * self.half + 1))
-
-
-def _maxima(windows: _Floats) -> _Floats:
-    """Centre of each window where it is the first largest, else 0."""
-    half = windows.shape[1] // 2
-    centre = windows[:, half]
-    before, after = windows[:, :half].max(axis=1), windows[:, half + 1 :].max(axis=1)
-    return np.where((centre > before) & (centre >= after), centre, 0.0)
 
 
 class BeatDetector:
@@ -94,9 +71,12 @@ class BeatDetector:
             raise SampleRateMismatch(f"ECG at {fs_hz} Hz", "60 to 2000 Hz", "Resample before detecting beats.")
         self.fs_hz, self.config = fs_hz, config or BeatConfig()
         c = self.config
-        self._refine = self._samples(c.refine_half_s)
         self._band = band_pass(c.band_low_hz, c.band_high_hz, self._samples(c.band_half_s), fs_hz)
         self._slope = np.convolve(self._band, np.array([-2.0, -1.0, 0.0, 1.0, 2.0]) * fs_hz / 10)  # correlation: mV/s
+        width = 2 * self._samples(c.integration_half_s) + 1
+        self._mean = np.full(width, 1 / width)
+        self._refine, self._refractory = self._samples(c.refine_half_s), self._samples(c.refractory_s)
+        self._level_delay = self._slope.size // 2 + width // 2
         self.reset()
 
     def _samples(self, seconds: float) -> int:
@@ -105,7 +85,7 @@ class BeatDetector:
     @property
     def latency_samples(self) -> int:
         """Samples after a peak of the integrated slope before it can be judged (search-back may come later)."""
-        return self._slopes.half + self._levels.half + self._peaks.half
+        return self._level_delay + self._refractory
 
     @property
     def longest_delay_samples(self) -> int:
@@ -116,17 +96,13 @@ class BeatDetector:
 
     def reset(self) -> None:
         """Forget everything: the next sample is number 0."""
-        c = self.config
-        self._bands = _Slide(self._band.size // 2, lambda w: np.add.reduce(w * self._band, axis=1))
-        self._slopes = _Slide(self._slope.size // 2, lambda w: np.add.reduce(w * self._slope, axis=1))
-        half = self._samples(c.integration_half_s)
-        self._levels = _Slide(half, lambda w: np.sqrt(np.add.reduce(w * w, axis=1) / (2 * half + 1)))
-        self._peaks = _Slide(self._samples(c.refractory_s), _maxima)
-        kept = self.latency_samples + self._refine + 1
-        self._bands_kept, self._slopes_kept = np.zeros(kept), np.zeros(kept)
+        # as much as the next candidate may reach back, whatever the chunk
+        self._x = np.zeros(self.latency_samples + self._refine + self._band.size // 2)
+        self._slopes = np.zeros(self.latency_samples + self._refine)
+        self._levels = np.zeros(2 * self._refractory)  # mean squares: their order is that of the roots
         self._received = 0
         self._held = 0.0
-        self._rules = BeatRules(c, self.fs_hz, self.latency_samples)
+        self._rules = BeatRules(self.config, self.fs_hz, self.latency_samples)
 
     def push(self, x: NDArray[np.float32]) -> list[Beat]:
         """Beats that have become certain, in ascending order.
@@ -145,8 +121,7 @@ class BeatDetector:
             raise ShapeError(f"samples of shape {x.shape}", "(sample,)", "Pass one lead.")
         samples = self._finite(x)
         if self._received == 0 and samples.size:  # the past is taken as constant: no step at the start
-            self._bands.history[:] = samples[0]
-            self._slopes.history[:] = samples[0]
+            self._x.fill(samples[0])
         found: list[Beat] = []
         for start in range(0, samples.size, _BLOCK):
             found += self._advance(samples[start : start + _BLOCK])
@@ -164,54 +139,90 @@ class BeatDetector:
 
     def _finite(self, x: NDArray[np.float32]) -> _Floats:
         samples = x.astype(np.float64)
-        good = np.isfinite(samples)
-        if not good.all():
+        if not math.isfinite(np.dot(samples, samples)):  # one pass; what was float32 cannot overflow it
+            good = np.isfinite(samples)
             newest = np.maximum.accumulate(np.where(good, np.arange(samples.size), -1))
             samples = np.where(newest >= 0, samples[newest], self._held)
         if samples.size:
             self._held = float(samples[-1])
         return samples
 
+    def next_due(self, lookahead_samples: int) -> int:
+        """Samples that must have come before a beat not yet given can be due; until then `push` may wait.
+
+        Parameters
+        ----------
+        lookahead_samples : int
+            A beat is due when it is decided and so many samples after its R peak are there.
+        """
+        latency, half = self.latency_samples, self._refractory
+        wait = max(latency, lookahead_samples - self._refine) + 1
+        soonest = min(self._received - self._level_delay + wait, self._rules.timer + latency + 1)
+        newest = self._levels[half:]  # not yet judged: only the first largest can become a candidate
+        top = int(newest.argmax())
+        level = float(newest[top])
+        if self._rules.may_accept(math.sqrt(level)) and level > np.maximum.reduce(self._levels[top : top + half]):
+            index = self._received - latency + top
+            peak = self._peak(index, self._x, self._received - self._x.size)
+            soonest = min(soonest, max(index + latency, peak + lookahead_samples) + 1)
+        return soonest
+
     def _advance(self, samples: _Floats) -> list[Beat]:
-        bands = np.concatenate([self._bands_kept, self._bands.push(samples)])
-        steep = self._slopes.push(samples)
-        slopes = np.concatenate([self._slopes_kept, steep])
-        peaks = self._peaks.push(self._levels.push(steep))
-        kept, latency = self._bands_kept.size, self.latency_samples
-        self._bands_kept, self._slopes_kept = bands[-kept:].copy(), slopes[-kept:].copy()
-        first = self._received - latency  # index of peaks[0]
-        bands_at = self._received - self._bands.half - kept  # index of bands[0]
-        slopes_at = self._received - self._slopes.half - kept
-        candidates = []
-        for offset in np.flatnonzero(peaks):
-            index = first + int(offset)
-            around = np.abs(bands[index - self._refine - bands_at : index + self._refine + 1 - bands_at])
-            steepest = np.abs(slopes[index - self._refine - slopes_at : index + self._refine + 1 - slopes_at]).max()
-            peak = max(0, index - self._refine + int(around.argmax()))
-            candidates.append(Candidate(index, float(peaks[offset]), float(steepest), peak))
-        self._received += samples.size
-        return self._rules.advance(candidates, self._received - 1 - latency)
+        n = samples.size
+        x = np.concatenate([self._x, samples])
+        steep = np.correlate(x[x.size - n - self._slope.size + 1 :], self._slope)
+        slopes = np.concatenate([self._slopes, steep])
+        recent = slopes[slopes.size - n - self._mean.size + 1 :]
+        levels = np.concatenate([self._levels, np.correlate(recent * recent, self._mean)])
+        self._received += n
+        candidates = self._candidates(x, slopes, levels)
+        self._x, self._slopes, self._levels = x[n:], slopes[n:], levels[n:]
+        return self._rules.advance(candidates, self._received - 1 - self.latency_samples)
+
+    def _candidates(self, x: _Floats, slopes: _Floats, levels: _Floats) -> list[Candidate]:
+        """Levels above all within the refractory period before, and below none within that after."""
+        half, found = self._refractory, []
+        rising = levels[half : levels.size - half + 1] > levels[half - 1 : levels.size - half]
+        tops = (rising[:-1] > rising[1:]).nonzero()[0].tolist()
+        values: list[float] = levels.tolist() if tops else []
+        first = self._received - self._level_delay - levels.size  # index of levels[0]
+        slopes_at = self._received - self._slope.size // 2 - slopes.size
+        before, level = -half, 0.0
+        for at in (top + half for top in tops):
+            hidden = at - before <= half and level >= values[at]  # behind the top before: most are
+            before, level = at, values[at]
+            if not hidden and level > max(values[at - half : at]) and level >= max(values[at + 1 : at + half + 1]):
+                index = first + at
+                around = slopes[index - self._refine - slopes_at : index + self._refine + 1 - slopes_at]
+                peak = self._peak(index, x, self._received - x.size)
+                steepest = float(np.maximum.reduce(np.abs(around)))
+                found.append(Candidate(index, math.sqrt(level), steepest, peak))
+        return found
+
+    def _peak(self, index: int, x: _Floats, first: int) -> int:
+        """The largest band-passed deflection around a candidate; `first` is the index of ``x[0]``."""
+        reach = self._refine + self._band.size // 2
+        around = np.correlate(x[index - reach - first : index + reach + 1 - first], self._band)
+        return max(0, index - self._refine + int(np.abs(around).argmax()))
 
     def snapshot(self) -> dict[str, Any]:
         """State as plain numbers and arrays, for `restore`."""
-        stages = {name: getattr(self, name).history.copy() for name in ("_bands", "_slopes", "_levels", "_peaks")}
         return {
             "received": self._received,
             "held": self._held,
-            "bands_kept": self._bands_kept.copy(),
-            "slopes_kept": self._slopes_kept.copy(),
+            "x": self._x.copy(),
+            "slopes": self._slopes.copy(),
+            "levels": self._levels.copy(),
             "rules": self._rules.snapshot(),
-            **{f"stage{name}": history for name, history in stages.items()},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a `snapshot` of a detector with the same rate and constants."""
         self._received, self._held = int(state["received"]), float(state["held"])
-        self._bands_kept = np.array(state["bands_kept"], np.float64)
-        self._slopes_kept = np.array(state["slopes_kept"], np.float64)
+        self._x = np.array(state["x"], np.float64)
+        self._slopes = np.array(state["slopes"], np.float64)
+        self._levels = np.array(state["levels"], np.float64)
         self._rules.restore(state["rules"])
-        for name in ("_bands", "_slopes", "_levels", "_peaks"):
-            getattr(self, name).history = np.array(state[f"stage{name}"], np.float64)
 
 
 def detect_beats(x: NDArray[np.float32], fs_hz: float, config: BeatConfig | None = None) -> list[Beat]:

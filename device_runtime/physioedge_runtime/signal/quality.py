@@ -8,13 +8,15 @@ means: nine tenths of what the model sees were recorded well. It says nothing ab
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from physioedge_runtime.bundle.contract import SensorSpec
+from physioedge_runtime.signal.segments import Segments, has_run, medians, segments_of
 
 SEGMENT_S = 0.2
 CORE_S = 0.5
@@ -54,7 +56,7 @@ class QualityLimits:
     baseline_range: float = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Quality:
     """Index in 0..1 and the flags, in the order of `HARD` and `SOFT`."""
 
@@ -92,65 +94,74 @@ def assess(
         Sample of `canonical` with the judged beat; None for a hop trigger.
     limits : QualityLimits, optional
     """
-    limits = limits or QualityLimits()
+    limits = limits or _LIMITS
     n_segments = max(1, int(canonical.shape[1] / sensor.fs_hz / SEGMENT_S + 1e-9))
-    failed = _sensor_checks(raw, _Segments(n_segments, raw.shape[1], fs_raw_hz), sensor, limits)
-    signal = _signal_checks(canonical, _Segments(n_segments, canonical.shape[1], sensor.fs_hz), sensor, limits)
-    failed["flat"] = failed["flat"] | signal.pop("flat")
-    failed |= signal
+    failed: _Failed = {}
+    raw_segments = segments_of(n_segments, raw.shape[1], SEGMENT_S, fs_raw_hz, _GROUP)
+    for samples in raw:
+        _check_sensor(samples, raw_segments, sensor, limits, failed)
+    segments = segments_of(n_segments, canonical.shape[1], SEGMENT_S, sensor.fs_hz, _GROUP)
+    for samples in canonical:
+        _check_signal(samples, segments, sensor, limits, failed)
+    return _quality(failed, segments, anchor_index) if failed else _CLEAN
+
+
+_GROUP = 5  # segments: one second
+_LIMITS = QualityLimits()
+_CLEAN = Quality(1.0, ())
+_Failed = dict[str, NDArray[np.bool_]]
+"""Segments that failed, by flag. A check first asks cheaply whether any segment can fail: mostly none can."""
+
+
+def _add(failed: _Failed, flag: str, mask: NDArray[np.bool_]) -> None:
+    if mask.any():
+        failed[flag] = failed[flag] | mask if flag in failed else mask
+
+
+def _quality(failed: _Failed, segments: Segments, anchor_index: int | None) -> Quality:
     bad = np.logical_or.reduce(list(failed.values()))
     index = 1.0 - float(bad.mean())
     if anchor_index is not None:
-        before_end_s = (canonical.shape[1] - 1 - anchor_index) / sensor.fs_hz
+        before_end_s = (segments.n_samples - 1 - anchor_index) / segments.fs_hz
         newest = int(max(0.0, before_end_s - CORE_S) / SEGMENT_S + 1e-9)  # segments counted back from the end
-        oldest = min(n_segments, int(np.ceil((before_end_s + CORE_S) / SEGMENT_S - 1e-9)))
-        core = bad[n_segments - oldest : n_segments - newest]
+        oldest = min(segments.n, int(np.ceil((before_end_s + CORE_S) / SEGMENT_S - 1e-9)))
+        core = bad[segments.n - oldest : segments.n - newest]
         index = min(index, 1.0 - float(core.mean())) if core.size else index
-    return Quality(index, tuple(name for name in HARD + SOFT if failed[name].any()))
+    return Quality(index, tuple(name for name in HARD + SOFT if name in failed))
 
 
-class _Segments:
-    """Segments of a window, oldest first; the last ends with it, samples older than the first belong to the first."""
+def _check_sensor(
+    samples: NDArray[np.float32], segments: Segments, sensor: SensorSpec, limits: QualityLimits, failed: _Failed
+) -> None:
+    """What the sensor did not measure: the flags of `HARD`, for one channel."""
+    low, high = np.minimum.reduce(samples), np.maximum.reduce(samples)
+    if not (sensor.low <= float(low) and float(high) <= sensor.high):  # also where there is NaN
+        finite = np.isfinite(samples)
+        with np.errstate(invalid="ignore"):
+            outside = finite & ((samples < sensor.low) | (samples > sensor.high))
+        _add(failed, "nonfinite", segments.any(~finite))
+        _add(failed, "out_of_range", segments.any(outside))
+    if segments.fs_hz < SHAPE_HZ:
+        return
+    held_samples, clip_samples = _run_lengths(limits, segments.fs_hz)
+    if (
+        math.isfinite(low)
+        and math.isfinite(high)
+        and not has_run(samples[1:] == samples[:-1], held_samples - 1)
+        and not has_run(samples == low, clip_samples)
+        and not has_run(samples == high, clip_samples)
+    ):
+        return
+    first, length = _runs(samples)
+    held, clips = length >= held_samples, _is_clip(samples, first, length, clip_samples, limits)
+    _add(failed, "flat", segments.runs(first[held], length[held]))
+    _add(failed, "clipped", segments.runs(first[clips], length[clips]))
 
-    def __init__(self, n_segments: int, n_samples: int, fs_hz: float) -> None:
-        self.n, self.n_samples, self.fs_hz = n_segments, n_samples, fs_hz
-        back = np.round(np.arange(n_segments, 0, -1) * SEGMENT_S * fs_hz).astype(np.int64)
-        self.starts = np.clip(n_samples - back, 0, max(0, n_samples - 1))
-        self.starts[0] = 0
 
-    def any(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Which segments hold a true sample."""
-        return np.asarray(np.logical_or.reduceat(mask, self.starts))
-
-    def runs(self, first: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which segments touch a run of samples."""
-        edge = np.zeros(self.n_samples + 1, np.int64)
-        edge[first] += 1
-        edge[first + length] -= 1
-        return self.any(np.cumsum(edge)[:-1] > 0)
-
-
-def _sensor_checks(
-    raw: NDArray[np.float32], segments: _Segments, sensor: SensorSpec, limits: QualityLimits
-) -> dict[str, NDArray[np.bool_]]:
-    """What the sensor did not measure: (segment,) for each of `HARD`."""
-    finite = np.isfinite(raw)
-    with np.errstate(invalid="ignore"):
-        outside = finite & ((raw < sensor.low) | (raw > sensor.high))
-    flat = np.zeros(segments.n, np.bool_)
-    clipped = np.zeros(segments.n, np.bool_)
-    for samples in raw if segments.fs_hz >= SHAPE_HZ else ():
-        first, length = _runs(samples)
-        held = length >= max(3.0, limits.constant_s * segments.fs_hz)
-        clips = _is_clip(samples, first, length, segments.fs_hz, limits)
-        flat |= segments.runs(first[held], length[held])
-        clipped |= segments.runs(first[clips], length[clips])
-    return {
-        "nonfinite": segments.any(np.logical_or.reduce(~finite, axis=0)),
-        "out_of_range": segments.any(np.logical_or.reduce(outside, axis=0)),
-        "flat": flat,
-        "clipped": clipped,
-    }
+@lru_cache(maxsize=16)
+def _run_lengths(limits: QualityLimits, fs_hz: float) -> tuple[int, int]:
+    """Samples of the shortest run that is held, and that is clipped."""
+    return max(3, math.ceil(limits.constant_s * fs_hz)), max(3, math.ceil(limits.clip_s * fs_hz))
 
 
 def _runs(samples: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -163,7 +174,7 @@ def _is_clip(
     samples: NDArray[np.float32],
     first: NDArray[np.int64],
     length: NDArray[np.int64],
-    fs_hz: float,
+    clip_samples: int,
     limits: QualityLimits,
 ) -> NDArray[np.bool_]:
     """Which runs lie at the extreme of the window and begin or end with a step: a rounded peak has no step."""
@@ -176,32 +187,44 @@ def _is_clip(
     with np.errstate(invalid="ignore"):
         step[1:] = np.abs(values[1:] - values[:-1])
         step[:-1] = np.maximum(step[:-1], np.abs(values[1:] - values[:-1]))
-        enough = (length >= max(3.0, limits.clip_s * fs_hz)) & (step >= limits.clip_step * (high - low))
+        enough = (length >= clip_samples) & (step >= limits.clip_step * (high - low))
     return np.asarray(enough & ((values == low) | (values == high)) & (high > low))
 
 
-def _signal_checks(
-    x: NDArray[np.float32], segments: _Segments, sensor: SensorSpec, limits: QualityLimits
-) -> dict[str, NDArray[np.bool_]]:
-    """What was measured badly, and flatness that is not exact: (segment,) for each check."""
+def _check_signal(
+    samples: NDArray[np.float32], segments: Segments, sensor: SensorSpec, limits: QualityLimits, failed: _Failed
+) -> None:
+    """What was measured badly, and flatness that is not exact, for one channel."""
     span = sensor.high - sensor.low
-    group = min(5, segments.n)  # one second
-    flat = np.zeros(segments.n, np.bool_)
-    noisy = np.zeros(segments.n, np.bool_)
-    baseline = np.zeros(segments.n, np.bool_)
-    width = max(1, int(SEGMENT_S * sensor.fs_hz))
-    columns = np.minimum(segments.starts[:, None] + np.arange(width)[None], x.shape[1] - 1)
-    for samples in x.astype(np.float64):
-        low = sliding_window_view(np.minimum.reduceat(samples, segments.starts), group).min(axis=1)
-        high = sliding_window_view(np.maximum.reduceat(samples, segments.starts), group).max(axis=1)
-        still = high - low < limits.flat_range * span
-        medians = np.median(samples[columns], axis=1)
-        baseline |= np.abs(medians - np.median(samples)) > limits.baseline_range * span
-        if sensor.fs_hz >= SHAPE_HZ:
-            for offset in range(group):
-                flat[offset : offset + still.size] |= still
-            amplitude = max(float(np.median(high - low)), 10 * limits.flat_range * span)
-            rough = np.zeros(samples.size)
-            rough[1:-1] = np.abs(samples[2:] - 2 * samples[1:-1] + samples[:-2])
-            noisy |= np.median(rough[columns], axis=1) > limits.noise_ratio * amplitude
-    return {"flat": flat, "noisy": noisy, "baseline": baseline}
+    rows = np.zeros((2, samples.size))
+    x, rough = rows
+    x[:] = samples
+    inner = rough[1:-1]  # the absolute second difference, in place
+    np.multiply(x[1:-1], -2.0, out=inner)
+    inner += x[2:]
+    inner += x[:-2]
+    np.abs(inner, out=inner)
+    ordered = segments.ordered(rows)
+    levels, roughness = medians(ordered)
+    far = limits.baseline_range * span
+    if not (segments.medians_enclose and np.maximum.reduce(levels) - np.minimum.reduce(levels) <= far):
+        _add(failed, "baseline", np.abs(levels - np.median(x)) > far)
+    if sensor.fs_hz < SHAPE_HZ:
+        return
+    still, roughest = limits.flat_range * span, np.maximum.reduce(roughness)
+    ranges = segments.least_ranges(ordered[0])
+    least, limit = _noise_limit(ranges, still, limits)
+    if least >= still and roughest <= limit:
+        return
+    ranges = segments.ranges(x)
+    least, limit = _noise_limit(ranges, still, limits)
+    if least < still:
+        _add(failed, "flat", segments.in_groups(ranges < still))
+    if roughest > limit:
+        _add(failed, "noisy", roughness > limit)
+
+
+def _noise_limit(ranges: NDArray[np.float64], still: float, limits: QualityLimits) -> tuple[float, float]:
+    """The least range, and the largest roughness at the ranges' median that is no noise."""
+    ordered = np.sort(ranges)
+    return float(ordered[0]), limits.noise_ratio * max(float(medians(ordered)), 10 * still)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from physioedge_runtime.errors import SampleRateMismatch, ShapeError
 MAX_FACTOR = 4000
 _ZERO_CROSSINGS = 10
 _KAISER_BETA = 5.0
-_BLOCK = 4096
+_BLOCK = 256
+_BLOCK_PRODUCTS = 65536
 
 
 def rational_ratio(fs_in_hz: float, fs_out_hz: float) -> tuple[int, int]:
@@ -48,18 +50,26 @@ def rational_ratio(fs_in_hz: float, fs_out_hz: float) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class _Bank:
-    """Filter coefficients by phase: (up, taps), newest sample last."""
+    """Filter coefficients in the order of outputs.
+
+    Output ``k`` is row ``k % up`` of `coefficients` times the samples up to number
+    ``newest[k % up] + k // up * down``. Both arrays go on for `block` rows after the first period, so that the rows of
+    any `block` outputs are one slice.
+    """
 
     up: int
     down: int
     half: int
+    block: int
     coefficients: NDArray[np.float64]
+    newest: NDArray[np.int64]
 
     @property
     def taps(self) -> int:
         return int(self.coefficients.shape[1])
 
 
+@lru_cache(maxsize=8)
 def design_bank(up: int, down: int) -> _Bank:
     """Polyphase bank of a Kaiser-windowed sinc with its -6 dB point at the lower Nyquist rate.
 
@@ -76,7 +86,10 @@ def design_bank(up: int, down: int) -> _Bank:
     taps = -(-h.size // up)
     padded = np.zeros(taps * up)
     padded[: h.size] = h
-    return _Bank(up, down, half, np.ascontiguousarray(padded.reshape(taps, up).T[:, ::-1]))
+    phases = padded.reshape(taps, up).T[:, ::-1]
+    block = max(1, min(_BLOCK, _BLOCK_PRODUCTS // taps))
+    position = np.arange(up + block) * down + half
+    return _Bank(up, down, half, block, np.ascontiguousarray(phases[position % up]), position // up)
 
 
 class Resampler:
@@ -107,6 +120,12 @@ class Resampler:
     def latency_s(self) -> float:
         """Seconds of later input an output sample waits for."""
         return 0.0 if self._bank is None else self._bank.half / self._bank.up / self.fs_in_hz
+
+    def needed(self, n_outputs: int) -> int:
+        """Input samples that must have come before so many output samples are certain."""
+        if self._bank is None:
+            return n_outputs
+        return -(-((n_outputs - 1) * self._bank.down + self._bank.half + 1) // self._bank.up)
 
     def reset(self) -> None:
         """Forget everything: the next sample is the first."""
@@ -139,11 +158,10 @@ class Resampler:
             return np.asarray(chunk, np.float32)
         if chunk.shape[1] == 0:
             return np.zeros((self.n_channels, 0), np.float32)
-        samples = chunk.astype(np.float64)
         if self._received == 0:  # the past before the first sample is taken as constant: no step at the start
-            self._history = np.repeat(samples[:, :1], self._bank.taps - 1, axis=1)
+            self._history = np.repeat(chunk[:, :1].astype(np.float64), self._bank.taps - 1, axis=1)
         self._received += chunk.shape[1]
-        return self._emit(np.concatenate([self._history, samples], axis=1), self._received)
+        return self._emit(np.concatenate([self._history, chunk], axis=1, dtype=np.float64), self._received)
 
     def flush(self) -> NDArray[np.float32]:
         """The last output samples, with the end of the signal taken as constant; then `reset`."""
@@ -164,15 +182,20 @@ class Resampler:
         end = (received * bank.up - bank.half - 1) // bank.down + 1
         end = max(end if limit is None else min(end, limit), self._produced)
         first = received - samples.shape[1]
-        blocks = []
-        for start in range(self._produced, end, _BLOCK):
-            position = np.arange(start, min(start + _BLOCK, end)) * bank.down + bank.half
-            newest = position // bank.up - first
-            columns = newest[:, None] + np.arange(1 - bank.taps, 1)[None]
-            products = samples[:, columns] * bank.coefficients[position % bank.up][None]
+        taps = bank.taps
+        windows = _sliding_windows(samples, taps)
+        blocks: list[NDArray[np.float32]] = []
+        for start in range(self._produced, end, bank.block):
+            period, row = divmod(start, bank.up)
+            rows = slice(row, row + min(bank.block, end - start))
+            oldest = bank.newest[rows] + (period * bank.down - first - taps + 1)
+            products = windows[:, oldest]
+            products *= bank.coefficients[rows]
             blocks.append(np.add.reduce(products, axis=2).astype(np.float32))
         self._produced = end
-        self._history = samples[:, samples.shape[1] - (bank.taps - 1) :].copy()
+        self._history = samples[:, samples.shape[1] - taps + 1 :]
+        if len(blocks) == 1:
+            return blocks[0]
         return np.concatenate(blocks, axis=1) if blocks else np.zeros((self.n_channels, 0), np.float32)
 
     def snapshot(self) -> dict[str, Any]:
@@ -183,6 +206,16 @@ class Resampler:
         """Continue from a `snapshot` of a resampler with the same rates and channels."""
         self._received, self._produced = int(state["received"]), int(state["produced"])
         self._history = np.array(state["history"], np.float64)
+
+
+def _sliding_windows(samples: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """View (channel, start, width) of C-contiguous samples (channel, sample).
+
+    numpy's own ``sliding_window_view`` takes longer than the filter it is needed for.
+    """
+    n_channels, n = samples.shape
+    row, item = samples.strides
+    return np.ndarray((n_channels, n - width + 1, width), np.float64, samples, 0, (row, item, item))
 
 
 def resample(x: NDArray[np.float32], fs_in_hz: float, fs_out_hz: float) -> NDArray[np.float32]:

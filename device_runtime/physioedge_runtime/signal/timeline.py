@@ -24,7 +24,7 @@ DRIFT_S = 0.25
 """Drift is flagged where the difference exceeds both: a rate 0.1 % off is a wrong rate, a quartz is 50 times better."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """What a chunk's timestamp says about it.
 
@@ -41,6 +41,9 @@ class Arrival:
     kind: str
     jump_s: float = 0.0
     flags: tuple[str, ...] = ()
+
+
+_CONTINUES = Arrival("continues")
 
 
 class Timeline:
@@ -92,7 +95,7 @@ class Timeline:
             `t_s` is not a number at all.
         """
         if t_s is None:
-            return Arrival("continues")
+            return _CONTINUES
         t = _number(t_s)
         if not math.isfinite(t):
             return Arrival("continues", flags=("bad_time",))
@@ -100,7 +103,7 @@ class Timeline:
             if self.count == 0:
                 self.anchor_s = t
             self._clock = t - self.now_s
-            return Arrival("continues")
+            return _CONTINUES
         difference = t - self._clock - self.now_s
         jump = difference - self._difference_s
         if jump > self.tolerance_s:
@@ -111,7 +114,7 @@ class Timeline:
         self._followed_s += elapsed
         self._difference_s += (1.0 - math.exp(-elapsed / FOLLOW_S)) * jump
         drifts = abs(self._difference_s) > DRIFT_S and abs(self.drift_ppm) > DRIFT_PPM
-        return Arrival("continues", flags=("drift",) if drifts else ())
+        return Arrival("continues", flags=("drift",)) if drifts else _CONTINUES
 
     def advance(self, n_samples: int) -> None:
         """Count samples that were taken."""

@@ -13,7 +13,7 @@ from physioedge_runtime.errors import ContractError
 from physioedge_runtime.signal.beats import BeatDetector
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Anchor:
     """An instant to be judged, in samples at the contract's rate.
 
@@ -41,6 +41,10 @@ class Trigger(Protocol):
         """Anchors that have become certain with these samples (channel, sample)."""
         ...
 
+    def next_due(self, lookahead_samples: int) -> int:
+        """Samples that must have come before an anchor not yet given, and its look-ahead, can be there."""
+        ...
+
     def flush(self) -> list[Anchor]:
         """The last anchors; afterwards the next sample is number 0."""
         ...
@@ -64,6 +68,10 @@ class BeatTrigger:
     def push(self, x: NDArray[np.float32]) -> list[Anchor]:
         """Anchors that have become certain with these samples (channel, sample)."""
         return [_anchor(b.sample, b.decided, b.searched_back) for b in self._detector.push(x[0])]
+
+    def next_due(self, lookahead_samples: int) -> int:
+        """Samples that must have come before an anchor not yet given, and its look-ahead, can be there."""
+        return self._detector.next_due(lookahead_samples)
 
     def flush(self) -> list[Anchor]:
         """The last anchors; afterwards the next sample is number 0."""
@@ -95,6 +103,10 @@ class HopTrigger:
         before, self._received = self._received, self._received + x.shape[1]
         ends = range((before // self._hop + 1) * self._hop, self._received + 1, self._hop)
         return [Anchor(end - 1, end - 1) for end in ends]
+
+    def next_due(self, lookahead_samples: int) -> int:
+        """Samples that must have come before an anchor not yet given, and its look-ahead, can be there."""
+        return (self._received // self._hop + 1) * self._hop + lookahead_samples
 
     def flush(self) -> list[Anchor]:
         """The last anchors; afterwards the next sample is number 0."""

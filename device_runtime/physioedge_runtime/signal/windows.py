@@ -88,10 +88,15 @@ class Ring:
 
     def read(self, start: int, stop: int) -> NDArray[np.float32] | None:
         """Copy of samples ``start .. stop - 1`` as (channel, sample); None where one of them is not there."""
+        part = self.view(start, stop)
+        return None if part is None else part.copy()
+
+    def view(self, start: int, stop: int) -> NDArray[np.float32] | None:
+        """As `read`, but without a copy: good until the next `append`."""
         if start < self.oldest or stop > self.received or stop < start:
             return None
         shift = self._used - self.received
-        return self._samples[:, start + shift : stop + shift].copy()
+        return self._samples[:, start + shift : stop + shift]
 
     def snapshot(self) -> dict[str, Any]:
         """State as plain numbers and arrays, for `restore`."""
