@@ -49,8 +49,11 @@ class Stream:
         Names of the rows of each chunk, of which the contract's are taken. None: exactly the contract's, in order.
     adapters, precision : str
         Which graph of the bundle, see `load_engine`.
-    engine : Engine, optional
-        An engine already loaded from this bundle, for instance shared by several streams.
+    engine : str or Engine
+        ``onnxruntime``, ``executorch``, or ``auto``: executorch where it is built and the bundle has a program for it.
+        If that graph computes wrongly here, the stream takes another of the bundle, see `load_engine`; which one runs
+        and what was passed over stand in `Stream.engine`. Or an engine already loaded from this bundle, for instance
+        shared by several streams.
     tolerance_s : float
         Jitter of the timestamps given to `push`; see `Timeline`.
 
@@ -77,7 +80,7 @@ class Stream:
         channels: Sequence[str] | None = None,
         adapters: str = "merged",
         precision: str = "int8",
-        engine: Engine | None = None,
+        engine: Engine | str = "onnxruntime",
         tolerance_s: float = TOLERANCE_S,
     ) -> None:
         self.contract: Contract = bundle.contract
@@ -91,7 +94,9 @@ class Stream:
         self._since: tuple[str, ...] = ()  # why this stretch is not the first
         self._adapter: Adapter | None = None
         self.adapter_id = GLOBAL_ADAPTER
-        self._engine = engine or load_engine(bundle, precision=precision, adapters=adapters)
+        if isinstance(engine, str):
+            engine = load_engine(bundle, engine=engine, precision=precision, adapters=adapters, fallback=True)
+        self.engine: Engine = engine
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -191,7 +196,7 @@ class Stream:
         """
         if adapter is not None:
             adapter = {name: np.array(array) for name, array in adapter.items()}  # later changes stay the caller's
-            check_adapter(adapter, self._engine.slots)
+            check_adapter(adapter, self.engine.slots)
         self._adapter, self.adapter_id = adapter, adapter_id
 
     def snapshot(self) -> dict[str, Any]:
@@ -263,7 +268,7 @@ class Stream:
         if cut.quality.flags and cut.quality.hard:
             return self._result(cut, cut.quality.index, flags)
         try:
-            logits, embedding = self._engine.run(cut.window, self._adapter)
+            logits, embedding = self.engine.run(cut.window, self._adapter)
         except PhysioEdgeError:
             return self._result(cut, cut.quality.index, (*flags, "engine_error"))
         return self._result(cut, cut.quality.index, flags, logits, embedding)

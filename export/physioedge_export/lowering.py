@@ -1,14 +1,14 @@
-"""Rewrites that keep a network whole inside ExecuTorch's XNNPACK delegate, without changing what it computes.
+"""Rewrites that keep a network whole and short inside ExecuTorch's XNNPACK delegate, without changing what it computes.
 
-XNNPACK averages 4-D tensors over their last two axes and nothing else, and has no layer normalisation of its own.
-Written as it comes, the network falls into sixteen delegated pieces with copies between them; rewritten, it is one.
+XNNPACK averages 4-D tensors over their last two axes and nothing else, with a transposition on either side; it has no
+layer normalisation, and its long one-channel filters are slow. Written as it comes, the network falls into sixteen
+delegated pieces; rewritten, it is one, of half the operators.
 """
 
 from __future__ import annotations
 
-import copy
+import math
 import warnings
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, fx, nn
@@ -16,31 +16,7 @@ from torch.export import ExportedProgram
 
 from physioedge_export.fusion import fused
 
-
-class MeanLayerNorm(nn.Module):
-    """`nn.LayerNorm` over the last axis of (batch, token, feature), from means over two axes of a 4-D view."""
-
-    def __init__(self, norm: nn.LayerNorm) -> None:
-        super().__init__()
-        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalised features (batch, token, feature)."""
-        b, t, d = x.shape
-        y = x.reshape(b, t, 1, d)
-        centred = y - y.mean((2, 3), keepdim=True)
-        variance = (centred * centred).mean((2, 3), keepdim=True)
-        return (centred * torch.rsqrt(variance + self.eps)).reshape(b, t, d) * self.weight + self.bias
-
-
-def with_plain_norms(model: nn.Module) -> nn.Module:
-    """A copy of the model whose layer normalisations are `MeanLayerNorm`."""
-    plain = copy.deepcopy(model).eval()
-    for name, module in list(plain.named_modules()):
-        if isinstance(module, nn.LayerNorm):
-            parent, _, attribute = name.rpartition(".")
-            setattr(plain.get_submodule(parent), attribute, MeanLayerNorm(module))
-    return plain
+_aten = torch.ops.aten
 
 
 def delegate_friendly(model: nn.Module, example: tuple[Tensor, ...]) -> ExportedProgram:
@@ -53,9 +29,10 @@ def delegate_friendly(model: nn.Module, example: tuple[Tensor, ...]) -> Exported
         Inputs of the static shapes to export.
     """
     with torch.no_grad():
-        exported = export_program(with_plain_norms(fused(model)), example)
+        exported = export_program(fused(model), example)
         module = exported.module()
-        spread_means(module)
+        means_as_products(module)
+        filters_as_products(module)
         return export_program(module, example)
 
 
@@ -66,30 +43,101 @@ def export_program(module: nn.Module, example: tuple[Tensor, ...]) -> ExportedPr
         return torch.export.export(module, example)
 
 
-def spread_means(module: fx.GraphModule) -> int:
-    """Turn means over one axis of 3-D tensors into means over the last two of a 4-D view; how many there were."""
-    means = [node for node in module.graph.nodes if node.target is torch.ops.aten.mean.dim]
+def means_as_products(module: fx.GraphModule) -> int:
+    """Turn means over one axis of 3-D tensors into products with a constant vector; how many there were."""
     changed = 0
-    for node in means:
+    for node in [node for node in module.graph.nodes if node.target is _aten.mean.dim]:
         source = node.args[0]
         shape, dims = tuple(source.meta["val"].shape), tuple(d % 3 for d in node.args[1])
         if len(shape) == 3 and dims in ((1,), (2,)):
-            _spread(module.graph, node, source, shape, dims[0])
+            _mean(module, node, source, shape, dims[0])
             changed += 1
+    return _finished(module, changed)
+
+
+def filters_as_products(module: fx.GraphModule) -> int:
+    """Turn plain filters of one channel into products of overlapping blocks with a band matrix; how many there were."""
+    changed = 0
+    for node in [node for node in module.graph.nodes if node.target is _aten.conv1d.default]:
+        source, kernel = node.args[0], node.args[1]
+        plain = len(node.args) == 2 and not node.kwargs
+        if plain and tuple(source.meta["val"].shape[:2]) == (1, 1) and kernel.op == "get_attr":
+            _filter(module, node, source, _constant(module, kernel))
+            changed += 1
+    return _finished(module, changed)
+
+
+def band_matrix(taps: Tensor, block: int) -> Tensor:
+    """Matrix (rows, block) whose product with consecutive samples gives `block` outputs of a filter.
+
+    Parameters
+    ----------
+    taps : Tensor (k,)
+        As for a cross-correlation.
+    block : int
+        Outputs at once; ``rows`` is the least multiple of it that covers ``block + k - 1`` samples.
+    """
+    k = len(taps)
+    matrix = torch.zeros(block * math.ceil((block + k - 1) / block), block)
+    for output in range(block):
+        matrix[output : output + k, output] = taps
+    return matrix
+
+
+def _filter(module: fx.GraphModule, node: fx.Node, source: fx.Node, kernel: Tensor) -> None:
+    n_in, taps = source.meta["val"].shape[2], kernel.reshape(-1)
+    n_out = n_in - len(taps) + 1
+    block = min(d for d in range(1, n_out + 1) if n_out % d == 0 and (2 * d >= len(taps) or d == n_out))
+    matrix = band_matrix(taps, block)
+    blocks, overlap = n_out // block, len(matrix) // block
+    padding = (blocks + overlap - 1) * block - n_in
+    graph, call = module.graph, module.graph.call_function
+    with graph.inserting_before(node):
+        if padding > 0:
+            zeros = _register(module, torch.zeros(1, 1, padding))
+            source = call(_aten.cat.default, ([source, zeros], 2))
+        rows = call(_aten.reshape.default, (source, [1, blocks + overlap - 1, block]))
+        shifted = [call(_aten.slice.Tensor, (rows, 1, j, j + blocks)) for j in range(overlap)]
+        wide = call(_aten.cat.default, (shifted, 2)) if overlap > 1 else shifted[0]
+        product = call(_aten.bmm.default, (wide, _register(module, matrix[None])))
+        out = call(_aten.reshape.default, (product, [1, 1, n_out]))
+    node.replace_all_uses_with(out)
+    graph.erase_node(node)
+
+
+def _mean(module: fx.GraphModule, node: fx.Node, source: fx.Node, shape: tuple[int, ...], dim: int) -> None:
+    kept = node.args[2] if len(node.args) > 2 else node.kwargs.get("keepdim", False)
+    batch, rows, columns = shape
+    graph, call = module.graph, module.graph.call_function
+    weight = torch.full((1, shape[dim]), 1.0 / shape[dim])
+    with graph.inserting_before(node):
+        if dim == 2:
+            mean = call(_aten.linear.default, (source, _register(module, weight)))  # (B, rows, 1)
+        else:
+            mean = call(
+                _aten.bmm.default, (_register(module, weight[None].repeat(batch, 1, 1)), source)
+            )  # (B, 1, cols)
+        out = mean if kept else call(_aten.reshape.default, (mean, [batch, rows if dim == 2 else columns]))
+    node.replace_all_uses_with(out)
+    graph.erase_node(node)
+
+
+def _register(module: fx.GraphModule, value: Tensor) -> fx.Node:
+    name = f"_lowered_{sum(1 for key, _ in module.named_buffers() if key.startswith('_lowered_'))}"
+    module.register_buffer(name, value.contiguous())
+    return module.graph.get_attr(name)
+
+
+def _constant(module: fx.GraphModule, node: fx.Node) -> Tensor:
+    found: object = module
+    for part in str(node.target).split("."):
+        found = getattr(found, part)
+    if not isinstance(found, Tensor):
+        raise TypeError(f"{node.target} is no constant")
+    return found
+
+
+def _finished(module: fx.GraphModule, changed: int) -> int:
     module.graph.lint()
     module.recompile()
     return changed
-
-
-def _spread(graph: fx.Graph, node: fx.Node, source: fx.Node, shape: Sequence[int], dim: int) -> None:
-    aten = torch.ops.aten
-    kept = node.args[2] if len(node.args) > 2 else node.kwargs.get("keepdim", False)
-    rows = shape[2] if dim == 1 else shape[1]
-    with graph.inserting_before(node):
-        last = graph.call_function(aten.transpose.int, (source, 1, 2)) if dim == 1 else source
-        view = graph.call_function(aten.reshape.default, (last, [shape[0], rows, 1, shape[dim]]))
-        mean = graph.call_function(aten.mean.dim, (view, [2, 3], True))  # (B, rows, 1, 1)
-        wanted = [shape[0], rows] if not kept else [shape[0], 1, rows] if dim == 1 else [shape[0], rows, 1]
-        out = graph.call_function(aten.reshape.default, (mean, wanted))
-    node.replace_all_uses_with(out)
-    graph.erase_node(node)

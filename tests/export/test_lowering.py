@@ -11,20 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from physioedge_export.fusion import FusedAttention, SigmoidGelu, fused
-from physioedge_export.lowering import MeanLayerNorm, delegate_friendly, export_program, spread_means, with_plain_norms
+from physioedge_export.fusion import FusedAttention, PlainNorm, SigmoidGelu, fused
+from physioedge_export.lowering import delegate_friendly, export_program, filters_as_products, means_as_products
 from physioedge_export.parity import FP32, INT8, compare, run_windows, torch_runner
 from physioedge_export.slots import slot_arrays
 
 
-@given(st.integers(1, 3), st.integers(1, 5), st.integers(2, 9), st.floats(1e-3, 100.0))
-def test_layer_normalisation_from_means(batch: int, tokens: int, features: int, size: float) -> None:
+@given(st.integers(1, 5), st.integers(2, 9), st.floats(1e-2, 100.0), st.booleans(), st.booleans())
+def test_layer_normalisation_in_products(tokens: int, features: int, size: float, centred: bool, affine: bool) -> None:
     norm = nn.LayerNorm(features)
     with torch.no_grad():
         norm.weight.uniform_(0.5, 1.5)
         norm.bias.uniform_(-1, 1)
-        x = size * torch.randn(batch, tokens, features)
-        torch.testing.assert_close(MeanLayerNorm(norm)(x), norm(x), atol=1e-4, rtol=1e-4)
+        x = size * torch.randn(1, tokens, features)
+        x = x - x.mean(2, keepdim=True) if centred else x
+        expected = norm(x) if affine else (norm(x) - norm.bias) / norm.weight
+        found = PlainNorm(norm, centred=centred, affine=affine)(x)
+    torch.testing.assert_close(found, expected, atol=2e-4, rtol=2e-4)
 
 
 class Means(nn.Module):
@@ -38,26 +41,51 @@ class Means(nn.Module):
 
 @settings(max_examples=12)
 @given(st.sampled_from([1, 2, -1]), st.booleans(), st.tuples(*[st.integers(1, 5)] * 3))
-def test_spread_means_compute_the_same(dim: int, keepdim: bool, shape: tuple[int, int, int]) -> None:
+def test_means_as_products_compute_the_same(dim: int, keepdim: bool, shape: tuple[int, int, int]) -> None:
     model, x = Means(dim, keepdim), torch.randn(shape)
     module = export_program(model, (x,)).module()
-    assert spread_means(module) == 1
+    assert means_as_products(module) == 1
     torch.testing.assert_close(module(x), model(x))
 
 
-def test_the_friendly_form_has_no_norms_and_4d_means_only(exported: dict[str, Any]) -> None:
+class Filter(nn.Module):
+    def __init__(self, taps: int) -> None:
+        super().__init__()
+        self.register_buffer("kernel", torch.randn(1, 1, taps))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.conv1d(x, self.kernel)
+
+
+@settings(max_examples=15)
+@given(st.integers(1, 40), st.integers(1, 120))
+def test_filters_as_products_compute_the_same(taps: int, outputs: int) -> None:
+    model, x = Filter(taps), torch.randn(1, 1, outputs + taps - 1)
+    module = export_program(model, (x,)).module()
+    assert filters_as_products(module) == 1
+    torch.testing.assert_close(module(x), model(x), atol=1e-4, rtol=1e-4)
+
+
+def test_other_filters_are_left_alone() -> None:
+    model, x = nn.Conv1d(1, 1, 3, stride=2), torch.randn(1, 1, 21)
+    module = export_program(model, (x,)).module()
+    assert filters_as_products(module) == 0
+    torch.testing.assert_close(module(x), model(x))
+
+
+def test_the_friendly_form_has_no_norms_means_or_filters(exported: dict[str, Any]) -> None:
     x = torch.from_numpy(ecg_windows(1))
     program = delegate_friendly(exported["model"], (x,))
-    nodes = list(program.graph.nodes)
-    assert not [n for n in nodes if n.target is torch.ops.aten.layer_norm.default]
-    means = [n for n in nodes if n.target is torch.ops.aten.mean.dim]
-    assert len(means) == 2 * 5 + 4  # two a norm, three in the frontend, the pooling
-    assert all(n.args[0].meta["val"].ndim == 4 for n in means)
+    targets = {node.target for node in program.graph.nodes}
+    assert not targets & {
+        torch.ops.aten.layer_norm.default, torch.ops.aten.conv1d.default, torch.ops.aten.gelu.default
+    }  # fmt: skip
+    means = [n for n in program.graph.nodes if n.target is torch.ops.aten.mean.dim]
+    assert all(n.args[0].meta["val"].ndim != 3 for n in means)
     with torch.no_grad():
         for found, expected in zip(program.module()(x), exported["model"](x), strict=True):
             torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     assert isinstance(exported["model"].backbone.norm, nn.LayerNorm)  # the original is left alone
-    assert isinstance(with_plain_norms(exported["model"]).backbone.norm, MeanLayerNorm)
 
 
 @pytest.mark.parametrize("form", ["model", "slotted"])

@@ -8,6 +8,7 @@ from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.manifest import GraphEntry
 from physioedge_runtime.engine.buffered import BufferedEngine
 from physioedge_runtime.engine.golden import check_golden
+from physioedge_runtime.engine.native.library import is_built
 from physioedge_runtime.engine.protocol import Adapter, Engine
 from physioedge_runtime.errors import EngineError, GoldenMismatch
 
@@ -32,7 +33,8 @@ def load_engine(
     bundle : Bundle
         Verified bundle.
     engine, precision, adapters : str
-        Which graph; see `GraphEntry`. ``executorch`` needs the engine that `physioedge engines build` makes.
+        Which graph; see `GraphEntry`. ``executorch`` needs the engine that `physioedge engines build` makes; ``auto``
+        is that one where it is built and the bundle has such a program, else onnxruntime.
     threads : int
         Threads inside one operator, at least 1. ExecuTorch has one number for the whole process.
     fallback : bool
@@ -52,6 +54,9 @@ def load_engine(
     """
     if threads < 1:
         raise EngineError(f"{threads} threads", "at least 1", "Pass threads=1.")
+    if engine == "auto":
+        held = ("executorch", precision, adapters) in [graph.variant for graph in bundle.manifest.graphs]
+        engine = "executorch" if held and is_built() else "onnxruntime"
     entry = bundle.graph(engine, precision, adapters)
     others = [other for other in bundle.manifest.graphs if other.adapters == adapters and other is not entry]
     refused: list[str] = []

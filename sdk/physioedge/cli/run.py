@@ -45,7 +45,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--units", help="unit of the samples, where the file does not state it")
     parser.add_argument("--resample", choices=["polyphase"], help="convert the rate (never done unasked)")
     parser.add_argument("--adapters", choices=["merged", "slots"], default="merged", help="graph of the bundle")
-    parser.add_argument("--precision", choices=["int8", "fp32"], default="int8", help="graph of the bundle")
+    parser.add_argument("--precision", choices=["int8", "fp32", "int8_static"], default="int8", help="graph of the "
+                        "bundle")  # fmt: skip
+    parser.add_argument("--engine", choices=["onnxruntime", "executorch", "auto"], default="onnxruntime",
+                        help="auto: executorch where it is built")  # fmt: skip
     parser.add_argument("--limit-s", type=_positive, metavar="S", help="stop after this much signal")
     parser.add_argument("--chunk-s", type=_positive, metavar="S", default=0.25, help="signal per push (default 0.25)")
     pace = parser.add_mutually_exclusive_group()
@@ -75,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         channels=recording.channels,
         adapters=args.adapters,
         precision=args.precision,
+        engine=args.engine,
     ) as stream:
         write = writer(args.format, bundle.contract.labels, sys.stdout)  # no header before all is known to fit
         try:
