@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = [physioedge, physioedge_export, physioedge_runtime]
 SOURCES = sorted(
     path
-    for folder in ("sdk", "export", "device_runtime", "samples", "benchmarks")
+    for folder in ("sdk", "export", "device_runtime", "samples", "benchmarks", "tools")
     for path in (ROOT / folder).rglob("*.py")
 )
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 320, 50

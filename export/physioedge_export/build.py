@@ -55,7 +55,7 @@ class Choice:
     adapters: tuple[str, ...] = ("merged", "slots")
     precisions: tuple[str, ...] = ("int8",)
     scheme: str = "dynamic"
-    fallback: tuple[str, ...] = ("merged",)
+    fallback: tuple[str, ...] = ("merged", "slots")
     keep_float: tuple[str, ...] = KEEP_FLOAT
 
     def check(self) -> None:

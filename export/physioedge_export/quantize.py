@@ -1,6 +1,6 @@
 """fp32 ONNX to int8 ONNX: the linear layers of the blocks, one scale an output channel.
 
-``dynamic`` computes activation scales window by window: no calibration, and the most exact and the fastest form on x86.
+``dynamic`` computes activation scales window by window: no calibration, and the fastest form on x86.
 ``static`` is the same graph with scales fixed from real windows: it does not depend on the batch, uses another kernel,
 and is the way out where a device's dynamic kernels are wrong. ``static-qdq`` and ``static-qoperator`` are
 onnxruntime's own forms, which quantise the outputs of the layers too. Frontend, normalisers, attention products, the
