@@ -42,6 +42,9 @@ class FusedAttention(nn.Module):
         Its q and v may be `SlottedLinear`; their slots stay where they are.
     """
 
+    cos: Tensor
+    sin: Tensor
+    mask: Tensor
     rotate: Tensor
     a: Tensor
     shift: Tensor

@@ -37,8 +37,14 @@ def machine() -> dict[str, Any]:
         names = [
             line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
         ]
-        cpu = names[0] if names else cpu
+        cpu = names[0] if names else _board() or cpu
     return {"cpu": cpu, "cores": os.cpu_count() or 1, "arch": platform.machine(), "python": platform.python_version()}
+
+
+def _board() -> str:
+    """Model of an Arm board, whose processors do not say a name."""
+    model = Path("/proc/device-tree/model")
+    return model.read_text(errors="replace").strip("\0 \n") if model.exists() else ""
 
 
 def commit() -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from physioedge.bench import measure as measuring
 from physioedge.bench import rivals
-from physioedge.bench.arms import Arm, bundle_arms, group_of
+from physioedge.bench.arms import BARE, Arm, bundle_arms, group_of
 from physioedge.bench.process import Worker
 from physioedge.bench.windows import real_windows
 from physioedge.cli.console import SHIPPED_RECORD
@@ -34,6 +34,13 @@ def signed(tmp_path_factory):
     return folder / "t.physio", folder / "keys" / "public.pem"
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """One start and two passes are enough to see that it works."""
+    monkeypatch.setattr(measuring, "STARTS", 1)
+    monkeypatch.setattr(measuring, "STREAM_PASSES", (1, 1))
+
+
 @pytest.fixture
 def bundle(signed):
     return Bundle.open(signed[0], trust=signed[1])
@@ -43,38 +50,55 @@ def bench(signed, *arguments):
     return main(["bench", str(signed[0]), "--trust", str(signed[1]), "--rounds", "2", *map(str, arguments)])
 
 
-def test_measures_writes_and_answers(signed, bundle, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(measuring, "STARTS", 1)
-    assert bench(signed, "--out", tmp_path / "speed.json", "--weights", tmp_path) == 0
+def test_measures_writes_and_answers(signed, bundle, tmp_path, capsys):
+    page = tmp_path / "speed.html"
+    assert bench(signed, "--out", tmp_path / "speed.json", "--html", page, "--weights", tmp_path / "none") == 0
     out, err = capsys.readouterr()
     assert "ours_int8" in out and "ours_fp32" in out and "left out: torch_eager" in out and err == ""
+    assert "left out" in out and "ours_int8" in page.read_text()
     rows = read(tmp_path / "speed.json")
     found = {(row.arm, row.metric): row.value for row in rows}
     for arm in ("ours_int8", "ours_fp32"):
         assert all(found[arm, m] > 0 for m in ("p50_ms", "load_ms", "first_ms", "peak_rss_mb", "file_mb"))
         assert 20 < found[arm, "peak_rss_mb"] < 500
     assert found["ours_int8", "file_mb"] == pytest.approx(len(bundle.read("graphs/merged.int8.onnx")) / 1e6, abs=1e-5)
-    assert found["ours_int8", "stream_per_beat_ms"] > 0
+    assert found["ours_int8", "stream_per_result_ms"] > 0
     document = json.loads((tmp_path / "speed.json").read_text())
-    assert document["bundle"] == bundle.digest
-    assert document["stream"]["beats"] > 100
-    assert set(document["left_out"]) == set(rivals.RIVALS)
+    facts = document["groups"]["tiny"]
+    assert facts["bundle"] == bundle.digest
+    assert facts["stream"]["ours_int8"]["results"] > 100
+    assert set(facts["left_out"]) == set(rivals.RIVALS)
     assert (tmp_path / "speed.md").read_text().startswith("# Speed")
     assert "/" not in document["command"].replace("BUNDLE", "")
 
 
-def test_json_is_one_document(signed, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(measuring, "STARTS", 1)
-    assert bench(signed, "--json", "--weights", tmp_path) == 0
-    assert {row["arm"] for row in json.loads(capsys.readouterr().out)["rows"]} == {"ours_int8", "ours_fp32"}
-
-
-def test_a_missing_extra_leaves_the_rivals_out_and_says_how_to_get_them(bundle, tmp_path, monkeypatch):
+def test_a_missing_extra_leaves_the_rivals_out_and_says_how_to_get_them(signed, capsys, monkeypatch):
     monkeypatch.setattr(rivals, "find_spec", lambda name: None if name == "onnxscript" else object())
-    arms, left_out = rivals.rival_arms(bundle, None, tmp_path)
-    assert arms == []
-    assert {gone.arm for gone in left_out} == set(rivals.RIVALS)
-    assert all("onnxscript" in gone.reason and "physioedge[export]" in gone.reason for gone in left_out)
+    assert bench(signed, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {row["arm"] for row in document["rows"]} == {"ours_int8", "ours_fp32", BARE}
+    facts = document["groups"]["tiny"]
+    assert set(facts["left_out"]) == set(rivals.RIVALS)
+    assert all("onnxscript" in why and "physioedge[export]" in why for why in facts["left_out"].values())
+
+
+def test_two_models_in_one_run_are_two_groups(signed, tmp_path, capsys):
+    contract = tiny_contract(context=249, window=800, lookahead=75)
+    key = read_private_key(signed[1].with_name("private.pem"))
+    other = tmp_path / "other.physio"
+    write_bundle(other, parts=tiny_parts(contract, name="other"), files=tiny_files(contract), signing_key=key)
+    assert main(["bench", str(signed[0]), str(other), "--trust", str(signed[1]), "--rounds", "2", "--json", "--weights",
+                 str(tmp_path)]) == 0  # fmt: skip
+    document = json.loads(capsys.readouterr().out)
+    assert set(document["groups"]) == {"tiny", "other"} == {row["group"] for row in document["rows"]}
+    assert document["command"] == "physioedge bench BUNDLE BUNDLE --rounds 2"
+
+
+def test_packs_a_folder(signed, tmp_path, capsys):
+    assert main(["bench", str(signed[0]), "--trust", str(signed[1]), "--weights", str(tmp_path), "--pack",
+                 str(tmp_path / "board")]) == 0  # fmt: skip
+    out = capsys.readouterr().out
+    assert "tiny/ours_int8" in out and "python3 run.py" in out and (tmp_path / "board" / "run.py").exists()
 
 
 def test_arms_are_the_graphs_held(bundle):

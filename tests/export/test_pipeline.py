@@ -89,7 +89,7 @@ def test_the_report_says_what_was_measured(made: tuple[Path, Any]) -> None:
         assert layer in text
         assert layer in page
     assert str(folder) not in text + page + json.dumps(values)
-    assert page.count("data:image/png;base64") == 2
+    assert page.count("data:image/png;base64") == 4  # merged and slots, dynamic and static
 
 
 def test_a_second_export_gives_the_same_bundle(

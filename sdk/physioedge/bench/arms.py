@@ -9,19 +9,44 @@ from physioedge_runtime.bundle.container import Bundle
 
 REFERENCE = "ort_fp32"
 """The arm that int8 has to beat: onnxruntime on the exported graph, nothing around it."""
-_OURS = {
-    "ours_int8": ("int8", "merged"),
-    "ours_slots": ("int8", "slots"),
-    "ours_fp32": ("fp32", "merged"),
+BARE = "bare_int8"
+"""Plain onnxruntime on the bundle's own int8 graph: beside it stands what the checks of this runtime cost."""
+OURS = {
+    "ours_int8": ("onnxruntime", "int8", "merged"),
+    "ours_slots": ("onnxruntime", "int8", "slots"),
+    "ours_int8_static": ("onnxruntime", "int8_static", "merged"),
+    "ours_fp32": ("onnxruntime", "fp32", "merged"),
+    "ours_et_int8": ("executorch", "int8", "merged"),
+    "ours_et_slots": ("executorch", "int8", "slots"),
+    "ours_et_fp32": ("executorch", "fp32", "merged"),
 }
-RIVALS = ("ort_fp32", "ort_int8", "torch_eager")
+RIVALS = (
+    "ort_fp32",
+    "ort_int8",
+    "ort_int8_static",
+    "et_fp32",
+    "et_int8",
+    "torch_eager",
+    "torch_compile",
+    "numpy",
+)
 TITLES = {
-    "ours_int8": "this runtime, int8",
-    "ours_slots": "this runtime, int8 with slots",
-    "ours_fp32": "this runtime, fp32",
+    "ours_int8": "this runtime, onnxruntime, int8",
+    "ours_slots": "this runtime, onnxruntime, int8 with slots",
+    "ours_int8_static": "this runtime, onnxruntime, int8 with fixed scales: the fallback",
+    "ours_fp32": "this runtime, onnxruntime, fp32",
+    "ours_et_int8": "this runtime, ExecuTorch, int8",
+    "ours_et_slots": "this runtime, ExecuTorch, int8 with slots",
+    "ours_et_fp32": "this runtime, ExecuTorch, fp32",
+    "bare_int8": "plain onnxruntime on our int8 graph",
     "ort_fp32": "plain onnxruntime, fp32",
     "ort_int8": "plain onnxruntime, its own dynamic int8",
+    "ort_int8_static": "plain onnxruntime, its own static int8",
+    "et_fp32": "plain ExecuTorch, fp32",
+    "et_int8": "plain ExecuTorch, its own dynamic int8",
     "torch_eager": "torch eager, fp32",
+    "torch_compile": "torch.compile, fp32",
+    "numpy": "plain numpy, fp32",
 }
 
 
@@ -34,38 +59,45 @@ class Arm:
     name : str
         As in the results files.
     kind : str
-        ``bundle``, ``onnx`` or ``torch``.
+        ``bundle``, ``onnx``, ``pte``, ``torch``, ``compile`` or ``numpy``.
     path : str
-        The bundle, the graph, or the backbone's weights.
+        The bundle, the graph, or the network's weights.
     trust : str or None
         Public key of the bundle; None for the shipped keys.
-    precision, adapters : str
+    engine, precision, adapters : str
         Graph of the bundle.
-    adapter_folder : str
-        Adapter merged into the torch model.
+    made : bool
+        The graph is not in the bundle: it was made for the comparison from the same weights, by this exporter.
     """
 
     name: str
     kind: str
     path: str
     trust: str | None = None
+    engine: str = "onnxruntime"
     precision: str = ""
     adapters: str = ""
-    adapter_folder: str = ""
+    made: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for the worker's command line."""
         return asdict(self)
 
 
-def bundle_arms(bundle: Bundle, trust: str | None) -> list[Arm]:
-    """Return an arm for each known onnxruntime graph that the bundle holds."""
-    held = {(g.precision, g.adapters) for g in bundle.manifest.graphs if g.engine == "onnxruntime"}
+def bundle_arms(bundle: Bundle, trust: str | None, *, made: bool = False) -> list[Arm]:
+    """Return an arm for each known graph that the bundle holds."""
+    held = {(g.engine, g.precision, g.adapters) for g in bundle.manifest.graphs}
     return [
-        Arm(name=name, kind="bundle", path=str(bundle.path), trust=trust, precision=precision, adapters=adapters)
-        for name, (precision, adapters) in _OURS.items()
-        if (precision, adapters) in held
-    ]
+        Arm(name=name, kind="bundle", path=str(bundle.path), trust=trust, engine=engine, precision=precision,
+            adapters=adapters, made=made)
+        for name, (engine, precision, adapters) in OURS.items()
+        if (engine, precision, adapters) in held
+    ]  # fmt: skip
+
+
+def precision_of(name: str) -> str:
+    """``int8`` or ``fp32``, by the arm's name."""
+    return "int8" if "int8" in name or "slots" in name else "fp32"
 
 
 def group_of(bundle: Bundle) -> str:

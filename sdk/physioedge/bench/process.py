@@ -14,6 +14,12 @@ from typing import IO, Any, Self
 from physioedge.bench.arms import Arm
 from physioedge_runtime.errors import EngineError
 
+_ENVIRONMENT = {
+    **{f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")},
+    "PYTHONWARNINGS": "ignore",
+    "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",  # the first inference of a compiled model is the compiler's time
+}
+
 
 class Worker:
     """A running arm; a context manager, so that no process is left behind.
@@ -39,7 +45,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+            env={**os.environ, **_ENVIRONMENT},
         )
         try:
             self.loaded: dict[str, float] = self._read()

@@ -20,6 +20,7 @@ class _Collector:
 
     name = "collector"
     slots: tuple[SlotSpec, ...] = ()
+    refused: tuple[str, ...] = ()
 
     def __init__(self, n_labels: int, embedding_dim: int) -> None:
         self.windows: list[NDArray[np.float32]] = []

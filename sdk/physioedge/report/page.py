@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
-from pathlib import Path
 
 from physioedge.report import plots
-from physioedge.report.colours import class_name, css
+from physioedge.report.colours import class_name
 from physioedge.report.markdown import to_html
+from physioedge.report.shell import document
 from physioedge.report.streamed import WITHHELD, Streamed, quantiles
 
 NOTICE = (
@@ -16,17 +16,6 @@ NOTICE = (
     "or treat anybody."
 )
 NO_PLOTS = "This report has no plots, because matplotlib is not installed: <code>pip install 'physioedge[view]'</code>."
-_STYLE = Path(__file__).with_name("style.css")
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-{style}</style></head>
-<body><main>
-{body}
-</main></body></html>
-"""
 
 
 def page(streamed: Streamed) -> str:
@@ -55,9 +44,7 @@ def page(streamed: Streamed) -> str:
         _beats(streamed),
         f"<footer>{escape(_source(streamed))}</footer>",
     ]
-    style = css() + "\n" + _STYLE.read_text(encoding="utf-8")
-    body = "\n".join(part for part in parts if part)
-    return _PAGE.format(title=escape(f"{name}: {streamed.recording.name}"), style=style, body=body)
+    return document(f"{name}: {streamed.recording.name}", parts)
 
 
 def _header(streamed: Streamed) -> str:

@@ -1,0 +1,70 @@
+"""Which weights is a bundle made of? Those whose torch outputs are its golden vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physioedge_runtime.bundle.container import Bundle
+from physioedge_runtime.errors import PhysioEdgeError
+
+if TYPE_CHECKING:
+    from physioedge.models.heads import Classifier
+
+
+def own_classifier(bundle: Bundle, folder: Path) -> Classifier | None:
+    """The network whose torch outputs are the bundle's golden ones, from a folder of backbones and adapters.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    folder : Path
+        Searched with all folders below it.
+    """
+    import torch
+
+    golden, entry = bundle.golden(), _merged(bundle)
+    if entry is None:
+        return None
+    signal, wanted = golden["signal"], golden[f"{entry.file}/logits"]
+    for model in _candidates(bundle, folder):
+        with torch.inference_mode():
+            logits = np.concatenate([model(torch.from_numpy(signal[i : i + 1]))[0].numpy() for i in range(len(signal))])
+        if _near(logits, wanted, entry.tolerance_logits):
+            return model
+    return None
+
+
+def _merged(bundle: Bundle) -> Any:
+    graphs = [g for g in bundle.manifest.graphs if g.adapters == "merged"]
+    return min(graphs, key=lambda g: g.tolerance_logits, default=None)
+
+
+def _near(a: NDArray[Any], b: NDArray[Any], tolerance: float) -> bool:
+    # int8 is off by up to its tolerance on its own; other weights are off by far more
+    return a.shape == b.shape and float(np.abs(a - b).max()) <= max(2 * tolerance, 1e-3)
+
+
+def _candidates(bundle: Bundle, folder: Path) -> Iterator[Classifier]:
+    from physioedge.adapters.lora.files import TASK_FILE, merged_classifier
+    from physioedge.models.checkpoint import load_backbone
+
+    adapters = sorted(path.parent for path in folder.rglob(TASK_FILE))
+    for path in sorted(folder.rglob("*.safetensors")):
+        if path.parent in adapters:
+            continue
+        try:
+            backbone, _, digest = load_backbone(path)
+        except PhysioEdgeError:
+            continue
+        if digest != bundle.contract.backbone_digest:
+            continue
+        for adapter in adapters:
+            try:
+                yield merged_classifier(backbone, digest, adapter)[0]
+            except PhysioEdgeError:
+                continue
