@@ -102,4 +102,4 @@ def test_the_sample(tmp_path: Path, repository: Path, capsys: pytest.CaptureFixt
     main_of_sample(tmp_path)
     told = capsys.readouterr().out
     assert "graphs/merged.int8.onnx, graphs/slots.int8.onnx" in told
-    assert told.count("same label as") == 7
+    assert told.count("same label as") == 11

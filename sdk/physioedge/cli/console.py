@@ -28,6 +28,8 @@ EXTRA_OF = {
     "onnx_ir": "export",
     "executorch": "executorch",
     "torchao": "executorch",
+    "aeon": "rivals",
+    "sklearn": "rivals",
     "edfio": "edf",
     "fastapi": "host",
     "uvicorn": "host",

@@ -105,8 +105,8 @@ class TaskWindows:
 
     def judged(self, fold: int) -> NDArray[np.bool_]:
         """Windows that are scored in a fold."""
-        return (self.fold == fold) & ~self.calibration
+        return np.asarray((self.fold == fold) & ~self.calibration, np.bool_)
 
     def fitted(self, fold: int) -> NDArray[np.bool_]:
         """Windows that may be fitted on when a fold is judged: everybody else's."""
-        return self.fold != fold
+        return np.asarray(self.fold != fold, np.bool_)

@@ -1,0 +1,106 @@
+"""What the backbone is compared with: arms by name, each loaded only when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physioedge.tasks.windowed import TaskWindows
+from physioedge_runtime.errors import EvaluationRefused
+
+FitPredict = Callable[[TaskWindows, TaskWindows, int], NDArray[np.floating]]
+"""Fits on the first windows, answers for the second, with a seed.
+
+The windows to answer for are all those of the fold's people in order, their calibration part included, because trackers
+need the order and a person's own mean needs that part; only the others are scored, and only an arm that says so may
+read their `target`. Classes: scores (n, class), larger is likelier and comparable over windows, since those of one
+record are averaged where a task is judged by record. Values: (n, k) in the target's unit.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One opponent.
+
+    Attributes
+    ----------
+    module, function : str
+        Where its `FitPredict` is; the module is imported when the arm is run.
+    seeded : bool
+        False: every seed gives the same, so it is run once.
+    without : tuple of str
+        Sensors that are taken away before it sees anything.
+    tasks : tuple of str
+        Tasks it is made for; empty for all.
+    smooth : bool
+        Its answers are also scored after the task's own smoothing, where it has one.
+    version : int
+        Raised when its answers change: stored answers of an older version are made again.
+    """
+
+    module: str
+    function: str = "fit_predict"
+    seeded: bool = True
+    without: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    smooth: bool = True
+    version: int = 1
+
+    def load(self) -> FitPredict:
+        """The function itself.
+
+        Raises
+        ------
+        MissingExtra
+            A package it needs is not installed (most arms say so only when they are called).
+        """
+        found: FitPredict = getattr(importlib.import_module(self.module), self.function)
+        return found
+
+
+_HERE = "physioedge.evaluation.opponents"
+_RATE = ("heart_rate",)
+_ACC = ("acc",)
+
+ARMS: Mapping[str, Arm] = {
+    "majority": Arm(module=f"{_HERE}.floors", function="majority", seeded=False, smooth=False),
+    "own_mean": Arm(module=f"{_HERE}.floors", function="own_mean", seeded=False, smooth=False),
+    "own_mean_oracle": Arm(module=f"{_HERE}.floors", function="own_mean_oracle", seeded=False, smooth=False),
+    "classical": Arm(module=f"{_HERE}.classical"),
+    "classical_noacc": Arm(module=f"{_HERE}.classical", without=_ACC),
+    "minirocket": Arm(module=f"{_HERE}.minirocket"),
+    "minirocket_noacc": Arm(module=f"{_HERE}.minirocket", without=_ACC),
+    "cnn": Arm(module=f"{_HERE}.cnn"),
+    "cnn_noacc": Arm(module=f"{_HERE}.cnn", without=_ACC),
+    "spectral": Arm(module=f"{_HERE}.spectral", seeded=False, smooth=False, tasks=_RATE),
+    "spectral_noacc": Arm(module=f"{_HERE}.spectral", seeded=False, smooth=False, without=_ACC, tasks=_RATE),
+    "spectral_causal": Arm(
+        module=f"{_HERE}.spectral", function="fit_predict_causal", seeded=False, smooth=False, tasks=_RATE
+    ),
+    "spectral_causal_noacc": Arm(
+        module=f"{_HERE}.spectral", function="fit_predict_causal", seeded=False, smooth=False, without=_ACC, tasks=_RATE
+    ),
+    "spectral_alone": Arm(module=f"{_HERE}.spectral", function="fit_predict_alone", seeded=False, tasks=_RATE),
+    "spectral_alone_noacc": Arm(
+        module=f"{_HERE}.spectral", function="fit_predict_alone", seeded=False, without=_ACC, tasks=_RATE
+    ),
+}
+
+
+def arm_of(name: str, task: str) -> Arm:
+    """The arm of a name.
+
+    Raises
+    ------
+    EvaluationRefused
+        There is none, or it is not made for the task.
+    """
+    arm = ARMS.get(name)
+    if arm is None or (arm.tasks and task not in arm.tasks):
+        fitting = [known for known, one in ARMS.items() if not one.tasks or task in one.tasks]
+        raise EvaluationRefused(f"arm {name!r} for {task}", f"one of {', '.join(fitting)}", "Name one of them.")
+    return arm

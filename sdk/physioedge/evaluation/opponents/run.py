@@ -1,0 +1,140 @@
+"""One task's table of opponents: every arm, seed and fold, then rows with intervals over people or records."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physioedge import results
+from physioedge.evaluation.opponents import Arm, arm_of
+from physioedge.evaluation.opponents.score import Answers, rows_of
+from physioedge.results import Row
+from physioedge.tasks.windowed import TaskWindows
+
+CONTEXT_S = 2.0
+"""Past before every window, the same for all arms, so that all are judged on the same windows."""
+Progress = Callable[[str], None]
+
+
+def task_module(name: str) -> Any:
+    """The module of a task: ``TASK``, ``windows``; optional ``VERSION``, ``COLUMNS``, ``BY_RECORD``, ``smoothed``."""
+    return importlib.import_module(f"physioedge.tasks.{name}")
+
+
+def subset(windows: TaskWindows, kept: NDArray[np.bool_], without: tuple[str, ...] = ()) -> TaskWindows:
+    """Some of the windows, without some of the sensors."""
+    return replace(
+        windows,
+        samples={sensor: array[kept] for sensor, array in windows.samples.items() if sensor not in without},
+        **{
+            name: getattr(windows, name)[kept]
+            for name in ("target", "subject", "record", "start_s", "calibration", "fold")
+        },
+    )
+
+
+def run_task(
+    name: str,
+    arms: Sequence[str],
+    seeds: int,
+    root: Path | None,
+    work: Path,
+    out: Path,
+    progress: Progress | None = None,
+) -> list[Row]:
+    """Run what is missing, write ``<name>.json`` and return its rows.
+
+    Parameters
+    ----------
+    name : str
+        Task, a module of `physioedge.tasks`.
+    arms : sequence of str
+        Keys of `physioedge.evaluation.opponents.ARMS`.
+    seeds : int
+        Of the arms that take one.
+    root : Path or None
+        Folder that holds the dataset's folder.
+    work : Path
+        Answers are kept here, one file an arm, seed and fold; a second run goes on where the first stopped.
+    out : Path
+        Folder of the results. Rows of arms that this run does not name stay in the file.
+    progress : callable, optional
+        Told one line a finished fit.
+
+    Raises
+    ------
+    EvaluationRefused
+        No such arm for this task.
+    MissingExtra
+        A package that an arm needs is not installed.
+    DatasetError
+        The recordings are not here.
+    """
+    chosen = {arm: arm_of(arm, name) for arm in arms}
+    module = task_module(name)
+    tell: Progress = progress or (lambda line: None)
+    windows: TaskWindows = module.windows(root, context_s=CONTEXT_S, progress=progress)
+    kept, notes = _others(out / f"{name}.json", arms)
+    rows: list[Row] = []
+    for arm_name, arm in chosen.items():
+        made, cpu_s = [], 0.0
+        for seed in range(seeds if arm.seeded else 1):
+            answers, spent_s = _answers(module, windows, arm_name, arm, seed, work, tell)
+            made.append(answers)
+            cpu_s += spent_s
+        rows += rows_of(module, windows, arm_name, made, smooth=arm.smooth)
+        notes[arm_name] = {"seeds": len(made), "cpu_s": round(cpu_s, 1)}
+    everything = kept + rows
+    command = f"physioedge evaluate {name} --arms {','.join(notes)} --seeds {seeds}"
+    results.write(
+        out / f"{name}.json", command, everything, protocol=windows.task.protocol, context_s=CONTEXT_S, arms=notes
+    )
+    return everything
+
+
+def _others(path: Path, arms: Sequence[str]) -> tuple[list[Row], dict[str, Any]]:
+    """Rows and notes of the arms that are not run now."""
+    if not path.exists():
+        return [], {}
+    notes = json.loads(path.read_text()).get("arms", {})
+    kept = [row for row in results.read(path) if row.arm not in arms]
+    return kept, {arm: note for arm, note in notes.items() if arm not in arms}
+
+
+def _answers(
+    module: Any, windows: TaskWindows, name: str, arm: Arm, seed: int, work: Path, tell: Progress
+) -> tuple[Answers, float]:
+    """Answers of one seed for all folds, in the order of the windows, and the processor time they took."""
+    width = len(windows.task.labels) or windows.target.reshape(len(windows.target), -1).shape[1]
+    out: Answers = np.full((len(windows.target), width), np.nan)
+    spent_s = 0.0
+    for fold in sorted(set(windows.fold[windows.fold >= 0].tolist())):
+        here = windows.fold == fold
+        version = f"v{getattr(module, 'VERSION', 1)}.{arm.version}"
+        path = work / windows.task.name / name / f"{version}-seed{seed}-fold{fold}.npz"
+        if not path.exists():
+            train = subset(windows, windows.fitted(fold), arm.without)
+            began_s = time.process_time()
+            answer = arm.load()(train, subset(windows, here, arm.without), seed)
+            _save(path, np.asarray(answer, np.float64), windows.start_s[here], time.process_time() - began_s)
+            tell(f"{windows.task.name}: {name}, seed {seed}, fold {fold}")
+        with np.load(path, allow_pickle=False) as file:
+            answer, spent = file["answer"], float(file["cpu_s"])
+        out[here] = answer.reshape(int(here.sum()), width)
+        spent_s += spent
+    return out, spent_s
+
+
+def _save(path: Path, answer: NDArray[np.float64], start_s: NDArray[np.float64], cpu_s: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part.npz")
+    np.savez(part, answer=answer, start_s=start_s, cpu_s=np.array(cpu_s))
+    part.replace(path)
