@@ -38,8 +38,9 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--adapters", default="merged,slots", metavar="LIST", help="merged, slots, or both")
     parser.add_argument("--precision", default="int8", metavar="LIST", help="int8, fp32, or both")
     parser.add_argument("--scheme", default="dynamic", choices=("dynamic", "static", "static-qdq", "static-qoperator"))
-    parser.add_argument("--fallback", default="merged,slots", metavar="LIST", help="forms of adapters that also come as "
-                        "a static int8 ONNX graph, for devices whose dynamic kernels are wrong; '' for none")  # fmt: skip
+    parser.add_argument("--fallback", default="merged,slots", metavar="LIST", help="forms of adapters that also come "
+                        "as a static int8 ONNX graph, for devices whose dynamic kernels are wrong; '' for "
+                        "none")  # fmt: skip
     parser.add_argument("--keep-float", default="", metavar="LIST", help="more layers that stay in fp32 (ONNX)")
     parser.add_argument("--windows", type=Path, metavar="PATH", help="real windows: see below")
     parser.add_argument("--key", type=Path, required=True, metavar="PEM", help="private signing key")
