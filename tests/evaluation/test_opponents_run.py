@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from physioedge.cli.main import main
 from physioedge.evaluation import opponents, regression
 from physioedge.evaluation.opponents import Arm, arm_of, floors, run, score
 from physioedge_runtime.errors import EvaluationRefused
@@ -154,3 +155,14 @@ def test_values_of_a_record_have_one_answer_their_median():
     rows = score.rows_of(SimpleNamespace(BY_RECORD=True), windows, "x", [answers], smooth=True)
     values = {row.metric: row.value for row in rows if row.group == "test"}
     assert values["mae"] == pytest.approx((10 + 5) / 2)  # medians 80 and 115 against the first judged 70 and 110
+
+
+def test_the_command_says_what_is_missing(tmp_path, capsys):
+    for arguments, word in (
+        (["fog", "--data", str(tmp_path)], "error[dataset]"),
+        (["fog", "--arms", "wizard"], "wizard"),
+    ):
+        code = main(["evaluate", *arguments, "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")])
+        assert code == 1
+        assert word in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

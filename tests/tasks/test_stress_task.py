@@ -4,7 +4,7 @@ import pytest
 from dataset_here import root_of
 from physioedge.datasets import stress_predict
 from physioedge.datasets.info import Labels
-from physioedge.tasks import stress
+from physioedge.tasks import cache, stress
 
 
 def seconds(value, start_s=None):
@@ -30,6 +30,7 @@ def test_a_window_with_too_few_labels_is_left_out():
 @pytest.mark.data
 def test_windows_of_two_people(monkeypatch):
     root = root_of("stress_predict")
+    monkeypatch.delenv(cache.VARIABLE, raising=False)  # it would hold the windows of everybody
     monkeypatch.setattr(stress_predict, "records", lambda root=None: ("S01", "S02", "S03"))
     windows = stress.windows(root, context_s=2.0)
     assert sorted(set(windows.record.tolist())) == ["S02", "S03"]

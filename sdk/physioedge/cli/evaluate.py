@@ -6,8 +6,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from physioedge.results import Row
+
+WINDOWED = ("af", "heart_rate", "stress", "sleep_rr", "ppg_rhythm", "fog", "blood_pressure")
 PARTS = ("choose", "arms", "shipped", "beats", "engines")
 SHOWN = ("accuracy", "macro_f1", "sensitivity:S", "ppv:S", "sensitivity:V", "ppv:V", "kappa", "ece")
 
@@ -15,11 +19,13 @@ SHOWN = ("accuracy", "macro_f1", "sensitivity:S", "ppv:S", "sensitivity:V", "ppv
 def register(subparsers: Any) -> None:
     """Adds the command."""
     parser = subparsers.add_parser("evaluate", help="score a task over its test subjects")
-    parser.add_argument("task", choices=("arrhythmia",))
+    parser.add_argument("task", choices=("arrhythmia", *WINDOWED), help="all but arrhythmia: the opponents of "
+                        "docs/tasks.md alone, so far")  # fmt: skip
     parser.add_argument("--parts", default="arms,shipped,beats", help=f"any of {','.join(PARTS)}: choices on folds of "
                         "DS1; arms fitted and scored on DS2; the bundle on DS2; the beat detector; the bundle's graphs "
                         "against each other")  # fmt: skip
-    parser.add_argument("--arms", default="global,probe,cnn,full,bidirectional")
+    parser.add_argument("--arms", help="by default global,probe,cnn,full,bidirectional; for the other tasks "
+                        "majority,classical,minirocket,cnn")  # fmt: skip
     parser.add_argument("--candidates", default="base", help="for choose: names of physioedge.evaluation.folds")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--backbone", type=Path, help="weights file; by default the shipped one")
@@ -27,7 +33,7 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--bundle", type=Path, help="by default the shipped one")
     parser.add_argument("--trust", type=Path, help="public key to trust")
     parser.add_argument("--data", type=Path, help="folder that holds the datasets")
-    parser.add_argument("--work", type=Path, default=Path("runs/arrhythmia"), help="folder for unfinished work")
+    parser.add_argument("--work", type=Path, help="folder for unfinished work; by default runs/TASK")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for the results")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
@@ -36,9 +42,12 @@ def register(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code: 0 when the rows are written."""
+    args.work = args.work or Path("runs") / args.task
+    if args.task in WINDOWED:
+        return _windowed(args)
     from physioedge.evaluation import files
-    from physioedge.evaluation.plots import table
 
+    args.arms = args.arms or "global,probe,cnn,full,bidirectional"
     parts = args.parts.split(",")
     unknown = set(parts) - set(PARTS)
     if unknown:
@@ -46,7 +55,23 @@ def run(args: argparse.Namespace) -> int:
         return 2
     steps = {"choose": files.write_choices, "arms": files.write_arms, "shipped": files.write_shipped,
              "beats": files.write_beats, "engines": files.write_engines}  # fmt: skip
-    rows = [row for part in PARTS if part in parts for row in steps[part](args)]
+    return _show([row for part in PARTS if part in parts for row in steps[part](args)], args)
+
+
+def _windowed(args: argparse.Namespace) -> int:
+    from physioedge.evaluation.opponents.run import run_task
+
+    arms = (args.arms or "majority,classical,minirocket,cnn").split(",")
+    args.work.mkdir(parents=True, exist_ok=True)
+    rows = run_task(
+        args.task, arms, args.seeds, args.data, args.work, args.out, lambda line: print(line, file=sys.stderr)
+    )
+    return _show(rows, args)
+
+
+def _show(rows: list[Row], args: argparse.Namespace) -> int:
+    from physioedge.evaluation.plots import table
+
     if args.json:
         print(json.dumps([row.__dict__ for row in rows]))
         return 0
