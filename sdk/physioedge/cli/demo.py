@@ -50,13 +50,13 @@ def run(args: argparse.Namespace) -> int:
 
     began = time.perf_counter()
     bundle = Bundle.open(args.bundle, trust=args.trust)
-    engine = load_engine(bundle)
+    engine = load_engine(bundle, engine="auto", fallback=True)  # whichever this machine has
     load_ms = 1e3 * (time.perf_counter() - began)
     path = SHIPPED_RECORD if args.record == SHIPPED else Path(args.record)
     recording = read_recording(path, channels=bundle.contract.sensor.channels)
     console = Console(sys.stdout, bundle) if not args.json else None
     if console:
-        console.opening(recording, load_ms)
+        console.opening(recording, load_ms, engine.name)
     streamed = stream(bundle, engine, recording, load_ms, console.beat if console else None)
     target = args.out / REPORT
     args.out.mkdir(parents=True, exist_ok=True)
@@ -194,12 +194,12 @@ class Console:
         self._blocks = (out.encoding or "").lower().replace("-", "") == "utf8"
         self._last_s: float | None = None
 
-    def opening(self, recording: Recording, load_ms: float) -> None:
+    def opening(self, recording: Recording, load_ms: float, engine: str) -> None:
         """Print what is about to happen."""
         fs_hz = self._fs_hz = recording.fs_hz
         self._say(f"{recording.describe()}")
         self._say(f"{self._manifest.name} {self._manifest.version}: signature, digests and golden vectors hold "
-                  f"({load_ms:.0f} ms)")  # fmt: skip
+                  f"on {engine} ({load_ms:.0f} ms)")  # fmt: skip
         if fs_hz != self._manifest.contract.sensor.fs_hz:
             self._say(f"converting {fs_hz:g} Hz to {self._manifest.contract.sensor.fs_hz:g} Hz")
         self._say(f"\n{'time':>9}  {'beat':<4} {'probability':<{_BAR + 6}}  {'quality':>7}  {'bpm':>4}  flags")
