@@ -196,11 +196,11 @@ def test_a_folder_in_use_and_a_missing_engine_are_refused(subject, tmp_path):
 
 def test_an_engine_for_the_board_goes_along(subject, tmp_path, monkeypatch):
     (tmp_path / "engine").mkdir()
-    (tmp_path / "engine" / packing._LIBRARY).write_bytes(b"of another processor")
+    (tmp_path / "engine" / packing.LIBRARY).write_bytes(b"of another processor")
     only = replace(subject, arms=[arm for arm in subject.arms if arm.kind == "bundle"])
     found = pack(tmp_path / "pack", [only], SHIPPED_RECORD, engine_dir=tmp_path / "engine", progress=lambda text: None)
     assert "tiny/ours_et_int8" in found["arms"]
-    assert (tmp_path / "pack" / "engine" / packing._LIBRARY).read_bytes() == b"of another processor"
+    assert (tmp_path / "pack" / "engine" / packing.LIBRARY).read_bytes() == b"of another processor"
 
 
 def test_the_launcher_names_what_is_missing(packed):

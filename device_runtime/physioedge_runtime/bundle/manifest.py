@@ -45,7 +45,7 @@ class GraphEntry:
     engine : str
         ``onnxruntime`` or ``executorch``.
     precision : str
-        ``fp32`` or ``int8``.
+        ``fp32``, ``int8``, or ``int8_static``: the same weights on another int8 kernel.
     adapters : str
         ``merged`` (inputs: the signal) or ``slots`` (inputs: the signal and every slot of the contract).
     tolerance_logits, tolerance_embedding : float

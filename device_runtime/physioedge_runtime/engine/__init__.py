@@ -8,7 +8,6 @@ from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.manifest import GraphEntry
 from physioedge_runtime.engine.buffered import BufferedEngine
 from physioedge_runtime.engine.golden import check_golden
-from physioedge_runtime.engine.native.library import is_built
 from physioedge_runtime.engine.protocol import Adapter, Engine
 from physioedge_runtime.errors import EngineError, GoldenMismatch
 
@@ -55,6 +54,8 @@ def load_engine(
     if threads < 1:
         raise EngineError(f"{threads} threads", "at least 1", "Pass threads=1.")
     if engine == "auto":
+        from physioedge_runtime.engine.native.library import is_built  # ctypes: paid by those who ask
+
         held = ("executorch", precision, adapters) in [graph.variant for graph in bundle.manifest.graphs]
         engine = "executorch" if held and is_built() else "onnxruntime"
     entry = bundle.graph(engine, precision, adapters)

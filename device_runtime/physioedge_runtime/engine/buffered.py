@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import NoReturn
 
@@ -18,7 +19,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 Buffers = dict[str, NDArray[np.float32]]
 
 
-class BufferedEngine:
+class BufferedEngine(ABC):
     """An engine that reads and writes its own buffers in place; engines differ in `_execute` alone.
 
     Parameters
@@ -46,9 +47,9 @@ class BufferedEngine:
         self._adapter: Adapter | None = None
 
     @property
+    @abstractmethod
     def name(self) -> str:
         """Engine and version."""
-        raise NotImplementedError
 
     def run(
         self, window: NDArray[np.float32], adapter: Adapter | None = None
@@ -73,9 +74,9 @@ class BufferedEngine:
             )
         return logits, embedding
 
+    @abstractmethod
     def _execute(self) -> None:
         """Fill the output buffers from the input buffers; EngineError where the engine fails."""
-        raise NotImplementedError
 
     def _set_adapter(self, adapter: Adapter | None) -> None:
         if adapter is not None:

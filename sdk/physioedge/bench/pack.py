@@ -25,6 +25,7 @@ from physioedge.bench.loaders import prepare
 from physioedge.bench.preset import Subject
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.signing import PIN_PREFIX
+from physioedge_runtime.engine.native.library import LIBRARY
 from physioedge_runtime.errors import EvaluationRefused, PhysioEdgeError
 
 COMPARED = 16
@@ -32,7 +33,6 @@ COMPARED = 16
 CARRIED = ("bundle", "onnx", "numpy")
 """Kinds of arms that need no torch."""
 _FP32_LIMIT = 1e-3
-_LIBRARY = "libphysioedge_engine.so"
 _SOURCES = ("*.py", "bench/*.py", "signals/**/*.py", "models/__init__.py", "models/config.py")
 _NOT_A_BOARDS = "needs torch, which a board does not have"
 
@@ -72,9 +72,9 @@ def pack(
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise EvaluationRefused(f"{target}, which is there already", "a new or empty folder", "Name another.")
-    if engine_dir is not None and not (engine_dir / _LIBRARY).is_file():
+    if engine_dir is not None and not (engine_dir / LIBRARY).is_file():
         do = "Build it with: physioedge engines build --to DIR"
-        raise EvaluationRefused(f"{engine_dir} without {_LIBRARY}", "a folder with a built engine", do)
+        raise EvaluationRefused(f"{engine_dir} without {LIBRARY}", "a folder with a built engine", do)
     target.mkdir(parents=True, exist_ok=True)
     _copy_sources(target)
     shutil.copyfile(record, target / "record.npz")

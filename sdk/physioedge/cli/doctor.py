@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import os
 import platform
-import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -208,9 +207,11 @@ def cpu_flags() -> frozenset[str]:
 
 def compiler() -> Finding:
     """A C++ compiler, which only building the ExecuTorch engine needs."""
-    found = next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
+    from physioedge_export.engine_build import find_compiler
+
+    found = find_compiler()
     if found:
-        return Finding(part="machine", name="c++ compiler", state=OK, detail=found)
+        return Finding(part="machine", name="c++ compiler", state=OK, detail=Path(found).name)
     do = "install g++ or clang++ to build the ExecuTorch engine; nothing else needs it"
     return Finding(part="machine", name="c++ compiler", state=MISSING, detail="not found", do=do)
 
