@@ -43,9 +43,11 @@ def main(path: str, public: str | None = None) -> None:
     manifest = json.loads(raw)
     if {n: {"sha256": hashlib.sha256(f).hexdigest(), "bytes": len(f)} for n, f in files.items()} != manifest["files"]:
         sys.exit("refused: files are not those of the manifest")
-    sensor = manifest["contract"]["sensor"]
-    print(manifest["name"], manifest["version"], "-", ", ".join(manifest["contract"]["labels"]))
-    print("takes", sensor["modality"], "at", sensor["fs_hz"], "Hz in", sensor["units"])
+    contract = manifest["contract"]
+    gives = contract.get("labels") or [f"{value['name']} in {value['units']}" for value in contract["values"]]
+    print(manifest["name"], manifest["version"], "-", ", ".join(gives))
+    for sensor in contract.get("sensors") or [contract["sensor"]]:  # schema 2, or 1
+        print("takes", sensor["modality"], "at", sensor["fs_hz"], "Hz in", sensor["units"])
     for graph in manifest["graphs"]:
         print(graph["file"], len(files[graph["file"]]), "bytes")
 

@@ -9,11 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physioedge_runtime.bundle.contract import Contract, SensorSpec, SlotSpec, Thresholds, WindowSpec
+from physioedge_runtime.bundle.contract import SCHEMA_VERSION, Contract, SensorSpec, SlotSpec, Thresholds, TriggerSpec
 from physioedge_runtime.errors import EngineError
 from physioedge_runtime.stream import Stream
 
 FS_HZ = 250.0
+SENSOR = SensorSpec(
+    name="ecg", modality="ecg", fs_hz=125.0, units="mV", channels=("MLII",), low=-10.0, high=10.0,
+    context_samples=50, window_samples=250,
+)  # fmt: skip
 SLOT = SlotSpec(name="slot", shape=(1, 3))
 
 
@@ -35,13 +39,11 @@ def synthetic_ecg(
 def contract(**changes: Any) -> Contract:
     """A small contract: 2.4 s of ECG around each beat, 0.4 s of them after it."""
     parts: dict[str, Any] = {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "task": "arrhythmia",
         "labels": ("N", "S", "V"),
-        "sensor": SensorSpec(
-            name="ecg", modality="ecg", fs_hz=125.0, units="mV", channels=("MLII",), low=-10.0, high=10.0
-        ),
-        "window": WindowSpec(context_samples=50, window_samples=250, lookahead_samples=50, trigger="beat"),
+        "sensors": (SENSOR,),
+        "trigger": TriggerSpec(kind="beat", lookahead_samples=50),
         "thresholds": Thresholds(min_quality=0.7, min_probability=0.0),
         "embedding_dim": 4,
         "backbone_digest": "0" * 64,

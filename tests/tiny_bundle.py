@@ -14,11 +14,12 @@ from physioedge_export.pack import BundleParts, write_bundle
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.contract import (
     METADATA_KEY,
+    SCHEMA_VERSION,
     Contract,
     SensorSpec,
     SlotSpec,
     Thresholds,
-    WindowSpec,
+    TriggerSpec,
 )
 from physioedge_runtime.bundle.manifest import GraphEntry
 from physioedge_runtime.bundle.tensors import write_tensors
@@ -28,17 +29,21 @@ SAMPLES, DIM, RANK = 60, 8, 2
 SLOT = "blocks.0.attention.q.B"
 
 
+def tiny_sensor(**changes: Any) -> SensorSpec:
+    parts: dict[str, Any] = {
+        "name": "ecg", "modality": "ecg", "fs_hz": 125.0, "units": "mV", "channels": ("MLII",), "low": -10.0,
+        "high": 10.0, "context_samples": 20, "window_samples": 40,
+    }  # fmt: skip
+    return SensorSpec(**{**parts, **changes})
+
+
 def tiny_contract(*, context: int = 20, window: int = 40, lookahead: int = 10, **changes: Any) -> Contract:
     parts: dict[str, Any] = {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "task": "arrhythmia",
         "labels": ("N", "S", "V"),
-        "sensor": SensorSpec(
-            name="ecg", modality="ecg", fs_hz=125.0, units="mV", channels=("MLII",), low=-10.0, high=10.0
-        ),
-        "window": WindowSpec(
-            context_samples=context, window_samples=window, lookahead_samples=lookahead, trigger="beat"
-        ),
+        "sensors": (tiny_sensor(context_samples=context, window_samples=window),),
+        "trigger": TriggerSpec(kind="beat", lookahead_samples=lookahead),
         "thresholds": Thresholds(min_quality=0.3, min_probability=0.0),
         "embedding_dim": DIM,
         "backbone_digest": "0" * 64,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import struct
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from physioedge_runtime import errors
-from physioedge_runtime.bundle import archive, manifest, signing, tensors
+from physioedge_runtime.bundle import archive, contract, manifest, signing, tensors
 from physioedge_runtime.bundle.contract import METADATA_KEY
 from physioedge_runtime.engine.slots import MAX_SLOT_NORM
 from tiny_bundle import tiny_contract, write_tiny_bundle
@@ -53,15 +54,30 @@ def test_signature_form_and_name_pattern() -> None:
     assert signing._PUBLIC_PREFIX.hex() in SPEC and signing._PRIVATE_PREFIX.hex() in SPEC
 
 
+def names(heading: str) -> set[str]:
+    """Field names in the first column of a table."""
+    return {name for row in rows(heading) for name in re.findall(r"`([a-z_.]+)`", row[0])}
+
+
 def test_fields_of_the_contract() -> None:
-    stated = {name for row in rows("## 4. Contract") for name in re.findall(r"`([a-z_.]+)`", row[0])}
     values = tiny_contract().to_dict()
     expected = {
         f"{k}.{inner}" if isinstance(v, dict) else k
         for k, v in values.items()
         for inner in (v if isinstance(v, dict) else [k])
     }
-    assert stated == expected
+    assert names("## 4. Contract") == expected
+    assert names("### Sensors") == set(values["sensors"][0])
+    assert names("### Values") == {field.name for field in dataclasses.fields(contract.ValueSpec)}
+
+
+def test_limits_of_the_contract() -> None:
+    sections = SPEC.split("## 4. Contract")[1].split("## 5.")[0]
+    assert f"1 to {contract.MAX_SENSORS}, below; the first one" in sections
+    assert f"2 to {contract.MAX_OUTPUTS}" in sections and f"1 to {contract.MAX_OUTPUTS}, below" in sections
+    assert f"at most {contract.MAX_INPUT_SAMPLES:,}.".replace(",", " ") in sections
+    assert f"{contract.MIN_FS_HZ:g} to {contract.MAX_FS_HZ:,.0f}.".replace(",", " ") in sections
+    assert f"| `schema_version` | integer | {contract.SCHEMA_VERSION}; greater" in sections
 
 
 def test_fields_of_the_manifest(tmp_path: Path) -> None:

@@ -10,12 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physioedge_runtime import faults
-from physioedge_runtime.bundle.contract import SensorSpec
 from physioedge_runtime.signal.quality import Quality, assess
 from physioedge_runtime.signal.segments import Segments, has_run, medians
-from synthetic_ecg import synthetic_ecg
+from synthetic_ecg import SENSOR, synthetic_ecg
 
-SENSOR = SensorSpec(name="ecg", modality="ecg", fs_hz=125.0, units="mV", channels=("MLII",), low=-10.0, high=10.0)
 N_SAMPLES = 1049
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physioedge_runtime import faults
-from physioedge_runtime.bundle.contract import Thresholds, WindowSpec
+from physioedge_runtime.bundle.contract import Thresholds, TriggerSpec
 from physioedge_runtime.errors import (
     ChannelMismatch,
     ContractError,
@@ -30,10 +30,10 @@ from physioedge_runtime.signal.quality import HARD
 from physioedge_runtime.signal.resample import resample
 from physioedge_runtime.signal.windows import cut_windows
 from physioedge_runtime.stream import Stream
-from synthetic_ecg import FS_HZ, SLOT, ArithmeticEngine, bundle, contract, stream, synthetic_ecg
+from synthetic_ecg import FS_HZ, SENSOR, SLOT, ArithmeticEngine, bundle, contract, stream, synthetic_ecg
 
 ECG, PEAKS = synthetic_ecg(FS_HZ, 14.0, noise_mv=0.02)
-HOP = WindowSpec(context_samples=50, window_samples=250, lookahead_samples=0, trigger="hop", hop_samples=125)
+HOP = TriggerSpec(kind="hop", lookahead_samples=0, hop_samples=125)
 
 
 def hurt(seed: int) -> np.ndarray:
@@ -93,7 +93,7 @@ def test_streamed_windows_are_the_windows_of_the_batch() -> None:
 
 
 def test_hop_trigger_judges_every_hop() -> None:
-    results = run(ECG, [333] * 5, contract(window=HOP))
+    results = run(ECG, [333] * 5, contract(trigger=HOP))
     assert [round(r.t_anchor_s * 125) for r in results] == list(range(124, 14 * 125, 125))
     assert [r.label is None for r in results] == [True, True] + [False] * 12
     assert results[0].flags == ("warming_up",)
@@ -126,7 +126,7 @@ def test_low_probability_and_low_quality_are_withheld() -> None:
 @settings(max_examples=25)
 @given(sizes=st.lists(st.integers(0, 600), max_size=40), seed=st.integers(0, 50), hops=st.booleans())
 def test_any_chunking_gives_identical_results(sizes: list[int], seed: int, hops: bool) -> None:
-    spec = contract(window=HOP) if hops else contract()
+    spec = contract(trigger=HOP) if hops else contract()
     assert same(run(hurt(seed), sizes, spec), run(hurt(seed), [], spec))
 
 
@@ -360,7 +360,7 @@ def test_says_at_once_what_does_not_fit_the_contract() -> None:
         with pytest.raises(error, match=hint):
             stream(**wrong)
     with pytest.raises(ContractError, match="hop"):
-        stream(contract(sensor=replace(contract().sensor, modality="ppg")))
+        stream(contract(sensors=(replace(SENSOR, modality="ppg"),)))
 
 
 @pytest.mark.parametrize(

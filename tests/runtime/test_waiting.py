@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physioedge_runtime import faults
-from physioedge_runtime.bundle.contract import WindowSpec
+from physioedge_runtime.bundle.contract import TriggerSpec
 from physioedge_runtime.result import Result
 from physioedge_runtime.signal.beats import BeatDetector
 from physioedge_runtime.signal.resample import Resampler
@@ -19,15 +19,9 @@ from synthetic_ecg import FS_HZ, contract, stream, synthetic_ecg
 
 SPECS = {
     "beat": contract(),
-    "no look-ahead": contract(
-        window=WindowSpec(context_samples=50, window_samples=250, lookahead_samples=0, trigger="beat")
-    ),
-    "long look-ahead": contract(
-        window=WindowSpec(context_samples=50, window_samples=250, lookahead_samples=150, trigger="beat")
-    ),
-    "hop": contract(
-        window=WindowSpec(context_samples=50, window_samples=250, lookahead_samples=7, trigger="hop", hop_samples=90)
-    ),
+    "no look-ahead": contract(trigger=TriggerSpec(kind="beat", lookahead_samples=0)),
+    "long look-ahead": contract(trigger=TriggerSpec(kind="beat", lookahead_samples=150)),
+    "hop": contract(trigger=TriggerSpec(kind="hop", lookahead_samples=7, hop_samples=90)),
 }
 
 

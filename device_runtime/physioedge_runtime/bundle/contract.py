@@ -1,115 +1,132 @@
 """Everything needed to use a model rightly.
 
-The contract travels inside the signed manifest and, as JSON, in the metadata of every graph.
+The contract travels inside the signed manifest and, as JSON, in the metadata of every graph. Schema 1, with one sensor
+and labels only, is read and converted; schema 2 is what is written.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar, cast
+import re
+from dataclasses import asdict, dataclass
+from typing import Any, cast
 
-from physioedge_runtime.errors import ContractError, SchemaTooNew
+from physioedge_runtime.bundle.plain import build, build_all
+from physioedge_runtime.bundle.schema1 import to_schema_2
+from physioedge_runtime.bundle.specs import SensorSpec, SlotSpec, Thresholds, TriggerSpec, ValueSpec, WindowSpec
+from physioedge_runtime.errors import ContractError, SchemaTooNew, UnknownSensor
 
-SCHEMA_VERSION = 1
+__all__ = [
+    "EMBEDDING",
+    "INPUT",
+    "LOGITS",
+    "METADATA_KEY",
+    "SCHEMA_VERSION",
+    "VALUES",
+    "Contract",
+    "SensorSpec",
+    "SlotSpec",
+    "Thresholds",
+    "TriggerSpec",
+    "ValueSpec",
+    "WindowSpec",
+]
+
+SCHEMA_VERSION = 2
 METADATA_KEY = "physioedge.contract"
 TRIGGERS = ("beat", "hop")
-_T = TypeVar("_T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class SensorSpec:
-    """One sensor as the graph takes it.
-
-    Attributes
-    ----------
-    name : str
-        Name used in ``Stream.push(chunk, t, sensor)``.
-    modality : str
-        ``ecg``, ``ppg``, ``acc``, ``eda``, ...
-    fs_hz : float
-        Canonical rate.
-    units : str
-        ``mV``, ``g``, ``uS``, ... or ``a.u.``.
-    channels : tuple of str
-        Channel names in order.
-    low, high : float
-        Plausible range in `units`; samples outside are flagged, never clipped silently.
-    """
-
-    name: str
-    modality: str
-    fs_hz: float
-    units: str
-    channels: tuple[str, ...]
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class WindowSpec:
-    """What is cut out of the signal for one judgement, in samples at the canonical rate.
-
-    The graph's input is ``context_samples + window_samples`` long. For a beat trigger the R peak is the sample with
-    ``lookahead_samples`` samples after it; for a hop trigger the look-ahead is 0 and a window ends every
-    ``hop_samples``.
-    """
-
-    context_samples: int
-    window_samples: int
-    lookahead_samples: int
-    trigger: str
-    hop_samples: int = 0
-
-    @property
-    def input_samples(self) -> int:
-        """Length of the graph's input."""
-        return self.context_samples + self.window_samples
-
-    @property
-    def anchor_index(self) -> int:
-        """Index of the judged instant (the R peak, or the last sample) inside the graph's input."""
-        return self.input_samples - 1 - self.lookahead_samples
-
-
-@dataclass(frozen=True, kw_only=True)
-class Thresholds:
-    """When a result is given rather than withheld.
-
-    Attributes
-    ----------
-    min_quality : float
-        Windows with a lower signal-quality index are not judged.
-    min_probability : float
-        Judgements with a lower probability of the best label are withheld.
-    """
-
-    min_quality: float
-    min_probability: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlotSpec:
-    """A graph input that takes one LoRA array (B, alpha folded in; A is a constant of the graph)."""
-
-    name: str
-    shape: tuple[int, ...]
+INPUT, LOGITS, VALUES, EMBEDDING = "signal", "logits", "values", "embedding"
+MAX_SENSORS = 16
+MAX_OUTPUTS = 1000
+MAX_INPUT_SAMPLES = 1_000_000
+MIN_FS_HZ, MAX_FS_HZ = 0.001, 1_000_000.0
+_SENSOR_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contract:
-    """The whole agreement between a model and whoever runs it."""
+    """The whole agreement between a model and whoever runs it.
+
+    Attributes
+    ----------
+    schema_version : int
+        `SCHEMA_VERSION`.
+    task : str
+    labels : tuple of str
+        Of a model that classifies; empty for one that gives values.
+    values : tuple of ValueSpec
+        Of a model that gives numbers; empty for one that classifies.
+    sensors : tuple of SensorSpec
+        The first leads: its samples drive the trigger. The windows of all end at the same instant.
+    trigger : TriggerSpec
+    thresholds : Thresholds
+    embedding_dim : int
+    backbone_digest : str
+        Which backbone adapters must be made for.
+    slots : tuple of SlotSpec
+    """
 
     schema_version: int
     task: str
-    labels: tuple[str, ...]
-    sensor: SensorSpec
-    window: WindowSpec
+    labels: tuple[str, ...] = ()
+    values: tuple[ValueSpec, ...] = ()
+    sensors: tuple[SensorSpec, ...]
+    trigger: TriggerSpec
     thresholds: Thresholds
     embedding_dim: int
     backbone_digest: str
     slots: tuple[SlotSpec, ...] = ()
+
+    @property
+    def sensor(self) -> SensorSpec:
+        """The leading sensor."""
+        return self.sensors[0]
+
+    @property
+    def window(self) -> WindowSpec:
+        """Cut of the leading sensor."""
+        return self.window_of(self.sensors[0].name)
+
+    def sensor_named(self, name: str) -> SensorSpec:
+        """The sensor of this name; UnknownSensor where there is none."""
+        for sensor in self.sensors:
+            if sensor.name == name:
+                return sensor
+        names = ", ".join(repr(sensor.name) for sensor in self.sensors)
+        raise UnknownSensor(f"sensor {name!r}", names, "Name a sensor of the contract.")
+
+    def window_of(self, sensor_name: str) -> WindowSpec:
+        """Cut of any sensor, in its own samples; UnknownSensor where there is none of this name.
+
+        A look-ahead that is no whole number of a companion's samples is 0 for it.
+        """
+        sensor = self.sensor_named(sensor_name)
+        return WindowSpec(
+            context_samples=sensor.context_samples,
+            window_samples=sensor.window_samples,
+            lookahead_samples=self._in_samples_of(sensor, self.trigger.lookahead_samples) or 0,
+            trigger=self.trigger.kind,
+            hop_samples=self._in_samples_of(sensor, self.trigger.hop_samples) or 0,
+        )
+
+    @property
+    def input_shapes(self) -> dict[str, tuple[int, int]]:
+        """Signal inputs of the graph by name, in order: (channel, sample) of each sensor."""
+        shapes = [(len(sensor.channels), sensor.input_samples) for sensor in self.sensors]
+        if len(shapes) == 1:
+            return {INPUT: shapes[0]}
+        return {f"{INPUT}.{sensor.name}": shape for sensor, shape in zip(self.sensors, shapes, strict=True)}
+
+    @property
+    def output_name(self) -> str:
+        """Name of the graph's first output: ``logits``, or ``values`` for a model that gives values."""
+        return LOGITS if self.labels else VALUES
+
+    @property
+    def n_outputs(self) -> int:
+        """Numbers in the graph's first output."""
+        return len(self.labels or self.values)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -121,7 +138,7 @@ class Contract:
 
     @classmethod
     def from_dict(cls, values: Any) -> Contract:
-        """Checked inverse of `to_dict`.
+        """Checked inverse of `to_dict`; takes schema 1 as well and gives schema 2.
 
         Raises
         ------
@@ -138,14 +155,15 @@ class Contract:
                 f"contract schema {version}", f"at most {SCHEMA_VERSION}", "Update physioedge on this machine."
             )
         try:
-            parts = dict(values)
-            parts["sensor"] = _build(SensorSpec, parts["sensor"])
-            parts["window"] = _build(WindowSpec, parts["window"])
-            parts["thresholds"] = _build(Thresholds, parts["thresholds"])
-            parts["slots"] = tuple(_build(SlotSpec, slot) for slot in parts.get("slots", ()))
-            contract = _build(cls, parts)
+            parts = to_schema_2(values) if type(version) is int and version == 1 else dict(values)
+            parts["sensors"] = build_all(SensorSpec, parts["sensors"])
+            parts["trigger"] = build(TriggerSpec, parts["trigger"])
+            parts["thresholds"] = build(Thresholds, parts["thresholds"])
+            parts["values"] = build_all(ValueSpec, parts.get("values", ()))
+            parts["slots"] = build_all(SlotSpec, parts.get("slots", ()))
+            contract = build(cls, parts)
         except (KeyError, TypeError, OverflowError) as error:
-            raise _bad(f"a contract with {error}", "all fields of schema 1 and no others") from error
+            raise _bad(f"a contract with {error}", "all fields of its schema and no others") from error
         contract._check()
         return contract
 
@@ -157,57 +175,64 @@ class Contract:
         except (ValueError, RecursionError) as error:
             raise _bad(f"text that is no JSON ({type(error).__name__})", "a JSON object") from error
 
+    def _in_samples_of(self, sensor: SensorSpec, lead_samples: int) -> int | None:
+        """The same time in samples of another sensor; None where they are no whole number."""
+        exact = lead_samples * (sensor.fs_hz / self.sensors[0].fs_hz)
+        nearest = round(exact)
+        return nearest if abs(exact - nearest) <= 1e-9 * max(1.0, exact) else None
+
     def _check(self) -> None:
-        s, w = self.sensor, self.window
         _require(self.schema_version == SCHEMA_VERSION, "schema_version", self.schema_version)
-        _require(len(self.labels) >= 2 and len(set(self.labels)) == len(self.labels), "labels", self.labels)
-        _require(math.isfinite(s.fs_hz) and s.fs_hz > 0, "sensor.fs_hz", s.fs_hz)
-        _require(len(s.channels) >= 1, "sensor.channels", s.channels)
-        _require(-math.inf < s.low < s.high < math.inf, "sensor range", (s.low, s.high))
-        _require(w.trigger in TRIGGERS, "window.trigger", w.trigger)
-        _require(w.trigger != "hop" or w.hop_samples >= 1, "window.hop_samples", w.hop_samples)
-        _require(0 <= w.lookahead_samples < w.input_samples <= 1_000_000, "window", w)
-        _require(w.context_samples >= 0 and w.window_samples >= 1, "window", w)
+        self._check_outputs()
+        self._check_sensors()
+        self._check_trigger()
         for name, value in asdict(self.thresholds).items():
             _require(0.0 <= value <= 1.0, f"thresholds.{name}", value)
         _require(1 <= self.embedding_dim <= 1_000_000, "embedding_dim", self.embedding_dim)
-        _require(len({slot.name for slot in self.slots}) == len(self.slots), "slots", "a name twice")
+        taken = [slot.name for slot in self.slots] + list(self.input_shapes)
+        _require(len(set(taken)) == len(taken), "slots", "a name twice, or the name of a signal input")
         for slot in self.slots:
             _require(all(n >= 1 for n in slot.shape) and math.prod(slot.shape) <= 10_000_000, slot.name, slot.shape)
 
+    def _check_outputs(self) -> None:
+        names = list(self.labels) or [value.name for value in self.values]
+        both = bool(self.labels and self.values)
+        _require(not both and bool(names), "labels and values", f"{len(self.labels)} and {len(self.values)}")
+        _require(len(names) <= MAX_OUTPUTS and len(set(names)) == len(names), f"names of {self.output_name}", names)
+        _require(len(self.labels) != 1, "labels", self.labels)
+        for value in self.values:
+            _require(value.name != "", "a value's name", value.name)
+            _require(-math.inf < value.low < value.high < math.inf, f"range of {value.name}", (value.low, value.high))
+        meant = not self.values or self.thresholds.min_probability == 0
+        _require(meant, "thresholds.min_probability of a model without labels", self.thresholds.min_probability)
 
-def _build(kind: type[_T], values: Any) -> _T:
-    """Dataclass of plain JSON values, with every field's kind checked."""
-    if not isinstance(values, dict):
-        raise TypeError(f"{kind.__name__} given as {type(values).__name__}")
-    known = {f.name: str(f.type) for f in fields(kind)}  # type: ignore[arg-type]
-    unknown = set(values) - set(known)
-    if unknown:
-        raise TypeError(f"unknown field {sorted(unknown)[0]!r} in {kind.__name__}")
-    return kind(**{key: _typed(f"{kind.__name__}.{key}", known[key], value) for key, value in values.items()})
+    def _check_sensors(self) -> None:
+        names = [sensor.name for sensor in self.sensors]
+        _require(1 <= len(names) <= MAX_SENSORS, "number of sensors", len(names))
+        _require(len(set(names)) == len(names), "names of sensors", names)
+        for s in self.sensors:
+            _require(len(names) == 1 or _SENSOR_NAME.fullmatch(s.name) is not None, "a sensor's name", s.name)
+            _require(MIN_FS_HZ <= s.fs_hz <= MAX_FS_HZ, f"fs_hz of {s.name}", s.fs_hz)
+            _require(len(s.channels) >= 1, f"channels of {s.name}", s.channels)
+            _require(-math.inf < s.low < s.high < math.inf, f"range of {s.name}", (s.low, s.high))
+            _require(s.context_samples >= 0 and s.window_samples >= 1, f"window of {s.name}", s)
+            _require(s.input_samples <= MAX_INPUT_SAMPLES, f"window of {s.name}", s)
 
-
-def _typed(name: str, kind: str, value: Any) -> Any:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if kind == "str" and not isinstance(value, str):
-        raise TypeError(f"{name} = {value!r} where text belongs")
-    if kind == "int" and not (number and isinstance(value, int)):
-        raise TypeError(f"{name} = {value!r} where a whole number belongs")
-    if kind == "float":
-        if not number:
-            raise TypeError(f"{name} = {value!r} where a number belongs")
-        return float(value)
-    if kind.startswith("tuple["):
-        item = kind[len("tuple[") :].split(",")[0]
-        if not isinstance(value, (list, tuple)):
-            raise TypeError(f"{name} = {value!r} where a list belongs")
-        return tuple(_typed(name, item, v) if item in ("str", "int", "float") else v for v in value)
-    return value
+    def _check_trigger(self) -> None:
+        t = self.trigger
+        _require(t.kind in TRIGGERS, "trigger.kind", t.kind)
+        _require(t.hop_samples >= (1 if t.kind == "hop" else 0), "trigger.hop_samples", t.hop_samples)
+        _require(max(t.hop_samples, t.lookahead_samples) <= MAX_INPUT_SAMPLES, "trigger", t)
+        _require(0 <= t.lookahead_samples < self.sensor.input_samples, "trigger.lookahead_samples", t.lookahead_samples)
+        for sensor in self.sensors[1:]:
+            for name in ("lookahead_samples", "hop_samples"):
+                samples = self._in_samples_of(sensor, getattr(t, name))
+                _require(samples is not None, f"trigger.{name}, no whole number of samples of {sensor.name}", t)
 
 
 def _require(holds: bool, name: str, value: object) -> None:
     if not holds:
-        raise _bad(f"{name} = {value!r}", "a value the runtime can use")
+        raise _bad(f"{name} = {value!r:.200}", "a value the runtime can use")
 
 
 def _bad(came: str, expected: str) -> ContractError:

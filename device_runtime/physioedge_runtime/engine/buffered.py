@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import NoReturn
@@ -90,11 +91,14 @@ def check_contract(text: str | None, contract: Contract, entry: GraphEntry) -> N
     """Raise ContractError unless the contract inside a graph is the manifest's."""
     if text is None:
         contradiction(f"{entry.file} without a contract in its metadata", "the manifest's")
-    if text != contract.to_json():  # as written by this version; else compare what it means
-        theirs, ours = Contract.from_json(text).to_dict(), contract.to_dict()
-        fields = [key for key in ours if theirs.get(key) != ours[key]]
-        if fields:
-            contradiction(f"{entry.file} with another contract ({', '.join(fields)})", "the manifest's contract")
+    theirs = Contract.from_json(text)  # what it means counts, not its spelling: it may be of an older schema
+    if theirs != contract:
+        fields = [field.name for field in dataclasses.fields(contract) if not _same(theirs, contract, field.name)]
+        contradiction(f"{entry.file} with another contract ({', '.join(fields)})", "the manifest's contract")
+
+
+def _same(one: Contract, other: Contract, field: str) -> bool:
+    return bool(getattr(one, field) == getattr(other, field))
 
 
 def contradiction(came: str, expected: str) -> NoReturn:

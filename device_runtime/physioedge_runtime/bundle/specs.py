@@ -1,0 +1,129 @@
+"""The parts of a contract: sensors, trigger, outputs, thresholds, slots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class SensorSpec:
+    """One sensor as the graph takes it.
+
+    Attributes
+    ----------
+    name : str
+        Name used in ``Stream.push(chunk, t, sensor)``.
+    modality : str
+        ``ecg``, ``ppg``, ``acc``, ``eda``, ...
+    fs_hz : float
+        Canonical rate.
+    units : str
+        ``mV``, ``g``, ``uS``, ... or ``a.u.``.
+    channels : tuple of str
+        Channel names in order.
+    low, high : float
+        Plausible range in `units`; samples outside are flagged, never clipped silently.
+    context_samples, window_samples : int
+        Real past before the window, and the window, at `fs_hz`.
+    """
+
+    name: str
+    modality: str
+    fs_hz: float
+    units: str
+    channels: tuple[str, ...]
+    low: float
+    high: float
+    context_samples: int
+    window_samples: int
+
+    @property
+    def input_samples(self) -> int:
+        """Length of this sensor's input of the graph."""
+        return self.context_samples + self.window_samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriggerSpec:
+    """What makes a window due, in samples of the leading sensor.
+
+    Attributes
+    ----------
+    kind : str
+        ``beat``: each R peak; ``hop``: every `hop_samples`.
+    lookahead_samples : int
+        Samples after the judged instant that belong to the window.
+    hop_samples : int
+        From one window to the next; 0 for beats.
+    """
+
+    kind: str
+    lookahead_samples: int
+    hop_samples: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowSpec:
+    """What is cut out of one sensor's signal for one judgement, in samples at its canonical rate.
+
+    The graph's input is ``context_samples + window_samples`` long. For a beat trigger the R peak is the sample with
+    ``lookahead_samples`` samples after it; for a hop trigger a window ends every ``hop_samples``.
+    """
+
+    context_samples: int
+    window_samples: int
+    lookahead_samples: int
+    trigger: str
+    hop_samples: int = 0
+
+    @property
+    def input_samples(self) -> int:
+        """Length of the graph's input."""
+        return self.context_samples + self.window_samples
+
+    @property
+    def anchor_index(self) -> int:
+        """Index of the judged instant (the R peak, or the last sample) inside the graph's input."""
+        return self.input_samples - 1 - self.lookahead_samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueSpec:
+    """One number that a regression model gives.
+
+    Attributes
+    ----------
+    name, units : str
+        Such as ``heart_rate`` in ``bpm``.
+    low, high : float
+        Plausible range; a value outside is withheld.
+    """
+
+    name: str
+    units: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Thresholds:
+    """When a result is given rather than withheld.
+
+    Attributes
+    ----------
+    min_quality : float
+        Windows with a lower signal-quality index are not judged.
+    min_probability : float
+        Judgements with a lower probability of the best label are withheld; 0 for a model that gives values.
+    """
+
+    min_quality: float
+    min_probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotSpec:
+    """A graph input that takes one LoRA array (B, alpha folded in; A is a constant of the graph)."""
+
+    name: str
+    shape: tuple[int, ...]
