@@ -20,6 +20,7 @@ from physioedge_runtime.bundle.contract import (
     SlotSpec,
     Thresholds,
     TriggerSpec,
+    ValueSpec,
 )
 from physioedge_runtime.bundle.manifest import GraphEntry
 from physioedge_runtime.bundle.tensors import write_tensors
@@ -52,21 +53,47 @@ def tiny_contract(*, context: int = 20, window: int = 40, lookahead: int = 10, *
     return Contract(**{**parts, **changes})
 
 
+def tiny_pair(**changes: Any) -> Contract:
+    """A contract of two sensors and two values, judged every second."""
+    ppg = tiny_sensor(
+        name="ppg", modality="ppg", fs_hz=64.0, units="a.u.", channels=("pulse",), low=-100.0, high=100.0,
+        context_samples=64, window_samples=128,
+    )  # fmt: skip
+    acc = tiny_sensor(
+        name="acc", modality="acc", fs_hz=32.0, units="g", channels=("x", "y", "z"), low=-8.0, high=8.0,
+        context_samples=16, window_samples=64,
+    )  # fmt: skip
+    parts: dict[str, Any] = {
+        "task": "heart_rate",
+        "labels": (),
+        "values": (
+            ValueSpec(name="heart_rate", units="bpm", low=-1e3, high=1e3),
+            ValueSpec(name="steps", units="1/min", low=-1e3, high=1e3),
+        ),
+        "sensors": (ppg, acc),
+        "trigger": TriggerSpec(kind="hop", lookahead_samples=0, hop_samples=64),
+    }
+    return tiny_contract(**{**parts, **changes})
+
+
 def tiny_weights(contract: Contract) -> dict[str, NDArray[np.float32]]:
     rng = np.random.default_rng(7)
-    samples = contract.window.input_samples
-    shapes = {"w": (samples, DIM), "a": (DIM, RANK), "h": (DIM, len(contract.labels))}
+    samples = sum(channels * length for channels, length in contract.input_shapes.values())
+    shapes = {"w": (samples, DIM), "a": (DIM, RANK), "h": (DIM, contract.n_outputs)}
     return {name: (rng.standard_normal(s) / np.sqrt(s[0])).astype(np.float32) for name, s in shapes.items()}
 
 
 def tiny_model(contract: Contract, *, slots: bool, metadata: str | None = None, flat: str = "flat") -> onnx.ModelProto:
-    """x @ w gives the embedding, plus (x @ w) @ a @ B with slots; embedding @ h gives the logits."""
+    """All signals, flat and joined, are x; x @ w gives the embedding, plus (x @ w) @ a @ B with slots; that @ h gives
+    the first output."""
     weights = tiny_weights(contract)
-    nodes = [
-        helper.make_node("Flatten", ["signal"], [flat]),
-        helper.make_node("MatMul", [flat, "w"], ["base" if slots else "embedding"]),
-    ]
-    ends = [helper.make_tensor_value_info("signal", TensorProto.FLOAT, [1, 1, contract.window.input_samples])]
+    shapes = contract.input_shapes
+    parts = [f"{flat}.{i}" for i in range(len(shapes))] if len(shapes) > 1 else [flat]
+    nodes = [helper.make_node("Flatten", [name], [part]) for name, part in zip(shapes, parts, strict=True)]
+    if len(shapes) > 1:
+        nodes.append(helper.make_node("Concat", parts, [flat], axis=1))
+    nodes.append(helper.make_node("MatMul", [flat, "w"], ["base" if slots else "embedding"]))
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, *shape]) for name, shape in shapes.items()]
     if slots:
         ends.append(helper.make_tensor_value_info(SLOT, TensorProto.FLOAT, [RANK, DIM]))
         nodes += [
@@ -74,9 +101,9 @@ def tiny_model(contract: Contract, *, slots: bool, metadata: str | None = None, 
             helper.make_node("MatMul", ["low", SLOT], ["delta"]),
             helper.make_node("Add", ["base", "delta"], ["embedding"]),
         ]
-    nodes.append(helper.make_node("MatMul", ["embedding", "h"], ["logits"]))
+    nodes.append(helper.make_node("MatMul", ["embedding", "h"], [contract.output_name]))
     outputs = [
-        helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, len(contract.labels)]),
+        helper.make_tensor_value_info(contract.output_name, TensorProto.FLOAT, [1, contract.n_outputs]),
         helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [1, DIM]),
     ]
     constants = [numpy_helper.from_array(v, n) for n, v in weights.items() if slots or n != "a"]
@@ -87,29 +114,34 @@ def tiny_model(contract: Contract, *, slots: bool, metadata: str | None = None, 
 
 
 def tiny_outputs(
-    contract: Contract, signal: NDArray[np.float32], b: NDArray[np.float32] | None = None
+    contract: Contract,
+    signals: NDArray[np.float32] | tuple[NDArray[np.float32], ...],
+    b: NDArray[np.float32] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
-    """The same in numpy, without an engine: (n, 1, S) to logits (n, K) and embedding (n, D)."""
+    """The same in numpy, without an engine: (n, C, S), one a sensor, to logits or values (n, K) and embedding (n, D)."""
     weights = tiny_weights(contract)
-    embedding = signal.reshape(len(signal), -1) @ weights["w"]
+    given = signals if isinstance(signals, tuple) else (signals,)
+    embedding = np.concatenate([signal.reshape(len(signal), -1) for signal in given], axis=1) @ weights["w"]
     if b is not None:
         embedding = embedding + embedding @ weights["a"] @ b
-    return {"logits": embedding @ weights["h"], "embedding": embedding}
+    return {contract.output_name: embedding @ weights["h"], "embedding": embedding}
 
 
 def tiny_files(contract: Contract, *, windows: int = 3) -> dict[str, bytes]:
     """All files of a bundle with int8-labelled merged, and fp32 merged and slots graphs."""
     rng = np.random.default_rng(1)
-    shape = (windows, 1, contract.window.input_samples)
-    signal = rng.standard_normal(shape).astype(np.float32)
+    signals = {
+        name: rng.standard_normal((windows, *shape)).astype(np.float32) for name, shape in contract.input_shapes.items()
+    }
+    inputs = tuple(signals.values())
     b = rng.standard_normal((RANK, DIM)).astype(np.float32)
-    golden = {"signal": signal, f"adapter/{SLOT}": b}
+    golden = {**signals, f"adapter/{SLOT}": b}
     files: dict[str, bytes] = {"MODEL_CARD.md": b"# A model for tests\n", "LICENCE.txt": b"Apache-2.0\n"}
     for entry in tiny_graphs():
         files[entry.file] = tiny_model(contract, slots=entry.adapters == "slots").SerializeToString()
-        golden |= {f"{entry.file}/{name}": v for name, v in tiny_outputs(contract, signal).items()}
+        golden |= {f"{entry.file}/{name}": v for name, v in tiny_outputs(contract, inputs).items()}
         if entry.adapters == "slots":
-            adapted = tiny_outputs(contract, signal, b)
+            adapted = tiny_outputs(contract, inputs, b)
             golden |= {f"{entry.file}/adapted_{name}": v for name, v in adapted.items()}
     files["golden.safetensors"] = write_tensors(golden)
     return files

@@ -12,7 +12,7 @@ from typing import Any
 
 from physioedge_runtime.bundle.archive import MANIFEST, SIGNATURE, build_archive
 from physioedge_runtime.bundle.container import Bundle
-from physioedge_runtime.bundle.contract import Contract
+from physioedge_runtime.bundle.contract import INPUT, Contract
 from physioedge_runtime.bundle.manifest import GraphEntry, Manifest, file_entry
 from physioedge_runtime.bundle.signing import public_key, read_private_key, sign
 from physioedge_runtime.bundle.tensors import read_tensors
@@ -111,7 +111,7 @@ def _manifest(parts: BundleParts, files: Mapping[str, bytes]) -> Manifest:
     missing = [name for name in needed if name not in files]
     if missing:
         raise ExportError(f"no content for {', '.join(missing)}", f"files {', '.join(needed)}", "Pass them in `files`.")
-    signal = read_tensors(files[parts.golden_file]).get("signal")
+    signal = read_tensors(files[parts.golden_file]).get(next(iter(parts.contract.input_shapes), INPUT))
     return Manifest(
         name=parts.name,
         version=parts.version,

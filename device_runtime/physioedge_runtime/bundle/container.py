@@ -22,7 +22,7 @@ from physioedge_runtime.bundle.archive import (
     bad_format,
     read_archive,
 )
-from physioedge_runtime.bundle.contract import Contract
+from physioedge_runtime.bundle.contract import EMBEDDING, Contract
 from physioedge_runtime.bundle.manifest import GraphEntry, Manifest
 from physioedge_runtime.bundle.signing import PIN_PREFIX, check_pin, load_trust, verify
 from physioedge_runtime.bundle.tensors import read_tensors
@@ -108,7 +108,7 @@ class Bundle:
         return bytes(self._files[file])
 
     def golden(self) -> dict[str, NDArray[Any]]:
-        """Golden vectors: ``signal`` (n, channel, sample) and outputs by graph, checked against the contract.
+        """Golden vectors: inputs by name (n, channel, sample), in the contract's order, and outputs by graph, checked.
 
         Raises
         ------
@@ -124,17 +124,17 @@ class Bundle:
             array = arrays[name]
             if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
                 raise bad_format(f"golden array {name} {array.dtype}{array.shape}", f"finite float32{shape}")
-        return arrays
+        return {name: arrays[name] for name in wanted}
 
     def _golden_shapes(self, *, adapted: bool) -> dict[str, tuple[int, ...]]:
         c, n = self.contract, self.manifest.golden_windows
-        shapes: dict[str, tuple[int, ...]] = {"signal": (n, len(c.sensor.channels), c.window.input_samples)}
+        shapes: dict[str, tuple[int, ...]] = {name: (n, *shape) for name, shape in c.input_shapes.items()}
         if adapted:
             shapes |= {f"adapter/{slot.name}": slot.shape for slot in c.slots}
         for graph in self.manifest.graphs:
             for prefix in ("", "adapted_") if adapted and graph.adapters == "slots" else ("",):
-                shapes[f"{graph.file}/{prefix}logits"] = (n, len(c.labels))
-                shapes[f"{graph.file}/{prefix}embedding"] = (n, c.embedding_dim)
+                shapes[f"{graph.file}/{prefix}{c.output_name}"] = (n, c.n_outputs)
+                shapes[f"{graph.file}/{prefix}{EMBEDDING}"] = (n, c.embedding_dim)
         return shapes
 
 

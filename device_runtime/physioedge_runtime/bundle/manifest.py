@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from physioedge_runtime.bundle.contract import Contract
+from physioedge_runtime.bundle.contract import EMBEDDING, Contract
 from physioedge_runtime.errors import BundleError, FormatError, SchemaTooNew
 
 MANIFEST_SCHEMA = 1
@@ -47,9 +47,10 @@ class GraphEntry:
     precision : str
         ``fp32``, ``int8``, or ``int8_static``: the same weights on another int8 kernel.
     adapters : str
-        ``merged`` (inputs: the signal) or ``slots`` (inputs: the signal and every slot of the contract).
+        ``merged`` (inputs: the signals) or ``slots`` (inputs: the signals and every slot of the contract).
     tolerance_logits, tolerance_embedding : float
-        Largest absolute difference to the golden outputs that a right engine shows.
+        Largest absolute difference to the golden outputs that a right engine shows; `tolerance_logits` is that of the
+        first output, also where it gives values.
     """
 
     file: str
@@ -64,9 +65,9 @@ class GraphEntry:
         """What a graph is chosen by: engine, precision, form of the adapters."""
         return self.engine, self.precision, self.adapters
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        tolerance = {"logits": self.tolerance_logits, "embedding": self.tolerance_embedding}
+    def to_dict(self, output_name: str) -> dict[str, Any]:
+        """Plain values for JSON; `output_name` is the contract's."""
+        tolerance = {output_name: self.tolerance_logits, EMBEDDING: self.tolerance_embedding}
         parts = {"file": self.file, "engine": self.engine, "precision": self.precision, "adapters": self.adapters}
         return {**parts, "tolerance": tolerance}
 
@@ -134,7 +135,7 @@ class Manifest:
             "name": self.name,
             "version": self.version,
             "contract": self.contract.to_dict(),
-            "graphs": [graph.to_dict() for graph in self.graphs],
+            "graphs": [graph.to_dict(self.contract.output_name) for graph in self.graphs],
             "files": {name: {"sha256": f.sha256, "bytes": f.bytes} for name, f in self.files.items()},
             "golden": {"file": self.golden_file, "windows": self.golden_windows},
             "licence": {"spdx": self.licence, "file": self.licence_file},
@@ -166,12 +167,13 @@ class Manifest:
         _shape("manifest", values, _MANIFEST_FIELDS)
         _shape("golden", values["golden"], {"file": str, "windows": int})
         _shape("licence", values["licence"], {"spdx": str, "file": str})
+        contract = Contract.from_dict(values["contract"])
         manifest = cls(
             schema_version=values["schema_version"],
             name=values["name"],
             version=values["version"],
-            contract=Contract.from_dict(values["contract"]),
-            graphs=tuple(_graph(row) for row in values["graphs"]),
+            contract=contract,
+            graphs=tuple(_graph(row, contract.output_name) for row in values["graphs"]),
             files={name: _file(name, row) for name, row in values["files"].items()},
             golden_file=values["golden"]["file"],
             golden_windows=values["golden"]["windows"],
@@ -226,16 +228,16 @@ def _load(data: bytes) -> dict[str, Any]:
     return values
 
 
-def _graph(row: Any) -> GraphEntry:
+def _graph(row: Any, output_name: str) -> GraphEntry:
     _shape("graph", row, {"file": str, "engine": str, "precision": str, "adapters": str, "tolerance": dict})
     tolerance = row["tolerance"]
-    _shape("tolerance", tolerance, {"logits": float, "embedding": float})
+    _shape("tolerance", tolerance, {output_name: float, EMBEDDING: float})
     for key, known in (("engine", ENGINES), ("precision", PRECISIONS), ("adapters", ADAPTER_FORMS)):
         if row[key] not in known:
             _fail(f"graph {row['file']} with {key} {row[key]!r}", f"one of {', '.join(known)}")
     if not all(0 < limit <= MAX_TOLERANCE for limit in tolerance.values()):
         _fail(f"graph {row['file']} with tolerance {tolerance!r:.80}", f"positive numbers up to {MAX_TOLERANCE:g}")
-    limits = float(tolerance["logits"]), float(tolerance["embedding"])
+    limits = float(tolerance[output_name]), float(tolerance[EMBEDDING])
     return GraphEntry(row["file"], row["engine"], row["precision"], row["adapters"], *limits)
 
 

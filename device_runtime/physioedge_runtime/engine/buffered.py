@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from physioedge_runtime.bundle.contract import Contract, SlotSpec
 from physioedge_runtime.bundle.manifest import GraphEntry
-from physioedge_runtime.engine.protocol import EMBEDDING, INPUT, LOGITS, Adapter
+from physioedge_runtime.engine.protocol import EMBEDDING, Adapter, Signals
 from physioedge_runtime.engine.slots import check_adapter
 from physioedge_runtime.errors import ContractError, EngineError, ShapeError, SignalError
 
@@ -41,10 +41,11 @@ class BufferedEngine(ABC):
         self.entry = entry
         self.slots: tuple[SlotSpec, ...] = contract.slots if entry.adapters == "slots" else ()
         self.refused: tuple[str, ...] = ()
-        inputs: dict[str, tuple[int, ...]] = {INPUT: (1, len(contract.sensor.channels), contract.window.input_samples)}
+        inputs: dict[str, tuple[int, ...]] = {name: (1, *shape) for name, shape in contract.input_shapes.items()}
         self._in = _zeros(inputs | {slot.name: slot.shape for slot in self.slots})
-        self._out = _zeros({LOGITS: (1, len(contract.labels)), EMBEDDING: (1, contract.embedding_dim)})
-        self._window, self._logits, self._embedding = self._in[INPUT], self._out[LOGITS], self._out[EMBEDDING]
+        self._out = _zeros({contract.output_name: (1, contract.n_outputs), EMBEDDING: (1, contract.embedding_dim)})
+        self._signals = tuple((name, self._in[name]) for name in inputs)
+        self._first, self._embedding = self._out[contract.output_name], self._out[EMBEDDING]
         self._adapter: Adapter | None = None
 
     @property
@@ -52,32 +53,40 @@ class BufferedEngine(ABC):
     def name(self) -> str:
         """Engine and version."""
 
-    def run(
-        self, window: NDArray[np.float32], adapter: Adapter | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Logits (1, K) and embedding (1, D) of one window; see `Engine.run`."""
-        if window.shape != self._window.shape or window.dtype != np.float32:
-            raise ShapeError(
-                f"a window {window.dtype}{window.shape}", f"float32{self._window.shape}", "Cut it as the contract says."
-            )
+    def run(self, signals: Signals, adapter: Adapter | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """First output (1, K) and embedding (1, D) of one window; see `Engine.run`."""
+        given = signals if isinstance(signals, tuple) else (signals,)
+        self._check_shapes(given)
         if adapter is not self._adapter:
             self._set_adapter(adapter)
-        if not np.isfinite(window).all():  # int8 graphs turn NaN into plausible answers
-            raise SignalError("a window with NaN or infinities", "finite samples", "Leave such windows out.")
-        self._window[...] = window
+        for (name, _), window in zip(self._signals, given, strict=True):
+            if not np.isfinite(window).all():  # int8 graphs turn NaN into plausible answers
+                raise SignalError(f"a {name} with NaN or infinities", "finite samples", "Leave such windows out.")
+        for (_, buffer), window in zip(self._signals, given, strict=True):
+            buffer[...] = window
         self._execute()
-        logits, embedding = self._logits.copy(), self._embedding.copy()
-        if not (np.isfinite(logits).all() and np.isfinite(embedding).all()):
+        first, embedding = self._first.copy(), self._embedding.copy()
+        if not (np.isfinite(first).all() and np.isfinite(embedding).all()):
             raise EngineError(
                 f"outputs of {self.entry.file} that are not finite",
                 "finite numbers",
                 "Check the input's scale and units.",
             )
-        return logits, embedding
+        return first, embedding
 
     @abstractmethod
     def _execute(self) -> None:
         """Fill the output buffers from the input buffers; EngineError where the engine fails."""
+
+    def _check_shapes(self, given: tuple[NDArray[np.float32], ...]) -> None:
+        if len(given) != len(self._signals):
+            names = ", ".join(name for name, _ in self._signals)
+            raise ShapeError(f"{len(given)} signals", f"one each for {names}", "Pass them in the contract's order.")
+        for (name, buffer), window in zip(self._signals, given, strict=True):
+            if window.shape != buffer.shape or window.dtype != np.float32:
+                raise ShapeError(
+                    f"a {name} {window.dtype}{window.shape}", f"float32{buffer.shape}", "Cut it as the contract says."
+                )
 
     def _set_adapter(self, adapter: Adapter | None) -> None:
         if adapter is not None:

@@ -15,16 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physioedge_runtime.bundle.manifest import GraphEntry
-from physioedge_runtime.engine.protocol import EMBEDDING, LOGITS, Engine
+from physioedge_runtime.engine.protocol import EMBEDDING, INPUT, LOGITS, VALUES, Engine
 from physioedge_runtime.errors import GoldenMismatch
 
 
 @dataclass(frozen=True)
 class GoldenReport:
-    """Largest absolute differences over all golden windows."""
+    """Largest absolute differences over all golden windows: of the first output, logits or values, and the embedding."""
 
     windows: int
-    logits: float
+    first: float
     embedding: float
 
 
@@ -45,18 +45,21 @@ def check_golden(engine: Engine, entry: GraphEntry, golden: Mapping[str, NDArray
     GoldenMismatch
         A difference exceeds the tolerance.
     """
-    worst = {LOGITS: 0.0, EMBEDDING: 0.0}
+    output = VALUES if f"{entry.file}/{VALUES}" in golden else LOGITS
+    worst = {output: 0.0, EMBEDDING: 0.0}
     prefixes: dict[str, Mapping[str, NDArray[np.float32]] | None] = {"": None}
-    if f"{entry.file}/adapted_{LOGITS}" in golden:
+    if f"{entry.file}/adapted_{output}" in golden:
         prefixes["adapted_"] = {slot.name: golden[f"adapter/{slot.name}"] for slot in engine.slots}
-    signal = golden["signal"]
+    signals = [a for name, a in golden.items() if name.partition(".")[0] == INPUT and "/" not in name]
+    windows = list(zip(*signals, strict=True))
     for prefix, adapter in prefixes.items():
-        for i, window in enumerate(signal):
-            outputs = dict(zip((LOGITS, EMBEDDING), engine.run(window[None], adapter), strict=True))
-            for name, found in outputs.items():
+        for i, window in enumerate(windows):
+            parts = tuple(part[None] for part in window)
+            outputs = engine.run(parts if len(parts) > 1 else parts[0], adapter)
+            for name, found in zip(worst, outputs, strict=True):
                 difference = float(np.abs(found[0] - golden[f"{entry.file}/{prefix}{name}"][i]).max())
                 worst[name] = max(worst[name], difference)
-    limits = {LOGITS: entry.tolerance_logits, EMBEDDING: entry.tolerance_embedding}
+    limits = {output: entry.tolerance_logits, EMBEDDING: entry.tolerance_embedding}
     for name, limit in limits.items():
         if not worst[name] <= limit:
             raise GoldenMismatch(
@@ -64,7 +67,7 @@ def check_golden(engine: Engine, entry: GraphEntry, golden: Mapping[str, NDArray
                 f"at most {limit:.4g} from the exporter's",
                 "Do not use this graph here: choose another precision or engine, or another version of the engine.",
             )
-    return GoldenReport(len(signal), worst[LOGITS], worst[EMBEDDING])
+    return GoldenReport(len(windows), worst[output], worst[EMBEDDING])
 
 
 def cpu_name() -> str:

@@ -8,10 +8,12 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from physioedge_runtime.bundle.contract import SlotSpec
+from physioedge_runtime.bundle.contract import EMBEDDING, INPUT, LOGITS, VALUES, SlotSpec
+
+__all__ = ["EMBEDDING", "INPUT", "LOGITS", "VALUES", "Adapter", "Engine", "Signals"]
 
 Adapter: TypeAlias = Mapping[str, NDArray[np.float32]]
-INPUT, LOGITS, EMBEDDING = "signal", "logits", "embedding"
+Signals: TypeAlias = NDArray[np.float32] | tuple[NDArray[np.float32], ...]
 
 
 class Engine(Protocol):
@@ -29,15 +31,14 @@ class Engine(Protocol):
     def refused(self) -> tuple[str, ...]:
         """Graphs that were to be used before this one, each with the reason against it; see `load_engine`."""
 
-    def run(
-        self, window: NDArray[np.float32], adapter: Adapter | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Logits (1, K) and embedding (1, D) of one window.
+    def run(self, signals: Signals, adapter: Adapter | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """First output (1, K), logits or values, and embedding (1, D) of one window.
 
         Parameters
         ----------
-        window : float32 (1, channel, sample), contract units
-            Context and window, finite.
+        signals : float32 (1, channel, sample), contract units
+            Context and window, finite; a tuple with one such array for each sensor, in the contract's order, where
+            there are several.
         adapter : mapping of str to float32, optional
             One array for each slot; None is the global model. It is checked and bound when another *object* is passed
             than the last time, so pass a new mapping rather than change one in place.
@@ -50,9 +51,9 @@ class Engine(Protocol):
         Raises
         ------
         ShapeError
-            The window has another shape or type.
+            A signal is missing, or has another shape or type.
         SignalError
-            The window holds NaN or infinities.
+            A signal holds NaN or infinities.
         SlotMismatch, NonFiniteAdapter
             The adapter does not fit; the engine keeps what was bound before.
         EngineError
