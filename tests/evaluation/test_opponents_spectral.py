@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from dataset_here import root_of
-from physioedge.evaluation.opponents import spectral
+from physioedge.evaluation.opponents import spectral, spectral_forward
 from physioedge.evaluation.opponents.run import subset
 from physioedge.tasks import heart_rate
 from windows_made_up import length_of, windows_of
@@ -42,6 +44,8 @@ def test_the_accelerometer_takes_the_movement_away(runs):
     assert error(spectral.fit_predict_alone(a, b, 0), b) < 2
     assert error(spectral.fit_predict(a, b, 0), b) < 2
     assert error(spectral.fit_predict_causal(a, b, 0), b) < 3
+    assert error(spectral_forward.fit_predict(a, b, 0), b) < 3
+    assert error(spectral_forward.fit_predict_lag8s(a, b, 0), b) < 2
     blind = [subset(w, np.ones(len(w.target), bool), ("acc",)) for w in (a, b)]
     assert error(spectral.fit_predict_alone(*blind, 0), b) > 10
 
@@ -56,6 +60,28 @@ def test_the_causal_path_does_not_know_what_comes(runs):
     assert np.array_equal(whole[:15], after[:15])
     assert np.array_equal(whole[20:], after[20:])  # another record
     assert not np.array_equal(whole[15:20], after[15:20])
+
+
+def test_a_swing_in_one_axis_is_cleaned_away(runs):
+    """One axis feels the arm alone, three others the steps."""
+    b = subset(runs, runs.subject == "b")
+    t = np.arange(b.samples["acc"].shape[2]) / 32.0
+    steps = 4.0 * np.sin(2 * np.pi * 170 / 60 * t)
+    acc = np.concatenate([b.samples["acc"], *[np.broadcast_to(steps, b.samples["acc"].shape)] * 3], axis=1)
+    moving = replace(b, samples={**b.samples, "acc": acc.astype(np.float32)})
+    cadence = np.searchsorted(spectral.GRID_BPM, 120)
+    by_axis, by_mean = (spectral.emission(moving, cleaning)[:, cadence] for cleaning in ("axes", "both"))
+    assert by_axis.max() < 0.6 * by_mean.min()
+
+
+def test_the_tracker_knows_the_past_alone(runs):
+    a, b = (subset(runs, runs.subject == person) for person in "ab")
+    short = subset(b, np.arange(20) < 12)
+    whole, part = (spectral_forward.fit_predict(a, w, 0) for w in (b, short))
+    assert np.array_equal(whole[:12], part)
+    whole, part = (spectral_forward.fit_predict_lag8s(a, w, 0) for w in (b, short))
+    assert np.array_equal(whole[:8], part[:8])
+    assert not np.array_equal(whole[:12], part)
 
 
 def test_the_path_is_the_best_of_all(monkeypatch):

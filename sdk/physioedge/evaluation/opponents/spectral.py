@@ -68,12 +68,15 @@ def emission(windows: TaskWindows, cleaning: str) -> Float:
     """How much speaks for each rate of `GRID_BPM` in each window, largest 1: (n, rate).
 
     With spectra P of the PPG and A of the accelerometer, each averaged over its channels and scaled to a largest value
-    of 1: ``wiener`` is P P² / (P² + A²); ``both`` adds max(P - A, 0). Without an accelerometer both are P.
+    of 1: ``wiener`` is P P² / (P² + A²); ``both`` adds max(P - A, 0). ``axes`` is ``both`` with A the largest over the
+    axes, each scaled by itself: an arm that swings once for two steps may show in one axis alone. Without an
+    accelerometer all are P.
     """
-    ppg = _scaled(_spectrum(windows, "ppg"))
+    ppg = _scaled(_spectrum(windows, "ppg").mean(1))
     if "acc" not in windows.samples:
         return ppg
-    acc = _scaled(_spectrum(windows, "acc"))
+    axes = _spectrum(windows, "acc")
+    acc = _scaled(axes).max(1) if cleaning == "axes" else _scaled(axes.mean(1))
     wiener = ppg * (ppg**2 / (ppg**2 + acc**2 + 1e-12))
     if cleaning == "wiener":
         return _scaled(wiener)
@@ -105,7 +108,7 @@ def tracked(emitted: Float, record: NDArray[np.str_], choice: Choice, *, ahead: 
 
 
 def _spectrum(windows: TaskWindows, sensor: str) -> Float:
-    """Magnitude spectrum of the window proper at `GRID_BPM`, mean over channels of equal power: (n, rate)."""
+    """Magnitude spectrum of the window proper at `GRID_BPM`, channels of equal power: (n, channel, rate)."""
     from scipy import signal
 
     fs_hz = CANONICAL_HZ[sensor]
@@ -115,11 +118,11 @@ def _spectrum(windows: TaskWindows, sensor: str) -> Float:
     y = y - y.mean(-1, keepdims=True)
     y = y / (y.std(-1, keepdims=True) + 1e-9) * np.hanning(y.shape[-1])
     n = round(fs_hz * _BINS_PER_HZ)
-    magnitude = np.abs(np.fft.rfft(y, n)).mean(1)
+    magnitude = np.abs(np.fft.rfft(y, n))
     place = GRID_BPM / 60.0 * _BINS_PER_HZ
     low = np.floor(place).astype(np.int64)
     part = place - low
-    return np.asarray(magnitude[:, low] * (1 - part) + magnitude[:, low + 1] * part)
+    return np.asarray(magnitude[..., low] * (1 - part) + magnitude[..., low + 1] * part)
 
 
 def _scaled(spectrum: Float) -> Float:
