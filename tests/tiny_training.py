@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from physioedge.models.backbone import Backbone
 from physioedge.models.checkpoint import Provenance, save_backbone
 from physioedge.models.config import BackboneConfig
+from physioedge.models.layout import Layout, SensorLayout
+from physioedge.models.modality import ACC, ECG, PPG
 from physioedge.tasks.arrhythmia import BeatRecord
 from synthetic_ecg import synthetic_ecg
 
@@ -19,29 +22,53 @@ SYMBOLS = "NNNANVNNFN"
 CLASS_OF = {"N": 0, "A": 1, "V": 2, "F": 3}
 
 
+LAYOUT = Layout(sensors=(SensorLayout(sensor="ecg", kind="ecg", channels=1, n_tokens=8, pool_tokens=4),))
+"""One lead: 274 samples in, of them 200 in 8 tokens."""
+WRIST = Layout(
+    sensors=(
+        SensorLayout(sensor="ppg", kind="ppg", channels=2, n_tokens=8),
+        SensorLayout(sensor="acc", kind="acc", channels=3, n_tokens=4),
+    )
+)
+"""Four seconds of two PPG channels and three axes: three streams, 20 tokens."""
+FS_HZ = ECG.fs_hz
+INPUT_SAMPLES = 274
+
+
 def tiny_config(**changes: Any) -> BackboneConfig:
-    """274 samples in, of them 200 in 8 tokens."""
+    """A backbone for ECG, PPG and accelerometer."""
     parts: dict[str, Any] = {
         "name": "test",
         "d_model": 16,
         "n_heads": 2,
         "n_layers": 2,
-        "n_tokens": 8,
-        "norm_patches": 3,
-        "pool_tokens": 4,
+        "modalities": (replace(ECG, norm_patches=3), PPG, ACC),
     }
     return BackboneConfig(**{**parts, **changes})
 
 
-def tiny_backbone(seed: int = 0, **changes: Any) -> Backbone:
+def tiny_backbone(seed: int = 0, layout: Layout = LAYOUT, **changes: Any) -> Backbone:
     torch.manual_seed(seed)
-    return Backbone(tiny_config(**changes)).eval()
+    return Backbone(tiny_config(**changes), layout).eval()
 
 
-def random_windows(config: BackboneConfig, n: int, seed: int = 0) -> torch.Tensor:
+def random_signals(layout: Layout, n: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
+    """Raw samples of every sensor, (n, channel, input_samples) each: slow sines with noise."""
+    rng = np.random.default_rng(seed)
+    out = []
+    for (channels, samples), one in zip(layout.input_shapes(tiny_config()), layout.sensors, strict=True):
+        t = np.arange(samples) / tiny_config().modality(one.kind).fs_hz
+        x = np.sin(2 * np.pi * t * rng.uniform(1, 3, (n, channels, 1))) + 0.2 * rng.standard_normal(
+            (n, channels, t.size)
+        )
+        out.append(torch.from_numpy(x.astype(np.float32)))
+    return tuple(out)
+
+
+def random_windows(n: int, seed: int = 0) -> torch.Tensor:
     """Raw samples (n, 1, input_samples): a slow sine with noise, as large as an ECG."""
     rng = np.random.default_rng(seed)
-    t = np.arange(config.input_samples) / config.fs_hz
+    t = np.arange(INPUT_SAMPLES) / FS_HZ
     x = np.sin(2 * np.pi * t * rng.uniform(1, 3, (n, 1, 1))) + 0.2 * rng.standard_normal((n, 1, t.size))
     return torch.from_numpy(x.astype(np.float32))
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from physioedge.adapters.global_adapter import FitConfig, fit_global, log_prior, new_classifier
-from physioedge.adapters.global_run import note_of, train_global
+from physioedge.adapters.beats import BeatFit, fit_beats, log_prior, new_network
+from physioedge.adapters.global_run import beats_note, train_beats
 from physioedge.adapters.lora.config import LoraShape
-from physioedge.adapters.lora.files import load_classifier, load_note, merged_classifier, save_adapter
+from physioedge.adapters.lora.files import load_network, load_note, merged_network, save_adapter
 from physioedge.adapters.lora.inject import shared_a
 from physioedge.datasets import mitbih
 from physioedge.evaluation.arms import load_predictions
@@ -24,9 +24,9 @@ from physioedge.models.backbone import Backbone
 from physioedge.models.checkpoint import load_backbone
 from physioedge_export.merge import merged_state, read_adapter
 from physioedge_runtime.errors import AdapterError, BackboneMismatch
-from tiny_training import beat_record, random_windows, tiny_backbone, write_backbone, write_mitbih
+from tiny_training import LAYOUT, beat_record, random_windows, tiny_backbone, write_backbone, write_mitbih
 
-CONFIG = FitConfig(steps=6, batch=8, learning_rate=1e-2, lora=LoraShape(rank=2))
+CONFIG = BeatFit(steps=6, batch=8, learning_rate=1e-2, lora=LoraShape(rank=2))
 
 
 @dataclass
@@ -46,10 +46,10 @@ def fitted(tmp_path_factory) -> Fitted:
     """Two fits of two seeds; the first is on disk."""
     root = tmp_path_factory.mktemp("global")
     digest = write_backbone(root / "backbone.safetensors")
-    backbone = load_backbone(root / "backbone.safetensors")[0]
+    backbone = load_backbone(root / "backbone.safetensors", LAYOUT)[0]
     records = [beat_record("101"), beat_record("106", seed=1)]
-    wrapped = [fit_global(backbone, records, CONFIG, seed=seed) for seed in (0, 1)]
-    save_adapter(root / "adapter", wrapped[0], note_of(wrapped[0], digest, records, CONFIG, 0))
+    wrapped = [fit_beats(backbone, records, CONFIG, seed=seed) for seed in (0, 1)]
+    save_adapter(root / "adapter", wrapped[0], beats_note(wrapped[0], digest, records, CONFIG, 0))
     return Fitted(root, backbone, digest, wrapped)
 
 
@@ -85,14 +85,14 @@ def test_only_b_and_the_projection_are_trained(fitted):
 def test_peft_itself_reads_the_folder(fitted):
     import peft
 
-    model = new_classifier(fitted.backbone)
+    model = new_network(fitted.backbone)
     read = peft.PeftModel.from_pretrained(model, str(fitted.folder)).eval()
-    x = random_windows(fitted.backbone.config, 3)
+    x = random_windows(3)
     with torch.no_grad():
         own, scores = fitted.wrapped[0].base_model.model, read.base_model.model.head.scores
         expected = own.head.scores(own.embed(x))
         torch.testing.assert_close(scores(read.base_model.model.embed(x)), expected, atol=1e-6, rtol=0)
-        bare = new_classifier(fitted.backbone)
+        bare = new_network(fitted.backbone)
         assert (bare.embed(x) - own.embed(x)).abs().max() > 1e-3
 
 
@@ -100,31 +100,36 @@ def test_the_exporter_merges_it_to_the_same_logits(fitted):
     adapter = read_adapter(fitted.folder)
     assert len(adapter.pairs) == 12 and {pair.scale for pair in adapter.pairs.values()} == {1.0}
     assert set(adapter.replaced) == {"head.projection.weight", "head.projection.bias"}
-    by_hand = new_classifier(fitted.backbone)
+    by_hand = new_network(fitted.backbone)
     by_hand.load_state_dict(merged_state(by_hand.state_dict(), adapter))
-    merged, _, note = merged_classifier(fitted.backbone, fitted.digest, fitted.folder)
+    merged, _, note = merged_network(fitted.backbone, fitted.digest, fitted.folder)
     by_peft = copy.deepcopy(fitted.wrapped[0]).merge_and_unload()
-    x = random_windows(fitted.backbone.config, 3)
+    x = random_windows(3)
     with torch.no_grad():
         expected, embedding = fitted.wrapped[0](x)
         for logits, embedded in (merged(x), by_peft(x)):
             torch.testing.assert_close(logits, expected, atol=1e-5, rtol=0)
             torch.testing.assert_close(embedded, embedding, atol=1e-5, rtol=0)
-        torch.testing.assert_close(by_hand.head.scores(by_hand.embed(x)) + torch.tensor(note.log_prior), expected,
-                                   atol=1e-5, rtol=0)  # fmt: skip
+        found = by_hand.head.scores(by_hand.embed(x)) + torch.tensor(note.head["log_prior"])
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 def test_merging_leaves_the_backbone_as_it_was(fitted):
     before = copy.deepcopy(fitted.backbone.state_dict())
-    merged_classifier(fitted.backbone, fitted.digest, fitted.folder)
+    merged_network(fitted.backbone, fitted.digest, fitted.folder)
     for name, value in fitted.backbone.state_dict().items():
         assert torch.equal(value, before[name]), name
 
 
 def test_the_note_says_for_what_and_from_whom(fitted):
-    model, _, note, provenance = load_classifier(fitted.root / "backbone.safetensors", fitted.folder)
+    model, _, note, provenance = load_network(fitted.root / "backbone.safetensors", fitted.folder)
     assert note == load_note(fitted.folder)
-    assert note.task == "arrhythmia" and note.labels == ("N", "S", "V") and note.backbone_digest == fitted.digest
+    assert (
+        note.task == "arrhythmia"
+        and note.labels == ("N", "S", "V")
+        and note.layout == LAYOUT
+        and note.backbone_digest == fitted.digest
+    )
     assert note.training_subjects == ("mitbih:101", "mitbih:106") and note.fit["seed"] == 0
     assert note.fit["steps"] == 6 and provenance.objective == "none" and not model.training
     config = json.loads((fitted.folder / "adapter_config.json").read_text())
@@ -137,7 +142,7 @@ def test_the_note_says_for_what_and_from_whom(fitted):
 def test_another_backbone_is_refused(fitted, tmp_path):
     other = tiny_backbone(seed=5)
     with pytest.raises(BackboneMismatch, match=fitted.digest[:12]):
-        merged_classifier(other, "f" * 64, fitted.folder)
+        merged_network(other, "f" * 64, fitted.folder)
 
 
 def test_a_folder_without_its_note_is_refused(fitted, tmp_path):
@@ -157,13 +162,13 @@ def test_the_prior_is_a_share_of_the_log_frequencies():
     assert whole.max() == 0.0 and none.abs().max() == 0.0
 
 
-def test_train_global_writes_the_adapter_once(fitted, tmp_path, monkeypatch):
+def test_training_writes_the_adapter_once(fitted, tmp_path, monkeypatch):
     write_mitbih(tmp_path, ("101", "106"))
     monkeypatch.setattr(mitbih, "FIT", ("101", "106"))
     out = tmp_path / "adapter"
-    train_global(fitted.root / "backbone.safetensors", out, CONFIG, seed=0, data=tmp_path)
+    train_beats(fitted.root / "backbone.safetensors", out, CONFIG, seed=0, data=tmp_path)
     first = (out / "adapter_model.safetensors").read_bytes()
-    train_global(fitted.root / "backbone.safetensors", out, CONFIG, seed=0, data=tmp_path)  # goes on from its end
+    train_beats(fitted.root / "backbone.safetensors", out, CONFIG, seed=0, data=tmp_path)  # goes on from its end
     assert (out / "adapter_model.safetensors").read_bytes() == first
     assert load_note(out).training_subjects == ("mitbih:101", "mitbih:106")
 

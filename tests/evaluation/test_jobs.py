@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from physioedge.adapters.global_adapter import FitConfig
+from physioedge.adapters.beats import BeatFit
 from physioedge.datasets import mitbih
 from physioedge.evaluation import jobs as module
 from physioedge.evaluation.arms import load_predictions
@@ -18,7 +18,7 @@ from physioedge.evaluation.report import Plan, jobs_of
 from physioedge_runtime.errors import EvaluationRefused
 from tiny_training import write_backbone, write_mitbih
 
-CONFIG = FitConfig(steps=3, batch=8)
+CONFIG = BeatFit(steps=3, batch=8)
 
 
 @pytest.fixture
@@ -114,5 +114,5 @@ def test_folds_hold_every_fitting_record_out_once():
 
 
 def test_candidates_differ_from_the_base_in_one_thing():
-    options = candidates(FitConfig())
-    assert options["base"] == FitConfig() and len({repr(o) for o in options.values()}) == len(options)
+    options = candidates(BeatFit())
+    assert options["base"] == BeatFit() and len({repr(o) for o in options.values()}) == len(options)

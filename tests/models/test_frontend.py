@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scipy import signal as scipy_signal
 
 from physioedge.models.frontend import Frontend, minimum_phase_lowpass, trailing_mean_matrix
-from tiny_training import random_windows, tiny_config
+from physioedge.models.modality import ACC, ALL, EDA, RR, TEMP, Modality
+from tiny_training import INPUT_SAMPLES, random_windows, tiny_config
 
-CONFIG = tiny_config()
+ECG = tiny_config().modality("ecg")
+N_TOKENS = 8
 
 
 @pytest.fixture(scope="module")
 def frontend() -> Frontend:
-    return Frontend(CONFIG)
+    return Frontend(ECG, N_TOKENS)
 
 
 def last_sample_of(token: int) -> int:
-    return CONFIG.context_samples + (token + 1) * CONFIG.patch_samples - 1
+    return ECG.context_samples + (token + 1) * ECG.patch_samples - 1
 
 
-@pytest.mark.parametrize("token", range(CONFIG.n_tokens))
+@pytest.mark.parametrize("token", range(N_TOKENS))
 def test_a_token_ends_with_its_last_sample(frontend, token):
-    x = random_windows(CONFIG, 1)
+    x = random_windows(1)
     later, at_end = x.clone(), x.clone()
-    later[..., last_sample_of(token) + 1 :] += torch.randn(CONFIG.input_samples - 1 - last_sample_of(token))
+    later[..., last_sample_of(token) + 1 :] += torch.randn(INPUT_SAMPLES - 1 - last_sample_of(token))
     at_end[..., last_sample_of(token)] += 1.0
     before = frontend(x)[:, token]
     torch.testing.assert_close(frontend(later)[:, token], before, atol=2e-5, rtol=0)
@@ -35,55 +39,88 @@ def test_a_token_ends_with_its_last_sample(frontend, token):
 
 
 def test_a_saturated_electrode_later_moves_earlier_tokens_by_rounding_only(frontend):
-    x = random_windows(CONFIG, 1)
+    x = random_windows(1)
     later = x.clone()
     later[..., last_sample_of(3) + 1 :] = 10.0
     assert (frontend(later)[:, :4] - frontend(x)[:, :4]).abs().max() < 1e-4
 
 
 def test_the_first_sample_is_needed_and_the_length_is_exact(frontend):
-    x = random_windows(CONFIG, 1)
+    x = random_windows(1)
     first = x.clone()
     first[..., 0] += 100.0  # the oldest tap weighs little, but it has a weight
     change = (frontend(first) - frontend(x)).abs().amax((0, 2))
-    assert change[0] > 10 * change[CONFIG.norm_patches :].max()
-    assert CONFIG.input_samples == (CONFIG.n_tokens + CONFIG.norm_patches - 1) * 25 + CONFIG.filter_taps - 1
-    for wrong in (CONFIG.input_samples - 1, CONFIG.input_samples + 1):
+    assert change[0] > 10 * change[ECG.norm_patches :].max()
+    assert (N_TOKENS + ECG.norm_patches - 1) * 25 + ECG.filter_taps - 1 == INPUT_SAMPLES
+    for wrong in (INPUT_SAMPLES - 1, INPUT_SAMPLES + 1):
         with pytest.raises(RuntimeError):
             frontend(torch.zeros(1, 1, wrong))
 
 
 @pytest.mark.parametrize("offset", [-5.0, 0.3, 9.0])
 def test_a_constant_offset_changes_nothing(frontend, offset):
-    x = random_windows(CONFIG, 2)
+    x = random_windows(2)
     torch.testing.assert_close(frontend(x + offset), frontend(x), atol=1e-4, rtol=0)
 
 
 def test_gain_changes_nothing_above_the_floor_and_something_below(frontend):
-    x = random_windows(CONFIG, 2)
+    x = random_windows(2)
     torch.testing.assert_close(frontend(3.0 * x), frontend(x), atol=2e-3, rtol=0)
     whisper = 0.001 * x  # below the floor of 0.01 mV noise is not blown up to a signal
     assert frontend(whisper).abs().max() < 0.3 < frontend(x).abs().max()
 
 
 def test_it_is_the_plain_z_score(frontend):
-    x = random_windows(CONFIG, 1)
+    x = random_windows(1)
     samples = x.numpy()[0, 0].astype(np.float64)
-    kernel = minimum_phase_lowpass(CONFIG.filter_taps, CONFIG.cutoff_hz, CONFIG.fs_hz).astype(np.float64)
+    kernel = minimum_phase_lowpass(ECG.filter_taps, ECG.cutoff_hz, ECG.fs_hz).astype(np.float64)
     filtered = np.correlate(samples, kernel, "valid")
-    patch, span = CONFIG.patch_samples, CONFIG.norm_patches * CONFIG.patch_samples
+    patch, span = ECG.patch_samples, ECG.norm_patches * ECG.patch_samples
     got = frontend(x).numpy()[0]
-    for token in range(CONFIG.n_tokens):
+    for token in range(N_TOKENS):
         past = filtered[token * patch : token * patch + span]
-        expected = (past[-patch:] - past.mean()) / np.sqrt(past.var() + CONFIG.norm_floor**2)
+        expected = (past[-patch:] - past.mean()) / np.sqrt(past.var() + ECG.norm_floor**2)
         np.testing.assert_allclose(got[token], np.clip(expected, -10, 10), atol=1e-4)
 
 
 def test_what_is_far_off_is_clipped():
-    config = tiny_config(norm_patches=10)
-    x = 0.0001 * random_windows(config, 1)
+    long = replace(ECG, norm_patches=10)
+    x = torch.zeros(1, 1, long.context_samples + N_TOKENS * 25)
     x[..., -20] = 1000.0
-    assert Frontend(config)(x).max() == 10.0
+    assert Frontend(long, N_TOKENS)(x).max() == 10.0
+
+
+@pytest.mark.parametrize("modality", ALL, ids=lambda m: m.kind)
+def test_every_kind_is_causal_finite_and_of_its_size(modality):
+    torch.manual_seed(0)
+    n_tokens = 4
+    front = Frontend(modality, n_tokens)
+    x = torch.randn(2, modality.channels, modality.context_samples + n_tokens * modality.patch_samples)
+    x = x * torch.tensor(modality.scale)[:, None] + torch.tensor(modality.centre)[:, None]
+    seen = front(x)
+    assert seen.shape == (2, n_tokens, modality.token_inputs) and torch.isfinite(seen).all()
+    later = x.clone()
+    later[..., -modality.patch_samples :] += 1.0
+    change = (front(later) - seen).abs().amax((0, 2))
+    assert change[-1] > 1e-3 and change[:-1].max() < 1e-3
+    torch.testing.assert_close(front(x[:1]), seen[:1], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("modality", [ACC, EDA, TEMP, RR], ids=lambda m: m.kind)
+def test_both_views_are_what_they_say(modality: Modality):
+    rng = np.random.default_rng(0)
+    n_tokens, patch, norm = 3, modality.patch_samples, modality.norm_patches
+    x = rng.standard_normal((1, modality.channels, (n_tokens + norm - 1) * patch)) * np.array(modality.scale)[:, None]
+    x = (x + np.array(modality.centre)[:, None]).astype(np.float32)
+    got = Frontend(modality, n_tokens)(torch.from_numpy(x)).numpy()[0]
+    for token in range(n_tokens):
+        parts = []
+        for channel in range(modality.channels):
+            past = x[0, channel, token * patch : (token + norm) * patch].astype(np.float64)
+            zscore = (past[-patch:] - past.mean()) / np.sqrt(past.var() + modality.norm_floor**2)
+            fixed = (past[-patch:] - modality.centre[channel]) / modality.scale[channel]
+            parts.append(np.clip(np.concatenate([zscore, fixed]), -10, 10))
+        np.testing.assert_allclose(got[token], np.concatenate(parts), atol=2e-3)
 
 
 def test_the_filter_passes_the_beat_and_stops_the_mains():

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from physioedge.models.cnn import SmallCnn
-from physioedge.models.heads import Classifier, PrototypeHead, simplex_etf
-from tiny_training import random_windows, tiny_backbone, tiny_config
+from physioedge.models.heads import PrototypeHead, ValueHead, simplex_etf
+from physioedge.models.network import Network, network_on
+from tiny_training import LAYOUT, WRIST, random_signals, random_windows, tiny_backbone, tiny_config
 
 
 @pytest.mark.parametrize(("n_classes", "dim"), [(2, 2), (3, 16), (5, 5), (7, 64)])
@@ -37,10 +38,34 @@ def test_scores_are_inner_products_and_the_prior_comes_last():
     assert [name for name, _ in head.named_parameters()] == ["projection.weight", "projection.bias"]
 
 
-def test_the_classifier_pools_its_last_tokens():
+def test_values_come_in_their_unit():
+    head = ValueHead(4, 2)
+    embedding = torch.randn(3, 4)
+    with torch.no_grad():
+        head.offset.copy_(torch.tensor([120.0, 80.0]))
+        head.scale.copy_(torch.tensor([10.0, 5.0]))
+        expected = torch.tensor([120.0, 80.0]) + torch.tensor([10.0, 5.0]) * head.projection(embedding)
+        torch.testing.assert_close(head(embedding), expected)
+        torch.testing.assert_close(head.standard(embedding), head.projection(embedding))
+
+
+def test_a_network_on_several_sensors():
+    backbone = tiny_backbone(layout=WRIST)
+    network = network_on(backbone, 2, classes=False, head_seed=0)
+    assert network.backbone is not backbone
+    signals = random_signals(WRIST, 2)
+    with torch.no_grad():
+        values, embedding = network(*signals)
+        assert values.shape == (2, 2) and embedding.shape == (2, 48)
+        torch.testing.assert_close(network.quick_embed(*signals), embedding, atol=0.1, rtol=0.1)
+        tokens = backbone(*signals)
+        torch.testing.assert_close(embedding[:, 32:], tokens[:, 16:].mean(1))
+
+
+def test_the_network_pools_its_last_tokens():
     backbone = tiny_backbone()
-    model = Classifier(backbone, PrototypeHead(16, 3))
-    x = random_windows(backbone.config, 2)
+    model = Network(backbone, PrototypeHead(16, 3))
+    x = random_windows(2)
     with torch.no_grad():
         logits, embedding = model(x)
         assert logits.shape == (2, 3) and embedding.shape == (2, 16)
@@ -49,8 +74,7 @@ def test_the_classifier_pools_its_last_tokens():
 
 
 def test_the_small_network_takes_the_same_windows():
-    config = tiny_config()
-    model = SmallCnn(config, 3, width=4).eval()
+    model = SmallCnn(tiny_config(), LAYOUT, 3, width=4).eval()
     with torch.no_grad():
-        logits, embedding = model(random_windows(config, 2))
+        logits, embedding = model(random_windows(2))
     assert logits.shape == (2, 3) and embedding.shape == (2, 8)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from physioedge.models.config import TINY
 from physioedge.tasks import arrhythmia
 from physioedge_runtime.bundle.contract import Contract, SlotSpec
-from tiny_training import SYMBOLS, beat_record, tiny_config, write_mitbih
-
-CONFIG = tiny_config()
+from tiny_training import LAYOUT, SYMBOLS, beat_record, tiny_config, write_mitbih
 
 
 def test_every_window_has_its_beat_at_the_anchor():
     record = beat_record()
-    windows, kept = record.windows(CONFIG)
-    spec = arrhythmia.window_spec(CONFIG)
+    spec = arrhythmia.window_spec(tiny_config(), LAYOUT)
+    windows, kept = record.windows(spec)
     assert windows.shape == (len(kept), 1, 274) and windows.dtype == np.float32
     assert spec.anchor_index == 274 - 1 - 75
     for window, beat in zip(windows[:, 0], kept, strict=True):
@@ -57,7 +57,7 @@ def test_anchors_go_to_the_nearest_sample():
 
 @pytest.mark.parametrize("slots", [(), (SlotSpec(name="blocks.0.attention.q.B", shape=(8, 128)),)])
 def test_the_contract_survives_json(slots):
-    contract = arrhythmia.contract_for(TINY, "ab" * 32, slots)
+    contract = replace(arrhythmia.contract_for("ab" * 32, TINY), slots=slots)
     assert Contract.from_json(contract.to_json()) == contract
     assert contract.labels == ("N", "S", "V") and contract.slots == slots
     assert contract.window.input_samples == 1049 and contract.window.anchor_index == 973

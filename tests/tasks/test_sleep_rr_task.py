@@ -13,6 +13,7 @@ from dataset_here import root_of
 from physioedge.datasets import slpdb_rr
 from physioedge.datasets.splits import load_split
 from physioedge.signals.recording import Events
+from physioedge.signals.tachogram import SHORTEST_RR_S, tachogram
 from physioedge.tasks import sleep_rr
 from physioedge_runtime.errors import UnitMismatch
 
@@ -22,29 +23,29 @@ def intervals(time_s: list[float], value: list[float], units: str = "s") -> Even
 
 
 def test_an_interval_is_held_from_the_beat_that_ends_it():
-    series = sleep_rr.tachogram(intervals([1.0, 2.0, 2.5], [0.75, 1.0, 0.5]), 3.0)
+    series = tachogram(intervals([1.0, 2.0, 2.5], [0.75, 1.0, 0.5]), 3.0, 4.0)
     assert series.dtype == np.float32
     np.testing.assert_allclose(series[0], np.repeat([0.75, 1.0, 0.5], [8, 2, 2]))
     np.testing.assert_array_equal(series[1], np.repeat([1, 0], [4, 8]))
 
 
 def test_a_pause_is_a_gap_from_when_it_shows_and_its_interval_is_not_held():
-    series = sleep_rr.tachogram(intervals([1.0, 11.0, 12.0], [1.0, 10.0, 1.0]), 14.0)
+    series = tachogram(intervals([1.0, 11.0, 12.0], [1.0, 10.0, 1.0]), 14.0, 4.0)
     np.testing.assert_array_equal(series[0], 1.0)
     time_s = np.arange(56) / 4
     np.testing.assert_array_equal(series[1] > 0, (time_s < 1) | ((time_s > 3.5) & (time_s < 12)))
 
 
 def test_a_beat_marked_twice_is_a_gap_until_the_next():
-    series = sleep_rr.tachogram(intervals([1.0, 1.25, 2.0], [1.0, 0.02, 0.75]), 3.0, lead_s=1.0)
+    series = tachogram(intervals([1.0, 1.25, 2.0], [1.0, 0.02, 0.75]), 3.0, 4.0, lead_s=1.0)
     np.testing.assert_array_equal(series[1], [1] * 8 + [0, 1, 1, 1, 0, 0, 0, 0])
     np.testing.assert_allclose(series[0], [1.0] * 12 + [0.75] * 4)
 
 
 def test_no_believable_interval_is_all_gap_and_another_unit_is_refused():
-    assert (sleep_rr.tachogram(intervals([1.0], [9.0]), 2.0)[1] == 1).all()
+    assert (tachogram(intervals([1.0], [9.0]), 2.0, 4.0)[1] == 1).all()
     with pytest.raises(UnitMismatch, match="ms"):
-        sleep_rr.tachogram(intervals([1.0], [900.0], "ms"), 2.0)
+        tachogram(intervals([1.0], [900.0], "ms"), 2.0, 4.0)
 
 
 @given(st.lists(st.floats(0.4, 4.0), min_size=3, max_size=60), st.floats(5.0, 30.0))
@@ -52,8 +53,8 @@ def test_later_beats_change_nothing_before_them(steps: list[float], until_s: flo
     steps = [1.0, *steps]
     time_s = np.cumsum(steps)
     known = int((time_s <= until_s).sum())
-    whole = sleep_rr.tachogram(intervals(list(time_s), steps), 30.0)
-    early = sleep_rr.tachogram(intervals(list(time_s[:known]), steps[:known]), 30.0)
+    whole = tachogram(intervals(list(time_s), steps), 30.0, 4.0)
+    early = tachogram(intervals(list(time_s[:known]), steps[:known]), 30.0, 4.0)
     before = int(until_s * 4) + 1
     np.testing.assert_array_equal(whole[:, :before], early[:, :before])
 
@@ -97,5 +98,5 @@ def test_the_set_itself():
     assert set(found.subject[judged]) == set(split.evaluate)
     assert set(found.subject[found.fold == -1]) == set(split.pretrain)
     rr = found.samples["rr"]
-    assert np.isfinite(rr).all() and rr[:, 0].min() >= sleep_rr.SHORTEST_RR_S and rr[:, 0].max() <= 2.5
+    assert np.isfinite(rr).all() and rr[:, 0].min() >= SHORTEST_RR_S and rr[:, 0].max() <= 2.5
     assert 0.001 < rr[:, 1].mean() < 0.01

@@ -19,13 +19,12 @@ SHOWN = ("accuracy", "macro_f1", "sensitivity:S", "ppv:S", "sensitivity:V", "ppv
 def register(subparsers: Any) -> None:
     """Adds the command."""
     parser = subparsers.add_parser("evaluate", help="score a task over its test subjects")
-    parser.add_argument("task", choices=("arrhythmia", *WINDOWED), help="all but arrhythmia: the opponents of "
-                        "docs/tasks.md alone, so far")  # fmt: skip
+    parser.add_argument("task", choices=("arrhythmia", *WINDOWED), help="see docs/tasks.md")
     parser.add_argument("--parts", default="arms,shipped,beats", help=f"any of {','.join(PARTS)}: choices on folds of "
                         "DS1; arms fitted and scored on DS2; the bundle on DS2; the beat detector; the bundle's graphs "
                         "against each other")  # fmt: skip
     parser.add_argument("--arms", help="by default global,probe,cnn,full,bidirectional; for the other tasks "
-                        "majority,classical,minirocket,cnn")  # fmt: skip
+                        "majority,classical,minirocket,cnn,global,probe")  # fmt: skip
     parser.add_argument("--candidates", default="base", help="for choose: names of physioedge.evaluation.folds")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--backbone", type=Path, help="weights file; by default the shipped one")
@@ -61,11 +60,12 @@ def run(args: argparse.Namespace) -> int:
 def _windowed(args: argparse.Namespace) -> int:
     from physioedge.evaluation.opponents.run import run_task
 
-    arms = (args.arms or "majority,classical,minirocket,cnn").split(",")
+    arms = (args.arms or "majority,classical,minirocket,cnn,global,probe").split(",")
     args.work.mkdir(parents=True, exist_ok=True)
     rows = run_task(
-        args.task, arms, args.seeds, args.data, args.work, args.out, lambda line: print(line, file=sys.stderr)
-    )
+        args.task, arms, args.seeds, args.data, args.work, args.out, lambda line: print(line, file=sys.stderr),
+        backbone=args.backbone,
+    )  # fmt: skip
     return _show(rows, args)
 
 

@@ -12,22 +12,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from physioedge.adapters.global_adapter import (
-    HEAD_SEED,
-    FitConfig,
-    fit_global,
-    fit_network,
-    new_classifier,
-    scores_of,
-)
+from physioedge.adapters.beats import HEAD_SEED, BeatFit, beat_draws, fit_beats
+from physioedge.adapters.fitting import FULL, GLOBAL, PROBE, fit_module
 from physioedge.models.backbone import Backbone
 from physioedge.models.cnn import SmallCnn
+from physioedge.models.network import Network
 from physioedge.tasks.arrhythmia import LABELS, BeatRecord
+from physioedge_runtime.bundle.contract import WindowSpec
 from physioedge_runtime.errors import EvaluationRefused
 
 ARMS = ("global", "probe", "full", "cnn", "bidirectional")
 _BATCH = 256
-_PROBE_LEARNING_RATE = 1e-2
+_CNN_LEARNING_RATE = 1e-3
+_HOW = {"global": GLOBAL, "bidirectional": GLOBAL, "probe": PROBE, "full": FULL}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,49 +60,34 @@ class Fitted:
 
 
 def fit_arm(
-    arm: str, backbone: Backbone, records: list[BeatRecord], config: FitConfig, *, seed: int, checkpoint: Path
+    arm: str, backbone: Backbone, records: list[BeatRecord], config: BeatFit, *, seed: int, checkpoint: Path
 ) -> Fitted:
     """Fit one arm on `records`; for ``bidirectional`` pass the twin backbone."""
     torch.manual_seed(seed)
-    label = f"{arm}, seed {seed}"
-    if arm in ("global", "bidirectional"):
-        wrapped = fit_global(backbone, records, config, seed=seed, checkpoint=checkpoint)
-        model = wrapped.base_model.model
-        return Fitted(lambda x: _embed(model, x), model.head, wrapped)
     if arm == "cnn":
-        cnn = SmallCnn(backbone.config, len(LABELS), seed=HEAD_SEED)
-
-        def cnn_scores(x: Tensor) -> Tensor:
-            scores: Tensor = cnn.head.scores(cnn.embed(x))
-            return scores
-
-        fit_network(cnn, cnn_scores, records, backbone.config, config, learning_rate=1e-3, seed=seed, label=label,
-                    checkpoint=checkpoint)  # fmt: skip
+        cnn = SmallCnn(backbone.config, backbone.layout, len(LABELS), seed=HEAD_SEED)
+        fit_module(
+            cnn, lambda signals: cnn.head.scores(cnn.embed(signals[0])), beat_draws(records, backbone, config), config,
+            rate=_CNN_LEARNING_RATE, seed=seed, label=f"cnn, seed {seed}", checkpoint=checkpoint,
+        )  # fmt: skip
         cnn.eval()
         return Fitted(lambda x: (cnn.head.scores(e := cnn.embed(x)), e), cnn.head, cnn)
-    model = new_classifier(backbone)
-    if arm == "probe":
-        model.backbone.requires_grad_(False)
-    rate = _PROBE_LEARNING_RATE if arm == "probe" else config.full_learning_rate
-    fit_network(model, lambda x: scores_of(model, x), records, backbone.config, config, learning_rate=rate, seed=seed,
-                label=label, checkpoint=checkpoint)  # fmt: skip
-    return Fitted(lambda x: _embed(model, x), model.head, model)
+    module = fit_beats(backbone, records, config, _HOW[arm], seed=seed, checkpoint=checkpoint)
+    network: Network = module.base_model.model if _HOW[arm] == GLOBAL else module
+    return Fitted(lambda x: _answer(network, x), network.head, module)
 
 
-def _embed(model: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+def _answer(network: Network, x: Tensor) -> tuple[Tensor, Tensor]:
     """Scores and embedding with the blocks in bfloat16, as in the fit; shipped graphs are evaluated as they are."""
-    patches = model.backbone.frontend(x)
-    with torch.autocast("cpu", torch.bfloat16):
-        tokens = model.backbone.tokens(patches)
-    pooled = tokens[:, -model.backbone.config.pool_tokens :].float().mean(1)
-    return model.head.scores(pooled), pooled
+    embedding = network.quick_embed(x)
+    return network.raw(embedding), embedding
 
 
-def predict(fitted: Fitted, records: list[BeatRecord], backbone_config: Any) -> list[Prediction]:
+def predict(fitted: Fitted, records: list[BeatRecord], cut: WindowSpec, fs_hz: float) -> list[Prediction]:
     """Predictions for every beat with a full window."""
     out = []
     for record in records:
-        windows, kept = record.windows(backbone_config)
+        windows, kept = record.windows(cut)
         scores, embeddings = [], []
         with torch.no_grad():
             for start in range(0, len(windows), _BATCH):
@@ -116,7 +98,7 @@ def predict(fitted: Fitted, records: list[BeatRecord], backbone_config: Any) -> 
             Prediction(
                 record=record.name,
                 label=record.label[kept],
-                time_s=record.anchor[kept] / backbone_config.fs_hz,
+                time_s=record.anchor[kept] / fs_hz,
                 scores=np.concatenate(scores),
                 embedding=np.concatenate(embeddings),
             )

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from physioedge import results
-from physioedge.adapters.global_adapter import FitConfig
-from physioedge.adapters.lora.files import load_classifier
+from physioedge.adapters.beats import BeatFit
+from physioedge.adapters.lora.files import load_network
 from physioedge.datasets import mitbih
 from physioedge.evaluation import engines, lived
 from physioedge.evaluation.arms import refuse_overlap
@@ -35,7 +35,7 @@ TABLE = ("accuracy", "macro_f1", "sensitivity:S", "ppv:S", "sensitivity:V", "ppv
 def write_choices(args: argparse.Namespace) -> list[Row]:
     """``arrhythmia-choices.json``: candidates on folds of DS1."""
     names = args.candidates.split(",")
-    rows = choose(names, FitConfig(), args.backbone or BACKBONE, args.work, args.data, args.workers)
+    rows = choose(names, BeatFit(), args.backbone or BACKBONE, args.work, args.data, args.workers)
     command = f"physioedge evaluate arrhythmia --parts choose --candidates {args.candidates}"
     results.write(args.out / "arrhythmia-choices.json", command, rows)
     return rows
@@ -45,7 +45,7 @@ def write_arms(args: argparse.Namespace) -> list[Row]:
     """``arrhythmia.json`` with its table and plot: every arm on DS2; the run is logged."""
     plan = Plan(
         arms=tuple(args.arms.split(",")), seeds=args.seeds, backbone=args.backbone or BACKBONE, twin=args.twin,
-        config=FitConfig(), work=args.work, data=args.data, workers=args.workers,
+        config=BeatFit(), work=args.work, data=args.data, workers=args.workers,
     )  # fmt: skip
     rows = fitted_rows(plan, args.out / "arrhythmia.png")
     command = f"physioedge evaluate arrhythmia --parts arms --arms {args.arms} --seeds {args.seeds}"
@@ -64,7 +64,7 @@ def write_shipped(args: argparse.Namespace) -> list[Row]:
     bundle = Bundle.open(args.bundle or BUNDLE, trust=args.trust)
     seen = tuple(bundle.manifest.provenance["training_subjects"])
     refuse_overlap(seen, tuple(mitbih.subject_of(record) for record in mitbih.DS2))
-    classifier, _, note, _ = load_classifier(args.backbone or BACKBONE, ARRHYTHMIA_ADAPTER)
+    classifier, _, note, _ = load_network(args.backbone or BACKBONE, ARRHYTHMIA_ADAPTER)
     if note.backbone_digest != bundle.contract.backbone_digest:
         raise EvaluationRefused(
             f"a bundle on backbone {bundle.contract.backbone_digest[:12]}",

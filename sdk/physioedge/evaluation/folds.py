@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from physioedge.adapters.global_adapter import FitConfig
+from physioedge.adapters.beats import BeatFit
 from physioedge.datasets import mitbih
 from physioedge.evaluation.arms import load_predictions
 from physioedge.evaluation.arrhythmia import matrices, metric_rows
@@ -19,7 +19,7 @@ PRIOR_SHARES = (0.0, 0.5, 0.7, 0.85, 1.0, 1.15, 1.3, 1.5, 1.75)
 GROUP = "DS1:folds"
 
 
-def candidates(base: FitConfig) -> dict[str, FitConfig]:
+def candidates(base: BeatFit) -> dict[str, BeatFit]:
     """What is compared with `base`, one change at a time."""
     draw = base.draw
     plain = replace(draw, mix_share=0.0, smear_share=0.0)
@@ -43,7 +43,7 @@ def folds() -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
     return out
 
 
-def choose(names: list[str], base: FitConfig, backbone: Path, work: Path, data: Path | None, workers: int) -> list[Row]:
+def choose(names: list[str], base: BeatFit, backbone: Path, work: Path, data: Path | None, workers: int) -> list[Row]:
     """Fit every named candidate on every fold and score it on the held-out records, at several prior shares.
 
     Returns

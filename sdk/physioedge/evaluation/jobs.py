@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from physioedge.adapters.global_adapter import FitConfig, log_prior
-from physioedge.adapters.global_run import note_of
+from physioedge.adapters.beats import BeatFit, log_prior
+from physioedge.adapters.global_run import beats_note
 from physioedge.adapters.lora.files import save_adapter
 from physioedge.evaluation.arms import fit_arm, predict, refuse_overlap, save_predictions
 from physioedge.models.checkpoint import load_backbone
@@ -35,7 +35,7 @@ class Job:
     seed : int
     backbone : Path
         Weights file; for ``bidirectional`` the twin's.
-    config : FitConfig
+    config : BeatFit
     train, test : tuple of str
         Records fitted on and predicted.
     development : bool
@@ -49,7 +49,7 @@ class Job:
     arm: str
     seed: int
     backbone: Path
-    config: FitConfig
+    config: BeatFit
     train: tuple[str, ...]
     test: tuple[str, ...]
     work: Path
@@ -80,9 +80,10 @@ def run_job(job: Job) -> Path:
     if job.predictions.exists():
         return job.predictions
     torch.set_num_threads(1)
-    backbone, provenance, digest = load_backbone(job.backbone)
-    train = arrhythmia.load_records(job.train, backbone.config.fs_hz, job.data)
-    test = arrhythmia.load_records(job.test, backbone.config.fs_hz, job.data)
+    backbone, provenance, digest = load_backbone(job.backbone, arrhythmia.LAYOUT)
+    fs_hz, cut = backbone.config.modality("ecg").fs_hz, arrhythmia.window_spec(backbone.config)
+    train = arrhythmia.load_records(job.train, fs_hz, job.data)
+    test = arrhythmia.load_records(job.test, fs_hz, job.data)
     if job.arm != CLASSIC:  # the classic split shares a person by definition, and its row says so
         seen = () if job.development else provenance.training_subjects
         refuse_overlap((*seen, *(r.subject for r in train)), tuple(r.subject for r in test))
@@ -92,12 +93,12 @@ def run_job(job: Job) -> Path:
     prior = log_prior(train, 1.0)
     keep = job.arm == "global" and not job.development
     if keep:
-        save_adapter(job.adapter, fitted.module, note_of(fitted.module, digest, train, job.config, job.seed))
-    reference = [p.embedding.mean(0) for p in predict(fitted, thinned(train), backbone.config)] if keep else []
+        save_adapter(job.adapter, fitted.module, beats_note(fitted.module, digest, train, job.config, job.seed))
+    reference = [p.embedding.mean(0) for p in predict(fitted, thinned(train), cut, fs_hz)] if keep else []
     extra: dict[str, Any] = {"log_prior": prior.numpy()}
     if reference:
         extra["reference"] = np.mean(reference, axis=0)
-    save_predictions(job.predictions, predict(fitted, test, backbone.config), fitted.head, extra)
+    save_predictions(job.predictions, predict(fitted, test, cut, fs_hz), fitted.head, extra)
     return job.predictions
 
 

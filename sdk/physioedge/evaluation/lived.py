@@ -14,7 +14,7 @@ from physioedge.evaluation.arrhythmia import metric_rows
 from physioedge.evaluation.beats import MATCH_S, match
 from physioedge.evaluation.intervals import subject_bootstrap
 from physioedge.evaluation.metrics import confusion
-from physioedge.models.heads import Classifier
+from physioedge.models.network import Network
 from physioedge.results import Row
 from physioedge.tasks.arrhythmia import ALL_CLASSES, LABELS, NAME, beat_record
 from physioedge_runtime import Bundle, Stream
@@ -122,7 +122,7 @@ def _row(
 
 
 def annotated_logits(
-    bundle: Bundle, engine: Engine, classifier: Classifier, record: str, data: Path | None
+    bundle: Bundle, engine: Engine, network: Network, record: str, data: Path | None
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float32]]]:
     """Labels, and logits (beat, class) by precision, for every annotated beat with a full window.
 
@@ -132,7 +132,7 @@ def annotated_logits(
     windows, kept = cut_windows(beats.signal[:1], beats.anchor, bundle.contract.window)
     int8 = np.stack([engine.run(window[None])[0][0] for window in windows])
     with torch.no_grad():
-        fp32 = torch.cat([classifier(part)[0] for part in torch.split(torch.from_numpy(windows), 64)]).numpy()
+        fp32 = torch.cat([network(part)[0] for part in torch.split(torch.from_numpy(windows), 64)]).numpy()
     return beats.label[kept], {"fp32": fp32, "int8": int8}
 
 

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from physioedge.evaluation.metrics import reliability
 from physioedge.results import Row
 
+_PANELS_IN_ROW = 4
+
 
 def confusion_and_calibration(
     counts: NDArray[np.float64],
@@ -45,15 +47,24 @@ def confusion_and_calibration(
     figure.savefig(path, dpi=110)
 
 
-def loss_curve(step: list[int], loss: list[float], title: str, path: Path) -> None:
-    """Loss by step."""
+def loss_curves(step: list[int], loss: list[float], parts: dict[str, list[float]], title: str, path: Path) -> None:
+    """Loss by step: all together, then a panel for every part, each on a scale of its own."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 3.5), layout="constrained")
-    axes = figure.subplots()
-    axes.plot(step, loss)
-    axes.set(xlabel="step", ylabel="loss", title=title)
-    axes.grid(alpha=0.3)
+    panels = {"all": loss, **dict(sorted(parts.items()))}
+    rows = -(-len(panels) // _PANELS_IN_ROW)
+    columns = min(len(panels), _PANELS_IN_ROW)
+    figure = Figure(figsize=(3.6 * columns, 2.4 * rows), layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(rows, columns, sharex=True, squeeze=False).ravel()
+    for axes, (name, values) in zip(grid, panels.items(), strict=False):
+        axes.plot(step, values, color="black" if name == "all" else "C0", linewidth=1.2)
+        axes.set_title(f"{name}, last {values[-1]:.3f}" if values else name, fontsize=9)
+        axes.grid(alpha=0.3)
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    figure.supxlabel("step")
+    figure.supylabel("loss")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physioedge.adapters.global_adapter import FitConfig
+from physioedge.adapters.beats import BeatFit
 from physioedge.datasets import mitbih
 from physioedge.evaluation import arrhythmia as table
 from physioedge.evaluation.arms import load_predictions
@@ -31,7 +31,7 @@ class Plan:
     seeds: int
     backbone: Path
     twin: Path | None
-    config: FitConfig
+    config: BeatFit
     work: Path
     data: Path | None
     workers: int

@@ -1,7 +1,10 @@
-"""The causal GPT-2-style backbone over patches, in the form that is exported.
+"""The causal GPT-2-style backbone over patches of any sensors, in the form that is exported.
 
-Separate q, k and v projections (the scale is folded into q), rotary positions as a product with a constant, and every
-attention product a 3-D ``bmm``: this is the form that stays whole inside ExecuTorch's XNNPACK delegate.
+The streams of all sensors lie one after another in one sequence; times decide who may attend to whom. Each kind of
+sensor has its own frontend and patch embedding, whose bias is its modality token: added to every patch rather than put
+before them, it costs nothing in the graph. Separate q, k and v projections, rotary positions as a product with a
+constant, and every attention product a 3-D ``bmm``: this is the form that stays whole inside ExecuTorch's XNNPACK
+delegate.
 """
 
 from __future__ import annotations
@@ -13,17 +16,7 @@ from torch import Tensor, nn
 
 from physioedge.models.config import BackboneConfig
 from physioedge.models.frontend import Frontend
-
-
-def rotary_tables(n_tokens: int, head_dim: int) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of the rotary positions, each (1, token, head_dim).
-
-    Source: Su et al., RoFormer (arXiv 2104.09864), equation 34, with halves instead of interleaved pairs.
-    """
-    rates = 10000.0 ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
-    angles = torch.arange(n_tokens, dtype=torch.float32)[:, None] * rates[None]
-    full = torch.cat([angles, angles], dim=1)[None]
-    return full.cos(), full.sin()
+from physioedge.models.layout import Layout, attention_mask, rotary_tables, token_ends
 
 
 def rotate_half_matrix(n_heads: int, head_dim: int) -> Tensor:
@@ -36,14 +29,6 @@ def rotate_half_matrix(n_heads: int, head_dim: int) -> Tensor:
     return matrix[None].repeat(n_heads, 1, 1)
 
 
-def attention_mask(n_tokens: int, window: int, causal: bool) -> Tensor:
-    """Additive mask (1, token, token): 0 where a token may look, -1e4 elsewhere."""
-    query = torch.arange(n_tokens)[:, None]
-    key = torch.arange(n_tokens)[None]
-    allowed = (key <= query) & (query - key < window) if causal else torch.ones(n_tokens, n_tokens, dtype=torch.bool)
-    return torch.where(allowed, 0.0, -1e4)[None]
-
-
 class Attention(nn.Module):
     """Causal multi-head attention with rotary positions."""
 
@@ -52,17 +37,14 @@ class Attention(nn.Module):
     rotate: Tensor
     mask: Tensor
 
-    def __init__(self, config: BackboneConfig) -> None:
+    def __init__(self, config: BackboneConfig, tables: tuple[Tensor, Tensor, Tensor]) -> None:
         super().__init__()
         d, self.n_heads = config.d_model, config.n_heads
         self.head_dim = d // self.n_heads
         self.q, self.k, self.v, self.o = (nn.Linear(d, d) for _ in range(4))
-        cos, sin = rotary_tables(config.n_tokens, self.head_dim)
-        self.register_buffer("cos", cos, persistent=False)
-        self.register_buffer("sin", sin, persistent=False)
         self.register_buffer("rotate", rotate_half_matrix(self.n_heads, self.head_dim), persistent=False)
-        mask = attention_mask(config.n_tokens, config.attention_window, config.causal)
-        self.register_buffer("mask", mask, persistent=False)
+        for name, table in zip(("cos", "sin", "mask"), tables, strict=True):
+            self.register_buffer(name, table, persistent=False)
 
     def _heads(self, x: Tensor) -> Tensor:
         b, t, _ = x.shape
@@ -87,13 +69,13 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Pre-norm GPT-2 block: attention and a GELU network of four times the width."""
 
-    def __init__(self, config: BackboneConfig) -> None:
+    def __init__(self, config: BackboneConfig, tables: tuple[Tensor, Tensor, Tensor]) -> None:
         super().__init__()
         d = config.d_model
         self.norm1, self.norm2 = nn.LayerNorm(d), nn.LayerNorm(d)
-        self.attention = Attention(config)
+        self.attention = Attention(config, tables)
         self.expand, self.contract = nn.Linear(d, 4 * d), nn.Linear(4 * d, d)
-        self.activation = nn.GELU(approximate="tanh")
+        self.activation = nn.GELU()
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x))
@@ -107,15 +89,21 @@ class Backbone(nn.Module):
     Parameters
     ----------
     config : BackboneConfig
-        Shape; ``config.input_samples`` is the only input length accepted.
+        Shape of the weights.
+    layout : Layout
+        Sensors, channels and lengths of the inputs this instance takes.
     """
 
-    def __init__(self, config: BackboneConfig) -> None:
+    def __init__(self, config: BackboneConfig, layout: Layout) -> None:
         super().__init__()
-        self.config = config
-        self.frontend = Frontend(config)
-        self.embed = nn.Linear(config.patch_samples, config.d_model)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.config, self.layout = config, layout
+        self.streams = layout.streams(config)
+        self.frontends = nn.ModuleList(Frontend(config.modality(one.kind), one.n_tokens) for one in self.streams)
+        self.embed = nn.ModuleDict({m.kind: nn.Linear(m.token_inputs, config.d_model) for m in config.modalities})
+        end_s, stream = token_ends(layout, config)
+        cos, sin = rotary_tables(end_s, config.d_model // config.n_heads)
+        tables = (cos, sin, attention_mask(end_s, stream, config.attention_window, config.causal))
+        self.blocks = nn.ModuleList(Block(config, tables) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(config.d_model)
         self._initialise()
 
@@ -127,14 +115,53 @@ class Backbone(nn.Module):
                 nn.init.normal_(module.weight, std=0.02 * math.sqrt(768 / self.config.d_model) / depth)
                 nn.init.zeros_(module.bias)
 
-    def tokens(self, patches: Tensor) -> Tensor:
-        """Token features from normalised patches: (batch, token, patch_samples) to (batch, token, d_model)."""
-        h = self.embed(patches)
+    def laid_out(self, layout: Layout) -> Backbone:
+        """The same weights for other inputs: parameters are shared, not copied."""
+        other = Backbone(self.config, layout)
+        for name, parameter in self.named_parameters():
+            place, _, attribute = name.rpartition(".")
+            setattr(other.get_submodule(place), attribute, parameter)
+        return other.train(self.training)
+
+    def per_stream(self, signals: tuple[Tensor, ...]) -> list[Tensor]:
+        """The channels of each stream, (batch, channel, input_samples) each, in order."""
+        out = []
+        for one, signal in zip(self.layout.sensors, signals, strict=True):
+            width = self.config.modality(one.kind).channels
+            if one.channels == width:
+                out.append(signal)
+                continue
+            out += [signal[:, first : first + width] for first in range(0, one.channels, width)]
+        return out
+
+    def patches(self, signals: tuple[Tensor, ...]) -> list[Tensor]:
+        """Normalised patches of every stream, (batch, token, token_inputs) each."""
+        return [front(x) for front, x in zip(self.frontends, self.per_stream(signals), strict=True)]
+
+    def embedded(self, patches: list[Tensor]) -> Tensor:
+        """The sequence that the blocks read: (batch, token, d_model)."""
+        parts = [self.embed[one.kind](p) for one, p in zip(self.streams, patches, strict=True)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def transformed(self, h: Tensor) -> Tensor:
+        """Token features of an embedded sequence."""
         for block in self.blocks:
             h = block(h)
         out: Tensor = self.norm(h)
         return out
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Token features (batch, token, d_model) of raw samples (batch, 1, input_samples)."""
-        return self.tokens(self.frontend(x))
+    def tokens(self, patches: list[Tensor]) -> Tensor:
+        """Token features (batch, token, d_model) of normalised patches."""
+        return self.transformed(self.embedded(patches))
+
+    def pooled(self, tokens: Tensor) -> Tensor:
+        """Embedding (batch, embedding_dim): for each stream the mean of its last tokens, side by side."""
+        parts, end = [], 0
+        for one in self.streams:
+            end += one.n_tokens
+            parts.append(tokens[:, end - one.pooled : end].mean(1))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def forward(self, *signals: Tensor) -> Tensor:
+        """Token features (batch, token, d_model) of raw samples (batch, channel, input_samples), one a sensor."""
+        return self.tokens(self.patches(signals))

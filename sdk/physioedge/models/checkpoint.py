@@ -15,6 +15,7 @@ from torch import Tensor
 
 from physioedge.models.backbone import Backbone
 from physioedge.models.config import BackboneConfig
+from physioedge.models.layout import Layout
 from physioedge_runtime.errors import PhysioEdgeError
 
 HEADER = "physioedge"
@@ -54,8 +55,23 @@ def save_backbone(path: Path, backbone: Backbone, provenance: Provenance) -> str
     return state_digest(backbone.config, state)
 
 
-def load_backbone(path: Path) -> tuple[Backbone, Provenance, str]:
-    """Backbone, whom it has seen, and its digest.
+def read_config(path: Path) -> BackboneConfig:
+    """Shape of the backbone in a weights file.
+
+    Raises
+    ------
+    PhysioEdgeError
+        The file is missing, damaged, or no backbone.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return BackboneConfig.from_dict(json.loads((file.metadata() or {})[HEADER])["config"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise _unusable(path, error) from error
+
+
+def load_backbone(path: Path, layout: Layout) -> tuple[Backbone, Provenance, str]:
+    """Backbone for the inputs of a layout, whom it has seen, and its digest.
 
     Raises
     ------
@@ -74,15 +90,17 @@ def load_backbone(path: Path) -> tuple[Backbone, Provenance, str]:
             objective=seen["objective"],
             details=seen["details"],
         )
-        backbone = Backbone(config)
+        backbone = Backbone(config, layout)
         missing, unexpected = backbone.load_state_dict({k: v.float() for k, v in state.items()}, strict=False)
         wrong = [name for name in missing if name in dict(backbone.named_parameters())] + list(unexpected)
         if wrong:
             raise KeyError(wrong[0])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise PhysioEdgeError(
-            f"{path.name} ({type(error).__name__}: {error})",
-            "backbone weights of this version",
-            "Train or fetch it again.",
-        ) from error
+        raise _unusable(path, error) from error
     return backbone.eval(), provenance, state_digest(config, state)
+
+
+def _unusable(path: Path, error: Exception) -> PhysioEdgeError:
+    return PhysioEdgeError(
+        f"{path.name} ({type(error).__name__}: {error})", "backbone weights of this version", "Train or fetch it again."
+    )

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from physioedge.models.modality import ALL, Modality
+from physioedge_runtime.errors import ShapeError
+
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneConfig:
-    """Shape of the causal backbone and of its in-graph frontend.
+    """Shape of the causal backbone; what it reads is said by the kinds of sensor it knows and by a `Layout`.
 
     Attributes
     ----------
@@ -16,57 +19,35 @@ class BackboneConfig:
         ``tiny`` or ``paper``, or a name of your own.
     d_model, n_heads, n_layers : int
         Width, attention heads and blocks of the GPT-2-style stack.
-    fs_hz : float
-        The one rate the graph takes, per modality (ECG: 125 Hz).
-    patch_samples : int
-        Samples in one token.
-    n_tokens : int
-        Tokens emitted, all of them fully supported by real past samples.
-    filter_taps : int
-        Length of the causal, minimum-phase low-pass; odd.
-    cutoff_hz : float
-        Its cut-off: mains hum lies above, the QRS complex below.
-    norm_patches : int
-        Length of the trailing window of the normaliser, in patches.
-    norm_floor : float
-        Smallest standard deviation the normaliser divides by, in signal units (mV for ECG).
     attention_window : int
-        A token attends to itself and at most ``attention_window - 1`` tokens before it.
-    pool_tokens : int
-        The embedding is the mean of the last ``pool_tokens`` tokens.
+        A token attends to at most so many of the newest tokens of each stream, its own among them.
     causal : bool
         False builds the bidirectional twin, which exists to measure what causality costs.
+    modalities : tuple of Modality
+        Kinds of sensor it has a patch embedding for.
     """
 
     name: str = "tiny"
     d_model: int = 128
     n_heads: int = 4
     n_layers: int = 6
-    fs_hz: float = 125.0
-    patch_samples: int = 25
-    n_tokens: int = 32
-    filter_taps: int = 25
-    cutoff_hz: float = 38.0
-    norm_patches: int = 10
-    norm_floor: float = 0.01
     attention_window: int = 64
-    pool_tokens: int = 5
     causal: bool = True
+    modalities: tuple[Modality, ...] = ALL
 
-    @property
-    def context_samples(self) -> int:
-        """Real past samples needed before the first sample of the first token."""
-        return (self.norm_patches - 1) * self.patch_samples + self.filter_taps - 1
+    def modality(self, kind: str) -> Modality:
+        """The frontend of a kind of sensor.
 
-    @property
-    def window_samples(self) -> int:
-        """Samples the tokens themselves cover."""
-        return self.n_tokens * self.patch_samples
-
-    @property
-    def input_samples(self) -> int:
-        """Length of the graph's input: context and window."""
-        return self.context_samples + self.window_samples
+        Raises
+        ------
+        ShapeError
+            The backbone does not know the kind.
+        """
+        for known in self.modalities:
+            if known.kind == kind:
+                return known
+        kinds = ", ".join(known.kind for known in self.modalities)
+        raise ShapeError(f"a sensor of kind {kind!r}", f"one of {kinds}", "Train a backbone with that kind.")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dict for JSON."""
@@ -75,7 +56,9 @@ class BackboneConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> BackboneConfig:
         """Inverse of `to_dict`; an unknown key raises ``TypeError``."""
-        return cls(**values)
+        parts = dict(values)
+        parts["modalities"] = tuple(Modality.from_dict(one) for one in parts["modalities"])
+        return cls(**parts)
 
 
 TINY = BackboneConfig()

@@ -1,11 +1,9 @@
-"""Heads with fixed simplex-ETF prototypes, and the network that is exported: backbone, pooling, head."""
+"""Heads: fixed simplex-ETF prototypes for classes, a scaled linear layer for values."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-
-from physioedge.models.backbone import Backbone
 
 
 def simplex_etf(n_classes: int, dim: int, seed: int) -> Tensor:
@@ -44,9 +42,11 @@ class PrototypeHead(nn.Module):
     prototypes: Tensor
     log_prior: Tensor
 
-    def __init__(self, d_model: int, n_classes: int, *, dim: int = 16, temperature: float = 1.0, seed: int = 0) -> None:
+    def __init__(
+        self, embedding_dim: int, n_classes: int, *, dim: int = 16, temperature: float = 1.0, seed: int = 0
+    ) -> None:
         super().__init__()
-        self.projection = nn.Linear(d_model, dim)
+        self.projection = nn.Linear(embedding_dim, dim)
         self.temperature = temperature
         self.register_buffer("prototypes", simplex_etf(n_classes, dim, seed))
         self.register_buffer("log_prior", torch.zeros(n_classes))
@@ -56,22 +56,35 @@ class PrototypeHead(nn.Module):
         return nn.functional.linear(self.projection(embedding), self.prototypes) / self.temperature
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """Logits (batch, class) of embeddings (batch, d_model)."""
+        """Logits (batch, class) of embeddings (batch, embedding_dim)."""
         return self.scores(embedding) + self.log_prior
 
 
-class Classifier(nn.Module):
-    """Raw samples to ``(logits, embedding)``: the network of a classification bundle."""
+class ValueHead(nn.Module):
+    """Values in their own unit: ``offset + scale * projection(embedding)``, constants from the fit's targets.
 
-    def __init__(self, backbone: Backbone, head: PrototypeHead) -> None:
+    Parameters
+    ----------
+    embedding_dim, n_values : int
+    """
+
+    offset: Tensor
+    scale: Tensor
+
+    def __init__(self, embedding_dim: int, n_values: int) -> None:
         super().__init__()
-        self.backbone, self.head = backbone, head
+        self.projection = nn.Linear(embedding_dim, n_values)
+        self.register_buffer("offset", torch.zeros(n_values))
+        self.register_buffer("scale", torch.ones(n_values))
 
-    def embed(self, x: Tensor) -> Tensor:
-        """Pooled embedding (batch, d_model) of raw samples (batch, 1, input_samples)."""
-        tokens: Tensor = self.backbone(x)
-        return tokens[:, -self.backbone.config.pool_tokens :].mean(1)
+    def standard(self, embedding: Tensor) -> Tensor:
+        """Values in deviations from the mean of the fit's targets: what the loss is taken on."""
+        out: Tensor = self.projection(embedding)
+        return out
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        embedding = self.embed(x)
-        return self.head(embedding), embedding
+    def forward(self, embedding: Tensor) -> Tensor:
+        """Values (batch, value) of embeddings (batch, embedding_dim)."""
+        return self.offset + self.scale * self.standard(embedding)
+
+
+Head = PrototypeHead | ValueHead

@@ -7,6 +7,11 @@ from pathlib import Path
 import physioedge_runtime
 
 ASSETS = Path(__file__).parent.parent / "assets"
-BACKBONE = ASSETS / "tiny-ecg" / "backbone.safetensors"
-ARRHYTHMIA_ADAPTER = ASSETS / "tiny-ecg" / "arrhythmia-global"
+BACKBONE = ASSETS / "tiny" / "backbone.safetensors"
+ARRHYTHMIA_ADAPTER = ASSETS / "tiny" / "arrhythmia"
 BUNDLE = Path(physioedge_runtime.__file__).parent / "assets" / "arrhythmia.physio"
+
+
+def adapter_of(task: str) -> Path:
+    """Folder of a task's global adapter, whether or not it is there."""
+    return ASSETS / "tiny" / task

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from physioedge.datasets import mitbih
 from physioedge.models.config import BackboneConfig
+from physioedge.models.layout import Layout, SensorLayout
 from physioedge.signals.recording import Recording
 from physioedge_runtime.bundle.contract import (
     SCHEMA_VERSION,
     Contract,
     SensorSpec,
-    SlotSpec,
     Thresholds,
+    TriggerSpec,
     WindowSpec,
 )
 from physioedge_runtime.signal.resample import resample
@@ -29,42 +30,50 @@ from physioedge_runtime.signal.windows import cut_windows
 NAME = "arrhythmia"
 LABELS = ("N", "S", "V")
 ALL_CLASSES = (*LABELS, "F", "Q")
+LAYOUT = Layout(sensors=(SensorLayout(sensor="ecg", kind="ecg", channels=1, n_tokens=32, pool_tokens=5),))
+"""6.4 s of one lead, of which the last second, with the judged beat in it, makes the embedding."""
 LOOKAHEAD_SAMPLES = 75
 """0.6 s at 125 Hz: the QRS complex, the ST segment and most of the T wave of the judged beat."""
 MIN_QUALITY = 0.7
 MIN_PROBABILITY = 0.5
 
 
-def window_spec(config: BackboneConfig) -> WindowSpec:
+def window_spec(config: BackboneConfig, layout: Layout = LAYOUT) -> WindowSpec:
     """The beat-triggered window of a backbone."""
+    lead = layout.sensors[0]
+    modality = config.modality(lead.kind)
     return WindowSpec(
-        context_samples=config.context_samples,
-        window_samples=config.window_samples,
+        context_samples=modality.context_samples,
+        window_samples=lead.window_samples(modality),
         lookahead_samples=LOOKAHEAD_SAMPLES,
         trigger="beat",
     )
 
 
-def contract_for(config: BackboneConfig, backbone_digest: str, slots: tuple[SlotSpec, ...] = ()) -> Contract:
-    """The contract of an arrhythmia bundle on a given backbone."""
+def contract_for(backbone_digest: str, config: BackboneConfig, layout: Layout = LAYOUT) -> Contract:
+    """The contract of an arrhythmia bundle on a given backbone; slots are filled in by the exporter."""
+    cut = window_spec(config, layout)
     return Contract(
         schema_version=SCHEMA_VERSION,
         task=NAME,
         labels=LABELS,
-        sensor=SensorSpec(
-            name="ecg",
-            modality="ecg",
-            fs_hz=config.fs_hz,
-            units="mV",
-            channels=(mitbih.LEAD,),
-            low=-10.0,
-            high=10.0,
+        sensors=(
+            SensorSpec(
+                name="ecg",
+                modality="ecg",
+                fs_hz=config.modality("ecg").fs_hz,
+                units="mV",
+                channels=(mitbih.LEAD,),
+                low=-10.0,
+                high=10.0,
+                context_samples=cut.context_samples,
+                window_samples=cut.window_samples,
+            ),
         ),
-        window=window_spec(config),
+        trigger=TriggerSpec(kind="beat", lookahead_samples=LOOKAHEAD_SAMPLES),
         thresholds=Thresholds(min_quality=MIN_QUALITY, min_probability=MIN_PROBABILITY),
-        embedding_dim=config.d_model,
+        embedding_dim=layout.embedding_dim(config),
         backbone_digest=backbone_digest,
-        slots=slots,
     )
 
 
@@ -89,9 +98,9 @@ class BeatRecord:
     anchor: NDArray[np.int64]
     label: NDArray[np.int64]
 
-    def windows(self, config: BackboneConfig) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def windows(self, cut: WindowSpec) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Windows (beat, 1, input_samples) of the judged lead and the indices of the beats that have one."""
-        return cut_windows(self.signal[:1], self.anchor, window_spec(config))
+        return cut_windows(self.signal[:1], self.anchor, cut)
 
 
 def anchors_at(sample: NDArray[np.int64], fs_in_hz: float, fs_out_hz: float) -> NDArray[np.int64]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from physioedge.models.config import BackboneConfig
 from physioedge.tasks.arrhythmia import LABELS, LOOKAHEAD_SAMPLES, BeatRecord
+from physioedge_runtime.bundle.contract import WindowSpec
 
 _BEFORE_R_S, _AFTER_R_S = 0.2, 0.3
 _IRREGULAR = (0.65, 1.5)
@@ -65,21 +65,23 @@ class BeatDraw:
     ----------
     records : list of BeatRecord
         What to draw from; beats outside `LABELS`, or without room for the window, are not drawn.
-    config : BackboneConfig
-        Gives the window's length.
+    cut : WindowSpec
+        Of the judged lead.
+    fs_hz : float
+        Rate of the records.
     draw : DrawConfig
     """
 
-    def __init__(self, records: list[BeatRecord], config: BackboneConfig, draw: DrawConfig) -> None:
+    def __init__(self, records: list[BeatRecord], cut: WindowSpec, fs_hz: float, draw: DrawConfig) -> None:
         self.records, self.draw = records, draw
-        self.length, self.fs_hz = config.input_samples, config.fs_hz
+        self.length, self.fs_hz = cut.input_samples, fs_hz
         self.before = self.length - 1 - LOOKAHEAD_SAMPLES
         self._choices: list[list[tuple[int, NDArray[np.int64]]]] = []
         for label in range(len(LABELS)):
             found = [(i, self._usable(record, label)) for i, record in enumerate(records)]
             self._choices.append([(i, beats) for i, beats in found if beats.size])
         share = np.array([s if c else 0.0 for s, c in zip(draw.class_share, self._choices, strict=True)])
-        self.class_share = share / share.sum()
+        self.class_share: NDArray[np.float64] | None = share / share.sum()
 
     def _usable(self, record: BeatRecord, label: int) -> NDArray[np.int64]:
         d = self.draw
@@ -88,11 +90,11 @@ class BeatDraw:
         room = (record.anchor > self.before + margin) & (record.anchor < end - LOOKAHEAD_SAMPLES - margin)
         return np.flatnonzero(room & (record.label == label))
 
-    def batch(self, n: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Windows (n, 1, input_samples) in mV and label indices (n,)."""
+    def batch(self, n: int, rng: np.random.Generator) -> tuple[tuple[NDArray[np.float32], ...], NDArray[np.int64]]:
+        """Windows (n, 1, input_samples) in mV of the one sensor, and label indices (n,)."""
         labels = rng.choice(len(LABELS), size=n, p=self.class_share)
         windows = np.stack([self._window(int(label), rng) for label in labels])
-        return windows[:, None].astype(np.float32), labels.astype(np.int64)
+        return (windows[:, None].astype(np.float32),), labels.astype(np.int64)
 
     def _window(self, label: int, rng: np.random.Generator) -> NDArray[np.float64]:
         d, choices = self.draw, self._choices[label]

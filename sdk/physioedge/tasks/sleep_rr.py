@@ -6,24 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from physioedge.datasets import slpdb_rr
 from physioedge.datasets.location import find
 from physioedge.datasets.splits import load_split
-from physioedge.signals.recording import Events
+from physioedge.signals.tachogram import tachogram
 from physioedge.tasks.cache import stored
 from physioedge.tasks.cutting import cut
 from physioedge.tasks.joining import Piece, join
 from physioedge.tasks.windowed import CANONICAL_HZ, Task, TaskWindows
-from physioedge_runtime.errors import UnitMismatch
 
 LABELS = ("wake", "NREM", "REM")
 CLASS_OF = {0: 0, 1: 1, 2: 1, 3: 1, 4: 1, 5: 2}
 """Stage of the source to class; movement time (6) is left out."""
-SHORTEST_RR_S, LONGEST_RR_S = 0.3, 2.5
-"""Intervals outside are no heart's: beats marked twice, or beats that were not found."""
-
 VERSION = 1
 
 TASK = Task(
@@ -39,46 +34,6 @@ TASK = Task(
     "others; a window is five minutes of intervals that end with the scored epoch of 30 s; left out are movement time, "
     "epochs that end before the fifth minute, and everybody's first half hour.",
 )
-
-
-def tachogram(intervals: Events, duration_s: float, *, lead_s: float = 0.0) -> NDArray[np.float32]:
-    """Interval series at 4 Hz, held between beats: what is known at each moment, nothing later.
-
-    Parameters
-    ----------
-    intervals : Events
-        Seconds, each at the beat that ends it.
-    duration_s : float
-        From time 0 on.
-    lead_s : float
-        Length before time 0, all gap.
-
-    Returns
-    -------
-    float32 (2, (lead_s + duration_s) * 4)
-        The newest believable interval in s (the first one where there is none yet), and the gap: 1 where the newest
-        interval is not believable, or no beat came for `LONGEST_RR_S`.
-
-    Raises
-    ------
-    UnitMismatch
-        Intervals in another unit.
-    """
-    if intervals.units != "s":
-        raise UnitMismatch(f"intervals in {intervals.units}", "s", "Convert them.")
-    rate_hz = CANONICAL_HZ["rr"]
-    lead = round(lead_s * rate_hz)
-    time_s = (np.arange(lead + round(duration_s * rate_hz)) - lead) / rate_hz
-    believable = (intervals.value >= SHORTEST_RR_S) & (intervals.value <= LONGEST_RR_S)
-    newest = np.searchsorted(intervals.time_s, time_s, side="right") - 1
-    kept = np.flatnonzero(believable)
-    if not len(kept):
-        return np.stack([np.ones_like(time_s), np.ones_like(time_s)]).astype(np.float32)
-    held = np.searchsorted(intervals.time_s[kept], time_s, side="right") - 1
-    value = intervals.value[kept][np.maximum(held, 0)]
-    quiet = time_s - intervals.time_s[np.maximum(newest, 0)] > LONGEST_RR_S
-    gap = (newest < 0) | quiet | ~believable[np.maximum(newest, 0)]
-    return np.stack([value, gap]).astype(np.float32)
 
 
 def windows(
@@ -115,7 +70,7 @@ def _piece(record: str, root: Path | None, context_s: float) -> Piece:
     stages = slpdb_rr.labels(record, root)
     scored = np.isin(stages.value, list(CLASS_OF)) & (stages.end_s >= TASK.window_s)
     start_s = stages.end_s[scored] - TASK.window_s
-    series = tachogram(slpdb_rr.intervals(record, root), float(stages.end_s[-1]), lead_s=context_s)
+    series = tachogram(slpdb_rr.intervals(record, root), float(stages.end_s[-1]), CANONICAL_HZ["rr"], lead_s=context_s)
     return Piece(
         subject=slpdb_rr.subject_of(record),
         record=record,

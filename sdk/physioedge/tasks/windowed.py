@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from physioedge.models.config import BackboneConfig
+from physioedge.models.layout import Layout, SensorLayout
+from physioedge.models.modality import ALL
 from physioedge_runtime.errors import ShapeError
 
-CANONICAL_HZ: Mapping[str, float] = {"ecg": 125.0, "ppg": 64.0, "acc": 32.0, "eda": 4.0, "temp": 4.0, "rr": 4.0}
+CANONICAL_HZ: Mapping[str, float] = {modality.kind: modality.fs_hz for modality in ALL}
 """The one rate of each kind of sensor that graphs take; ``rr`` is the interval series, held between beats."""
 
 
@@ -110,3 +113,64 @@ class TaskWindows:
     def fitted(self, fold: int) -> NDArray[np.bool_]:
         """Windows that may be fitted on when a fold is judged: everybody else's."""
         return np.asarray(self.fold != fold, np.bool_)
+
+
+def layout_of(
+    task: Task, channels: Mapping[str, int], config: BackboneConfig, tokens: Mapping[str, int] | None = None
+) -> Layout:
+    """What a graph of a task takes: every sensor's whole window, or the last so many tokens of it.
+
+    Parameters
+    ----------
+    task : Task
+    channels : mapping of sensor to int
+        Rows of each sensor, such as those of `TaskWindows.samples`.
+    config : BackboneConfig
+    tokens : mapping of sensor to int, optional
+        Of sensors whose newest part alone is looked at.
+
+    Raises
+    ------
+    ShapeError
+        The window is no whole number of a sensor's tokens.
+    """
+    sensors = []
+    for kind in channels:
+        modality = config.modality(kind)
+        n_tokens = task.window_s / modality.patch_s
+        if abs(n_tokens - round(n_tokens)) > 1e-9:
+            raise ShapeError(
+                f"a window of {task.window_s:g} s for {kind} tokens of {modality.patch_s:g} s",
+                "a whole number of them",
+                "Choose another window.",
+            )
+        kept = (tokens or {}).get(kind, round(n_tokens))
+        sensors.append(SensorLayout(sensor=kind, kind=kind, channels=channels[kind], n_tokens=kept))
+    return Layout(sensors=tuple(sensors))
+
+
+def inputs_of(windows: TaskWindows, layout: Layout, config: BackboneConfig) -> list[NDArray[np.float32]]:
+    """What a graph of `layout` takes of windows: the newest samples of each sensor, (n, channel, input_samples) each.
+
+    Raises
+    ------
+    ShapeError
+        The windows have less past than the layout's frontends need.
+    """
+    out = []
+    for one, (_, length) in zip(layout.sensors, layout.input_shapes(config), strict=True):
+        array = windows.samples[one.sensor]
+        if array.shape[2] < length:
+            needed_s = length / CANONICAL_HZ[one.kind] - windows.task.window_s
+            raise ShapeError(
+                f"windows of {one.sensor} with {windows.context_s:g} s of past",
+                f"{needed_s:g} s",
+                "Cut them with more.",
+            )
+        out.append(array[:, :, -length:])
+    return out
+
+
+def context_needed_s(layout: Layout, config: BackboneConfig) -> float:
+    """Past that the frontends of a layout need before their windows."""
+    return max(config.modality(one.kind).context_samples / CANONICAL_HZ[one.kind] for one in layout.sensors)

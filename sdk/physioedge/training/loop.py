@@ -49,6 +49,14 @@ class History:
 
     step: list[int] = field(default_factory=list)
     loss: list[float] = field(default_factory=list)
+    parts: dict[str, list[float]] = field(default_factory=dict)
+
+
+Loss = Tensor | tuple[Tensor, dict[str, float]]
+"""What a step gives: the loss, and beside it what its parts came to, by name."""
+
+
+_WHOLE = ""
 
 
 def learning_rate_at(step: int, config: LoopConfig) -> float:
@@ -62,7 +70,7 @@ def learning_rate_at(step: int, config: LoopConfig) -> float:
 
 def fit(
     module: nn.Module,
-    loss_of_step: Callable[[int], Tensor],
+    loss_of_step: Callable[[int], Loss],
     config: LoopConfig,
     *,
     checkpoint: Path | None = None,
@@ -76,8 +84,8 @@ def fit(
     module : nn.Module
         Its parameters with ``requires_grad`` are trained.
     loss_of_step : callable
-        Step number to scalar loss. Everything random in it must follow from the step number alone, so that a resumed
-        run equals an unbroken one.
+        Step number to scalar loss, with or without the values of its parts. Everything random in it must follow from
+        the step number alone, so that a resumed run equals an unbroken one.
     config : LoopConfig
     checkpoint : Path, optional
         File to resume from and to save to.
@@ -103,7 +111,7 @@ def fit(
     ]
     optimiser = torch.optim.AdamW(groups, lr=config.learning_rate)
     history, first = History(), 0
-    recent: list[float] = []
+    recent: list[dict[str, float]] = []
     run = {"label": label, **asdict(config)}
     if checkpoint is not None and checkpoint.exists():
         first, recent = _resume(checkpoint, run, module, optimiser, history)
@@ -112,15 +120,15 @@ def fit(
     for step in range(first, config.steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(step, config)
-        loss = loss_of_step(step)
+        made = loss_of_step(step)
+        loss, parts = made if isinstance(made, tuple) else (made, {})
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
         optimiser.step()
-        recent.append(loss.item())
+        recent.append({_WHOLE: loss.item(), **parts})
         if (step + 1) % max(1, config.steps // 100) == 0:
-            history.step.append(step + 1)
-            history.loss.append(sum(recent) / len(recent))
+            _note(history, step + 1, recent)
             recent = []
         meter.show(step + 1, loss.item())
         if checkpoint is not None and time.monotonic() - saved > config.save_every_s:
@@ -132,6 +140,14 @@ def fit(
     return history
 
 
+def _note(history: History, step: int, recent: list[dict[str, float]]) -> None:
+    """Means since the last note."""
+    history.step.append(step)
+    history.loss.append(sum(one[_WHOLE] for one in recent) / len(recent))
+    for name in recent[0].keys() - {_WHOLE}:
+        history.parts.setdefault(name, []).append(sum(one[name] for one in recent) / len(recent))
+
+
 def _save(
     path: Path,
     run: dict[str, Any],
@@ -139,7 +155,7 @@ def _save(
     module: nn.Module,
     optimiser: torch.optim.Optimizer,
     history: History,
-    recent: list[float],
+    recent: list[dict[str, float]],
 ) -> None:
     state: dict[str, Any] = {
         "run": run,
@@ -147,7 +163,7 @@ def _save(
         "trained": {k: p for k, p in module.named_parameters() if p.requires_grad},
         "buffers": dict(module.named_buffers()),  # a batch norm's running mean and variance
         "optimiser": optimiser.state_dict(),
-        "history": {"step": history.step, "loss": history.loss},
+        "history": asdict(history),
         "recent": recent,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -158,7 +174,7 @@ def _save(
 
 def _resume(
     path: Path, run: dict[str, Any], module: nn.Module, optimiser: torch.optim.Optimizer, history: History
-) -> tuple[int, list[float]]:
+) -> tuple[int, list[dict[str, float]]]:
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("cut off")
@@ -184,6 +200,7 @@ def _resume(
             buffers[name].copy_(value)
     optimiser.load_state_dict(state["optimiser"])
     history.step, history.loss = list(state["history"]["step"]), list(state["history"]["loss"])
+    history.parts = dict(state["history"]["parts"])
     return int(state["step"]), list(state["recent"])
 
 

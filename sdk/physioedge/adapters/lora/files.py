@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,9 @@ import torch
 
 from physioedge.models.backbone import Backbone
 from physioedge.models.checkpoint import Provenance, load_backbone
-from physioedge.models.heads import Classifier, PrototypeHead
+from physioedge.models.heads import PrototypeHead
+from physioedge.models.layout import Layout
+from physioedge.models.network import Network, network_on
 from physioedge_export.merge import CONFIG_FILE, WEIGHTS_FILE, LoraAdapter, merged_state, read_adapter
 from physioedge_runtime.errors import AdapterError, BackboneMismatch
 
@@ -21,20 +22,47 @@ TASK_FILE = "physioedge.json"
 
 @dataclass(frozen=True, kw_only=True)
 class TaskNote:
-    """What a fitted adapter is for, and whom it has seen."""
+    """What a fitted adapter is for, and whom it has seen.
+
+    Attributes
+    ----------
+    task : str
+    labels : tuple of str
+        Classes in order; empty for values.
+    values : tuple of str
+        Names of the values in order; empty for classes.
+    layout : Layout
+        Sensors and lengths it was fitted on.
+    backbone_digest : str
+    head_seed : int
+        Orientation of the prototypes.
+    head : mapping
+        Constants of the head by name: ``log_prior``, or ``offset`` and ``scale``.
+    training_subjects, datasets : tuple of str
+    fit : mapping
+        How it was fitted.
+    """
 
     task: str
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
+    layout: Layout
     backbone_digest: str
-    head_seed: int
-    log_prior: tuple[float, ...]
+    head_seed: int = 0
+    head: dict[str, list[float]] = field(default_factory=dict)
     training_subjects: tuple[str, ...]
     datasets: tuple[str, ...]
     fit: dict[str, Any]
 
 
+def head_constants(network: Network) -> dict[str, list[float]]:
+    """Constants of a head that a fit has set."""
+    names = ("log_prior",) if isinstance(network.head, PrototypeHead) else ("offset", "scale")
+    return {name: [round(float(v), 6) for v in getattr(network.head, name)] for name in names}
+
+
 def save_adapter(folder: Path, wrapped: Any, note: TaskNote) -> None:
-    """Write a fitted ``peft.PeftModel`` around a `Classifier`, in peft's own format.
+    """Write a fitted ``peft.PeftModel`` around a `Network`, in peft's own format.
 
     Parameters
     ----------
@@ -49,7 +77,8 @@ def save_adapter(folder: Path, wrapped: Any, note: TaskNote) -> None:
     config = json.loads((folder / CONFIG_FILE).read_text())
     config["target_modules"] = sorted(config["target_modules"])  # a set in peft: sorted, so that a rerun gives the same
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
-    (folder / TASK_FILE).write_text(json.dumps(asdict(note), indent=1) + "\n")
+    values = {**{key: getattr(note, key) for key in note.__dataclass_fields__}, "layout": note.layout.to_dict()}
+    (folder / TASK_FILE).write_text(json.dumps(values, indent=1) + "\n")
 
 
 def load_note(folder: Path) -> TaskNote:
@@ -62,17 +91,17 @@ def load_note(folder: Path) -> TaskNote:
     """
     try:
         values = json.loads((folder / TASK_FILE).read_text())
-        lists = ("labels", "log_prior", "training_subjects", "datasets")
+        lists = ("labels", "values", "training_subjects", "datasets")
         parts: dict[str, Any] = {key: tuple(v) if key in lists else v for key, v in values.items()}
-        return TaskNote(**parts)
-    except (OSError, ValueError, TypeError) as error:
+        return TaskNote(**{**parts, "layout": Layout.from_dict(parts["layout"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise AdapterError(
             f"{folder.name} without a usable {TASK_FILE} ({error})", f"{CONFIG_FILE}, {WEIGHTS_FILE} and {TASK_FILE}",
             "Name a folder that `physioedge train global` wrote.",
         ) from error  # fmt: skip
 
 
-def merged_classifier(backbone: Backbone, digest: str, folder: Path) -> tuple[Classifier, LoraAdapter, TaskNote]:
+def merged_network(backbone: Backbone, digest: str, folder: Path) -> tuple[Network, LoraAdapter, TaskNote]:
     """The task's network with the adapter of `folder` merged in float, in evaluation mode.
 
     Raises
@@ -87,19 +116,20 @@ def merged_classifier(backbone: Backbone, digest: str, folder: Path) -> tuple[Cl
         raise BackboneMismatch(
             f"an adapter for backbone {note.backbone_digest[:12]}", f"one for {digest[:12]}", "Fit it on this backbone."
         )
-    head = PrototypeHead(backbone.config.d_model, len(note.labels), seed=note.head_seed)
-    model = Classifier(copy.deepcopy(backbone), head)
-    model.load_state_dict(merged_state(model.state_dict(), adapter))
-    model.head.log_prior.copy_(torch.tensor(note.log_prior))
-    return model.eval(), adapter, note
+    n_outputs = len(note.labels or note.values)
+    network = network_on(backbone.laid_out(note.layout), n_outputs, classes=bool(note.labels), head_seed=note.head_seed)
+    network.load_state_dict(merged_state(network.state_dict(), adapter))
+    for name, value in note.head.items():
+        getattr(network.head, name).copy_(torch.tensor(value))
+    return network.eval(), adapter, note
 
 
-def load_classifier(backbone_file: Path, folder: Path) -> tuple[Classifier, LoraAdapter, TaskNote, Provenance]:
+def load_network(backbone_file: Path, folder: Path) -> tuple[Network, LoraAdapter, TaskNote, Provenance]:
     """The network of a backbone file and a global adapter's folder, with everything to say about it.
 
     Returns
     -------
-    model : Classifier
+    network : Network
         Adapter merged in float, evaluation mode.
     adapter : LoraAdapter
         Its arrays; A is what slots share.
@@ -107,6 +137,6 @@ def load_classifier(backbone_file: Path, folder: Path) -> tuple[Classifier, Lora
     provenance : Provenance
         Of the backbone.
     """
-    backbone, provenance, digest = load_backbone(backbone_file)
-    model, adapter, note = merged_classifier(backbone, digest, folder)
-    return model, adapter, note, provenance
+    backbone, provenance, digest = load_backbone(backbone_file, load_note(folder).layout)
+    network, adapter, note = merged_network(backbone, digest, folder)
+    return network, adapter, note, provenance

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,8 @@ class Arm:
         Its answers are also scored after the task's own smoothing, where it has one.
     version : int
         Raised when its answers change: stored answers of an older version are made again.
+    on_backbone : bool
+        It takes ``setting`` too, a `physioedge.evaluation.backbone_arms.Setting`.
     """
 
     module: str
@@ -49,24 +52,35 @@ class Arm:
     tasks: tuple[str, ...] = ()
     smooth: bool = True
     version: int = 1
+    on_backbone: bool = False
 
-    def load(self) -> FitPredict:
-        """The function itself.
+    def load(self) -> Any:
+        """The function itself, a `FitPredict` or one that takes ``setting`` beside it.
 
         Raises
         ------
         MissingExtra
             A package it needs is not installed (most arms say so only when they are called).
         """
-        found: FitPredict = getattr(importlib.import_module(self.module), self.function)
-        return found
+        return getattr(importlib.import_module(self.module), self.function)
 
 
 _HERE = "physioedge.evaluation.opponents"
+_BACKBONE = "physioedge.evaluation.backbone_arms"
 _RATE = ("heart_rate",)
+_CLASSES = ("af", "stress", "sleep_rr", "ppg_rhythm", "fog")
+_WINDOWED = (*_CLASSES, "blood_pressure")
+_CALIBRATED = ("stress", "sleep_rr", "ppg_rhythm", "blood_pressure")
+"""Tasks whose judged people have a calibration part with windows."""
 _ACC = ("acc",)
 
 ARMS: Mapping[str, Arm] = {
+    "global": Arm(module=_BACKBONE, function="global_adapter", on_backbone=True, tasks=_WINDOWED),
+    "probe": Arm(module=_BACKBONE, function="probe", on_backbone=True, tasks=_WINDOWED),
+    "prototypes": Arm(module=_BACKBONE, function="prototypes", on_backbone=True, seeded=False, tasks=_CLASSES),
+    "full": Arm(module=_BACKBONE, function="full", on_backbone=True, tasks=_WINDOWED),
+    "centring": Arm(module=_BACKBONE, function="centring", on_backbone=True, tasks=_CALIBRATED),
+    "centring_half": Arm(module=_BACKBONE, function="centring_half", on_backbone=True, tasks=_CALIBRATED),
     "majority": Arm(module=f"{_HERE}.floors", function="majority", seeded=False, smooth=False),
     "own_mean": Arm(module=f"{_HERE}.floors", function="own_mean", seeded=False, smooth=False),
     "own_mean_oracle": Arm(module=f"{_HERE}.floors", function="own_mean_oracle", seeded=False, smooth=False),
@@ -88,7 +102,26 @@ ARMS: Mapping[str, Arm] = {
     "spectral_alone_noacc": Arm(
         module=f"{_HERE}.spectral", function="fit_predict_alone", seeded=False, without=_ACC, tasks=_RATE
     ),
+    "spectral_forward": Arm(module=f"{_HERE}.spectral_forward", seeded=False, smooth=False, tasks=_RATE),
+    "spectral_forward_noacc": Arm(
+        module=f"{_HERE}.spectral_forward", seeded=False, smooth=False, without=_ACC, tasks=_RATE
+    ),
+    "spectral_lag8s": Arm(
+        module=f"{_HERE}.spectral_forward", function="fit_predict_lag8s", seeded=False, smooth=False, tasks=_RATE
+    ),
+    "spectral_lag8s_noacc": Arm(
+        module=f"{_HERE}.spectral_forward",
+        function="fit_predict_lag8s",
+        seeded=False,
+        smooth=False,
+        without=_ACC,
+        tasks=_RATE,
+    ),
 }
+
+
+OF_TASK: Mapping[str, Mapping[str, Arm]] = {"heart_rate": {}}
+"""Arms that a task has in place of, or beside, those of the same name in `ARMS`."""
 
 
 def arm_of(name: str, task: str) -> Arm:
@@ -99,8 +132,9 @@ def arm_of(name: str, task: str) -> Arm:
     EvaluationRefused
         There is none, or it is not made for the task.
     """
-    arm = ARMS.get(name)
-    if arm is None or (arm.tasks and task not in arm.tasks):
-        fitting = [known for known, one in ARMS.items() if not one.tasks or task in one.tasks]
+    known = {key: one for key, one in ARMS.items() if not one.tasks or task in one.tasks} | OF_TASK.get(task, {})
+    arm = known.get(name)
+    if arm is None:
+        fitting = list(known)
         raise EvaluationRefused(f"arm {name!r} for {task}", f"one of {', '.join(fitting)}", "Name one of them.")
     return arm

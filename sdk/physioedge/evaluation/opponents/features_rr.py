@@ -17,7 +17,7 @@ from physioedge.evaluation.opponents.features_signal import (
     spectral_shape,
     stacked,
 )
-from physioedge.tasks.sleep_rr import LONGEST_RR_S, SHORTEST_RR_S
+from physioedge.signals.tachogram import LONGEST_RR_S, SHORTEST_RR_S
 from physioedge.tasks.windowed import CANONICAL_HZ
 
 _BANDS = {"vlf": (0.0033, 0.04), "lf": (0.04, 0.15), "hf": (0.15, 0.4), "apnoea": (0.01, 0.05)}

@@ -6,7 +6,7 @@ import importlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physioedge import results
+from physioedge.evaluation.arms import refuse_overlap
 from physioedge.evaluation.opponents import Arm, arm_of
 from physioedge.evaluation.opponents.score import Answers, rows_of
+from physioedge.models.shipped import BACKBONE
 from physioedge.results import Row
 from physioedge.tasks.windowed import TaskWindows
+from physioedge_runtime.errors import EvaluationRefused
 
 CONTEXT_S = 2.0
 """Past before every window, the same for all arms, so that all are judged on the same windows."""
@@ -49,6 +52,8 @@ def run_task(
     work: Path,
     out: Path,
     progress: Progress | None = None,
+    *,
+    backbone: Path | None = None,
 ) -> list[Row]:
     """Run what is missing, write ``<name>.json`` and return its rows.
 
@@ -68,11 +73,13 @@ def run_task(
         Folder of the results. Rows of arms that this run does not name stay in the file.
     progress : callable, optional
         Told one line a finished fit.
+    backbone : Path, optional
+        Weights of the arms on the backbone; the shipped ones by default.
 
     Raises
     ------
     EvaluationRefused
-        No such arm for this task.
+        No such arm for this task, or the weights have seen a judged person.
     MissingExtra
         A package that an arm needs is not installed.
     DatasetError
@@ -82,22 +89,52 @@ def run_task(
     module = task_module(name)
     tell: Progress = progress or (lambda line: None)
     windows: TaskWindows = module.windows(root, context_s=CONTEXT_S, progress=progress)
+    own = _Own.of(module, windows, root, backbone or BACKBONE) if any(a.on_backbone for a in chosen.values()) else None
     kept, notes = _others(out / f"{name}.json", arms)
     rows: list[Row] = []
     for arm_name, arm in chosen.items():
         made, cpu_s = [], 0.0
         for seed in range(seeds if arm.seeded else 1):
-            answers, spent_s = _answers(module, windows, arm_name, arm, seed, work, tell)
+            answers, spent_s = _answers(module, windows, arm_name, arm, seed, work, tell, own)
             made.append(answers)
             cpu_s += spent_s
         rows += rows_of(module, windows, arm_name, made, smooth=arm.smooth)
         notes[arm_name] = {"seeds": len(made), "cpu_s": round(cpu_s, 1)}
     everything = kept + rows
     command = f"physioedge evaluate {name} --arms {','.join(notes)} --seeds {seeds}"
+    digest = {} if own is None else {"backbone": own.digest}
     results.write(
-        out / f"{name}.json", command, everything, protocol=windows.task.protocol, context_s=CONTEXT_S, arms=notes
-    )
+        out / f"{name}.json", command, everything, protocol=windows.task.protocol, context_s=CONTEXT_S, arms=notes,
+        **digest,
+    )  # fmt: skip
     return everything
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Own:
+    """What the arms on the backbone get: its weights, and the same windows with as much past as it needs."""
+
+    backbone: Path
+    digest: str
+    windows: TaskWindows
+
+    @classmethod
+    def of(cls, module: Any, windows: TaskWindows, root: Path | None, backbone: Path) -> _Own:
+        from physioedge.evaluation import backbone_arms
+
+        judged = tuple(np.unique(windows.subject[windows.fold >= 0]).tolist())
+        seen, digest, needed_s = backbone_arms.facts_of(windows, backbone)
+        refuse_overlap(seen, judged)
+        if needed_s <= windows.context_s:
+            return cls(backbone=backbone, digest=digest, windows=windows)
+        longer: TaskWindows = module.windows(root, context_s=needed_s)
+        if not (np.array_equal(longer.record, windows.record) and np.array_equal(longer.start_s, windows.start_s)):
+            raise EvaluationRefused(
+                f"other windows of {windows.task.name} with {needed_s:g} s of past",
+                "the same ones for every arm",
+                "Make the task's windows independent of the past before them.",
+            )
+        return cls(backbone=backbone, digest=digest, windows=longer)
 
 
 def _others(path: Path, arms: Sequence[str]) -> tuple[list[Row], dict[str, Any]]:
@@ -110,7 +147,14 @@ def _others(path: Path, arms: Sequence[str]) -> tuple[list[Row], dict[str, Any]]
 
 
 def _answers(
-    module: Any, windows: TaskWindows, name: str, arm: Arm, seed: int, work: Path, tell: Progress
+    module: Any,
+    windows: TaskWindows,
+    name: str,
+    arm: Arm,
+    seed: int,
+    work: Path,
+    tell: Progress,
+    own: _Own | None,
 ) -> tuple[Answers, float]:
     """Answers of one seed for all folds, in the order of the windows, and the processor time they took."""
     width = len(windows.task.labels) or windows.target.reshape(len(windows.target), -1).shape[1]
@@ -119,11 +163,16 @@ def _answers(
     for fold in sorted(set(windows.fold[windows.fold >= 0].tolist())):
         here = windows.fold == fold
         version = f"v{getattr(module, 'VERSION', 1)}.{arm.version}"
+        if own is not None and arm.on_backbone:
+            version += f"-{own.digest[:8]}"
         path = work / windows.task.name / name / f"{version}-seed{seed}-fold{fold}.npz"
         if not path.exists():
-            train = subset(windows, windows.fitted(fold), arm.without)
+            source, extra = windows, {}
+            if own is not None and arm.on_backbone:
+                source, extra = own.windows, {"setting": _setting(own, work / windows.task.name, version, fold)}
+            train = subset(source, source.fitted(fold), arm.without)
             began_s = time.process_time()
-            answer = arm.load()(train, subset(windows, here, arm.without), seed)
+            answer = arm.load()(train, subset(source, here, arm.without), seed, **extra)
             _save(path, np.asarray(answer, np.float64), windows.start_s[here], time.process_time() - began_s)
             tell(f"{windows.task.name}: {name}, seed {seed}, fold {fold}")
         with np.load(path, allow_pickle=False) as file:
@@ -131,6 +180,12 @@ def _answers(
         out[here] = answer.reshape(int(here.sum()), width)
         spent_s += spent
     return out, spent_s
+
+
+def _setting(own: _Own, work: Path, version: str, fold: int) -> Any:
+    from physioedge.evaluation.backbone_arms import Setting
+
+    return Setting(backbone=own.backbone, cache=work / "fits" / version, fold=fold)
 
 
 def _save(path: Path, answer: NDArray[np.float64], start_s: NDArray[np.float64], cpu_s: float) -> None:

@@ -1,0 +1,72 @@
+"""Fit the arrhythmia task's network on beats of MIT-BIH."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from physioedge.adapters import fitting
+from physioedge.adapters.fitting import GLOBAL, FitConfig, fit_network
+from physioedge.models.backbone import Backbone
+from physioedge.models.network import Network, network_on
+from physioedge.tasks.arrhythmia import LABELS, BeatRecord, window_spec
+from physioedge.tasks.sampling import BeatDraw, DrawConfig
+
+HEAD_SEED = 7
+"""Orientation of the prototypes, the same in every fit of the task."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeatFit(FitConfig):
+    """How it is fitted; draws and prior from folds of DS1 (``results/arrhythmia-choices.json``).
+
+    Attributes
+    ----------
+    prior_share : float
+        What is added to the scores is so many times the log of the class frequencies.
+    draw : DrawConfig
+    """
+
+    prior_share: float = 1.3
+    draw: DrawConfig = field(default_factory=DrawConfig)
+
+
+def beat_draws(records: list[BeatRecord], backbone: Backbone, config: BeatFit) -> BeatDraw:
+    """Batches of beats for a backbone."""
+    return BeatDraw(
+        records,
+        window_spec(backbone.config, backbone.layout),
+        backbone.config.modality(backbone.layout.sensors[0].kind).fs_hz,
+        config.draw,
+    )
+
+
+def new_network(backbone: Backbone) -> Network:
+    """A copy of the backbone with the task's head on it."""
+    return network_on(backbone, len(LABELS), classes=True, head_seed=HEAD_SEED)
+
+
+def fit_beats(
+    backbone: Backbone, records: list[BeatRecord], config: BeatFit, how: str = GLOBAL, *, seed: int,
+    checkpoint: Path | None = None,
+) -> Any:  # fmt: skip
+    """A network fitted on `records`; see `physioedge.adapters.fitting.fit_network`."""
+    network = new_network(backbone)
+    wrapped = fit_network(
+        network, beat_draws(records, backbone, config), config, how, seed=seed, label=f"arrhythmia {how}, seed {seed}",
+        checkpoint=checkpoint,
+    )  # fmt: skip
+    network.head.log_prior.copy_(log_prior(records, config.prior_share))
+    return wrapped
+
+
+def log_prior(records: list[BeatRecord], share: float) -> Tensor:
+    """`share` times the log of the class frequencies in `records`, (class,), shifted to a maximum of 0."""
+    counts = np.zeros(len(LABELS))
+    for record in records:
+        counts += np.bincount(record.label, minlength=8)[: len(LABELS)]
+    return fitting.log_prior(counts, share)

@@ -1,0 +1,145 @@
+"""Fit the network of a windowed task: batches of its windows, settings a task, the head's constants."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from physioedge.adapters.fitting import GLOBAL, FitConfig, Signals, fit_network, log_prior
+from physioedge.adapters.variation import varied
+from physioedge.models.backbone import Backbone
+from physioedge.models.network import Network, network_on
+from physioedge.tasks.windowed import TaskWindows, inputs_of
+
+HEAD_SEED = 7
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowFit(FitConfig):
+    """How a windowed task is fitted; nothing here was chosen on judged people.
+
+    Attributes
+    ----------
+    class_power, person_power : float
+        A class is drawn by its frequency to this power, and within it a person by the number of windows to this power:
+        0 draws all alike.
+    prior_share : float
+        So many times the log of the class frequencies is added to the scores: 0 where all classes count the same.
+    temperature : float
+        Of the prototypes.
+    vary : bool
+        Vary the windows, see `physioedge.adapters.variation`.
+    """
+
+    class_power: float = 0.5
+    person_power: float = 0.5
+    prior_share: float = 0.5
+    temperature: float = 1.0
+    vary: bool = True
+
+
+SETTINGS: Mapping[str, WindowFit] = {
+    "af": WindowFit(steps=700),
+    "stress": WindowFit(steps=150, batch=32, class_power=0.0, prior_share=0.0),
+    "sleep_rr": WindowFit(steps=200, batch=48),
+    "ppg_rhythm": WindowFit(steps=500),
+    "fog": WindowFit(steps=250, class_power=0.0, prior_share=0.0),
+    "blood_pressure": WindowFit(steps=150),
+    "heart_rate": WindowFit(steps=300),
+}
+"""By task; steps follow the number of windows and the processor time that a table may take."""
+TOKENS: Mapping[str, Mapping[str, int]] = {"stress": {"ppg": 60, "acc": 30}}
+"""Sensors of a task whose newest part alone is looked at: half a minute of pulse and movement, to save time."""
+
+
+class WindowDraw:
+    """Random batches of a task's windows.
+
+    Parameters
+    ----------
+    windows : TaskWindows
+        Those that may be fitted on.
+    inputs : list of float32 (n, channel, sample)
+        What the graph takes of them, one a sensor.
+    targets : int64 (n,) or float32 (n, k)
+        Classes, or standardised values.
+    config : WindowFit
+    """
+
+    def __init__(
+        self, windows: TaskWindows, inputs: list[NDArray[np.float32]], targets: NDArray[Any], config: WindowFit
+    ) -> None:
+        self.kinds, self.inputs, self.targets, self.config = list(windows.task.sensors), inputs, targets, config
+        self.class_share: NDArray[np.float64] | None = None
+        weight = np.ones(len(targets))
+        if windows.task.labels:
+            count = np.bincount(targets, minlength=len(windows.task.labels)).astype(np.float64)
+            share = np.where(count > 0, count**config.class_power, 0.0)
+            self.class_share = share / share.sum()
+        for group in [np.asarray(targets) == k for k in range(len(windows.task.labels))] or [
+            np.ones_like(weight, bool)
+        ]:
+            people, index, count = np.unique(windows.subject[group], return_inverse=True, return_counts=True)
+            if len(people):
+                each = (count**config.person_power / count)[index]
+                weight[group] = each / each.sum()
+        if self.class_share is not None:
+            weight *= self.class_share[targets]
+        self.cumulative = np.cumsum(weight / weight.sum())
+
+    def batch(self, n: int, rng: np.random.Generator) -> tuple[Signals, NDArray[Any]]:
+        """Signals (n, channel, sample), one a sensor, and their targets."""
+        rows = np.minimum(np.searchsorted(self.cumulative, rng.random(n)), len(self.targets) - 1)
+        signals = [x[rows] for x in self.inputs]
+        if self.config.vary:
+            signals = [varied(kind, x, rng) for kind, x in zip(self.kinds, signals, strict=True)]
+        return tuple(signals), self.targets[rows]
+
+
+def fit_windows(
+    backbone: Backbone, windows: TaskWindows, config: WindowFit, how: str = GLOBAL, *, seed: int,
+    checkpoint: Path | None = None,
+) -> Any:  # fmt: skip
+    """A network fitted on windows; see `physioedge.adapters.fitting.fit_network`.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Laid out for the task.
+    windows : TaskWindows
+        Those that may be fitted on, of at least the past that the layout needs.
+    """
+    torch.manual_seed(seed)
+    classes = bool(windows.task.labels)
+    targets = windows.target if classes else windows.target.astype(np.float64).reshape(len(windows.target), -1)
+    outputs = len(windows.task.labels) or targets.shape[1]
+    network = network_on(backbone, outputs, classes=classes, head_seed=HEAD_SEED, temperature=config.temperature)
+    if classes:
+        counts = np.bincount(targets, minlength=outputs)
+        network.head.log_prior.copy_(log_prior(counts, config.prior_share))
+    else:
+        network.head.offset.copy_(torch.from_numpy(targets.mean(0)).float())
+        network.head.scale.copy_(torch.from_numpy(targets.std(0) + 1e-9).float())
+        targets = ((targets - targets.mean(0)) / (targets.std(0) + 1e-9)).astype(np.float32)
+    inputs = inputs_of(windows, backbone.layout, backbone.config)
+    draws = WindowDraw(windows, inputs, targets, config)
+    label = f"{windows.task.name} {how}, seed {seed}"
+    return fit_network(network, draws, config, how, seed=seed, label=label, checkpoint=checkpoint)
+
+
+def embeddings(network: Network, windows: TaskWindows) -> NDArray[np.float32]:
+    """Embeddings (n, embedding_dim) of windows, computed as in the fit."""
+    inputs = inputs_of(windows, network.backbone.layout, network.backbone.config)
+    out = []
+    with torch.no_grad():
+        for first in range(0, len(windows.target), _AT_ONCE):
+            part = [torch.from_numpy(np.ascontiguousarray(x[first : first + _AT_ONCE])) for x in inputs]
+            out.append(network.quick_embed(*part).numpy())
+    return np.concatenate(out)

@@ -1,0 +1,183 @@
+"""The backbone on windowed tasks: global adapter, linear probe, prototypes, full fine-tuning, centring.
+
+One fit serves several arms: what it says of the judged people is kept as embeddings beside the head that reads them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physioedge.adapters.fitting import FULL, GLOBAL, PROBE
+from physioedge.adapters.windows import SETTINGS, TOKENS, WindowFit, embeddings, fit_windows
+from physioedge.evaluation.metrics import softmax
+from physioedge.models.backbone import Backbone
+from physioedge.models.checkpoint import load_backbone, read_config
+from physioedge.models.heads import PrototypeHead
+from physioedge.models.layout import Layout
+from physioedge.models.network import Network
+from physioedge.tasks.windowed import TaskWindows, context_needed_s, layout_of
+
+_FEW = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What an arm on the backbone needs beyond windows.
+
+    Attributes
+    ----------
+    backbone : Path
+        Weights file.
+    cache : Path
+        Folder of finished fits.
+    fold : int
+        Which fold is judged; part of a fit's name.
+    """
+
+    backbone: Path
+    cache: Path
+    fold: int
+
+
+@dataclass(frozen=True)
+class Read:
+    """Embeddings of the judged people and the head that reads them.
+
+    Attributes
+    ----------
+    embedding : float32 (n, embedding_dim)
+    reference : float64 (embedding_dim,)
+        Mean over the people fitted on of their mean embeddings.
+    weight : float64 (output, embedding_dim)
+        Embedding to scores or values, with `bias` (output,).
+    bias : float64 (output,)
+    """
+
+    embedding: NDArray[np.float32]
+    reference: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+    def answer(self, embedding: NDArray[np.floating], *, classes: bool) -> NDArray[np.float64]:
+        """Probabilities (n, class) or values (n, k)."""
+        out = embedding.astype(np.float64) @ self.weight.T + self.bias
+        return softmax(out) if classes else out
+
+
+def facts_of(windows: TaskWindows, backbone: Path) -> tuple[tuple[str, ...], str, float]:
+    """People the weights have seen, their digest, and the past in s that their frontends need before these windows."""
+    layout = _layout(windows, backbone)
+    found, provenance, digest = load_backbone(backbone, layout)
+    return provenance.training_subjects, digest, context_needed_s(layout, found.config)
+
+
+def global_adapter(train: TaskWindows, test: TaskWindows, seed: int, *, setting: Setting) -> NDArray[np.float64]:
+    """LoRA in every linear layer of the frozen backbone, and the head."""
+    return _plain(train, test, seed, GLOBAL, setting)
+
+
+def probe(train: TaskWindows, test: TaskWindows, seed: int, *, setting: Setting) -> NDArray[np.float64]:
+    """The head alone on the frozen backbone."""
+    return _plain(train, test, seed, PROBE, setting)
+
+
+def full(train: TaskWindows, test: TaskWindows, seed: int, *, setting: Setting) -> NDArray[np.float64]:
+    """Every weight."""
+    return _plain(train, test, seed, FULL, setting)
+
+
+def prototypes(train: TaskWindows, test: TaskWindows, seed: int, *, setting: Setting) -> NDArray[np.float64]:
+    """Nothing fitted: the nearest class mean among the frozen backbone's embeddings, each number over its deviation.
+
+    A person weighs the same in a class's mean however many windows of that class there are.
+    """
+    network = _bare(_laid_out(train, setting.backbone))
+    known, asked = embeddings(network, train), embeddings(network, test)
+    middle, size = known.mean(0), known.std(0) + _FEW
+    known, asked = (known - middle) / size, (asked - middle) / size
+    scores = np.full((len(asked), len(train.task.labels)), -np.inf)
+    for label in range(len(train.task.labels)):
+        here = train.target == label
+        if here.any():
+            mean = np.mean([known[here & (train.subject == p)].mean(0) for p in np.unique(train.subject[here])], axis=0)
+            scores[:, label] = -((asked - mean) ** 2).mean(1)
+    return softmax(scores)
+
+
+def centring(train: TaskWindows, test: TaskWindows, seed: int, *, setting: Setting) -> NDArray[np.float64]:
+    """`global_adapter`, every embedding moved by the person's own unlabelled mean of the calibration part."""
+    return _centred(train, test, seed, setting, 1.0)
+
+
+def centring_half(train: TaskWindows, test: TaskWindows, seed: int, *, setting: Setting) -> NDArray[np.float64]:
+    """As `centring`, by half of it."""
+    return _centred(train, test, seed, setting, 0.5)
+
+
+def _plain(train: TaskWindows, test: TaskWindows, seed: int, how: str, setting: Setting) -> NDArray[np.float64]:
+    read = fitted(train, test, seed, how, setting)
+    return read.answer(read.embedding, classes=bool(train.task.labels))
+
+
+def _centred(train: TaskWindows, test: TaskWindows, seed: int, setting: Setting, share: float) -> NDArray[np.float64]:
+    read = fitted(train, test, seed, GLOBAL, setting)
+    moved = read.embedding.astype(np.float64)
+    for person in np.unique(test.subject):
+        here = test.subject == person
+        own = here & test.calibration
+        if own.any():
+            moved[here] -= share * (read.embedding[own].astype(np.float64).mean(0) - read.reference)
+    return read.answer(moved, classes=bool(train.task.labels))
+
+
+def fitted(
+    train: TaskWindows, test: TaskWindows, seed: int, how: str, setting: Setting, config: WindowFit | None = None
+) -> Read:
+    """A fit's embeddings of `test`, from the cache where it is finished."""
+    backbone = _laid_out(train, setting.backbone)
+    path = setting.cache / f"{how}-seed{seed}-fold{setting.fold}.npz"
+    if not path.exists():
+        config = config or SETTINGS[train.task.name]
+        module = fit_windows(backbone, train, config, how, seed=seed, checkpoint=path.with_suffix(".pt"))
+        network: Network = module.base_model.model if how == GLOBAL else module
+        network.eval()
+        weight, bias = _readout(network)
+        known = embeddings(network, train)
+        people = np.unique(train.subject)
+        reference = np.mean([known[train.subject == p].mean(0, dtype=np.float64) for p in people], axis=0)
+        part = path.with_suffix(".part.npz")
+        np.savez(part, embedding=embeddings(network, test), reference=reference, weight=weight, bias=bias)
+        part.replace(path)
+        path.with_suffix(".pt").unlink(missing_ok=True)
+    with np.load(path, allow_pickle=False) as file:
+        return Read(**{name: file[name] for name in ("embedding", "reference", "weight", "bias")})
+
+
+def _readout(network: Network) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The head as one linear map: embedding to logits or values."""
+    head: Any = network.head
+    weight = head.projection.weight.detach().double().numpy()
+    bias = head.projection.bias.detach().double().numpy()
+    if isinstance(head, PrototypeHead):
+        towards = head.prototypes.double().numpy() / head.temperature
+        return towards @ weight, towards @ bias + head.log_prior.double().numpy()
+    scale, offset = head.scale.double().numpy(), head.offset.double().numpy()
+    return scale[:, None] * weight, scale * bias + offset
+
+
+def _bare(backbone: Backbone) -> Network:
+    return Network(backbone, PrototypeHead(backbone.layout.embedding_dim(backbone.config), 2)).eval()
+
+
+def _layout(windows: TaskWindows, backbone: Path) -> Layout:
+    channels = {kind: array.shape[1] for kind, array in windows.samples.items()}
+    return layout_of(windows.task, channels, read_config(backbone), TOKENS.get(windows.task.name))
+
+
+def _laid_out(windows: TaskWindows, backbone: Path) -> Backbone:
+    return load_backbone(backbone, _layout(windows, backbone))[0]

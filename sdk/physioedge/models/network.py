@@ -1,0 +1,56 @@
+"""The network that is exported: backbone, pooling, head."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from physioedge.models.backbone import Backbone
+from physioedge.models.heads import Head, PrototypeHead, ValueHead
+
+
+class Network(nn.Module):
+    """Raw samples of every sensor to ``(logits or values, embedding)``.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Laid out for the sensors of the task.
+    head : PrototypeHead or ValueHead
+        Logits (batch, class), or values (batch, value).
+    """
+
+    def __init__(self, backbone: Backbone, head: Head) -> None:
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def embed(self, *signals: Tensor) -> Tensor:
+        """Embedding (batch, embedding_dim) of raw samples (batch, channel, input_samples), one a sensor."""
+        return self.backbone.pooled(self.backbone(*signals))
+
+    def quick_embed(self, *signals: Tensor) -> Tensor:
+        """As `embed`, with the frontends in float32 and the blocks in bfloat16: how networks are fitted."""
+        patches = self.backbone.patches(signals)
+        with torch.autocast("cpu", torch.bfloat16):
+            tokens = self.backbone.tokens(patches)
+        return self.backbone.pooled(tokens.float())
+
+    def raw(self, embedding: Tensor) -> Tensor:
+        """What the loss is taken on: scores without prior, or values in deviations from their mean."""
+        if isinstance(self.head, PrototypeHead):
+            return self.head.scores(embedding)
+        return self.head.standard(embedding)
+
+    def forward(self, *signals: Tensor) -> tuple[Tensor, Tensor]:
+        embedding = self.embed(*signals)
+        return self.head(embedding), embedding
+
+
+def network_on(backbone: Backbone, outputs: int, *, classes: bool, head_seed: int, temperature: float = 1.0) -> Network:
+    """A copy of a backbone with a new head on it."""
+    dim = backbone.layout.embedding_dim(backbone.config)
+    prototypes = PrototypeHead(dim, outputs, seed=head_seed, temperature=temperature) if classes else None
+    head: Head = prototypes or ValueHead(dim, outputs)
+    return Network(copy.deepcopy(backbone), head)
