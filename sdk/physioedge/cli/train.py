@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from physioedge.models.config import BackboneConfig
+    from physioedge.pretraining.mixture import Part
+    from physioedge.pretraining.run import Course, Start
+    from physioedge.training.loop import History
+
+LEARNING_RATE = {"tiny": 1e-3, "paper": 3e-4}
+RANK = 8
+_ONCE = "folder; a run that was cut off goes on from it"
 
 
 def register(subparsers: Any) -> None:
@@ -12,52 +25,127 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser("train", help="pre-train the backbone, fit adapters")
     what = parser.add_subparsers(dest="what", required=True)
     backbone = what.add_parser("backbone", help="self-supervised pre-training on unlabelled recordings")
-    backbone.add_argument("--preset", choices=("tiny", "paper"), default="tiny")
-    backbone.add_argument("--bidirectional", action="store_true", help="the twin without causal mask, for comparison")
-    backbone.add_argument("--steps", type=int, default=3000)
-    backbone.add_argument("--batch", type=int, default=128)
-    backbone.add_argument("--seed", type=int, default=0)
+    _backbone_options(backbone)
     adapter = what.add_parser("global", help="fit the arrhythmia task's global adapter on DS1 without 201")
     adapter.add_argument("--backbone", type=Path, help="weights file; by default the shipped one")
-    adapter.add_argument("--seed", type=int, default=0)
     adapter.add_argument("--steps", type=int, help="default: as chosen on folds of DS1")
     for each in (backbone, adapter):
-        each.add_argument("--out", type=Path, required=True, help="folder; a run that was cut off goes on from it")
+        each.add_argument("--seed", type=int, default=0)
+        each.add_argument("--out", type=Path, required=True, help=_ONCE)
         each.add_argument("--data", type=Path, help="folder that holds the datasets")
         each.add_argument("--threads", type=int, default=2)
     parser.set_defaults(run=run)
 
 
+def _backbone_options(parser: argparse.ArgumentParser) -> None:
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--preset", choices=tuple(LEARNING_RATE), help="default: tiny")
+    shape.add_argument("--low-rank", type=Path, metavar="FILE", help="go on from this backbone through LoRA, merged at "
+                       "the end; FILE is what --generic wrote")  # fmt: skip
+    parser.add_argument("--rank", type=int, help=f"with --low-rank; default: {RANK}")
+    parser.add_argument("--bidirectional", action="store_true", help="the twin without causal mask, for comparison")
+    parser.add_argument("--init", metavar="gpt2[:DIR]", help="begin from GPT-2's first blocks: by name, or from a "
+                        "folder without network; needs --preset paper")  # fmt: skip
+    parser.add_argument("--generic", action="store_true", help="synthetic series of nobody in place of recordings")
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--rows", type=float, default=1.0, help="factor on the segments of a batch")
+    parser.add_argument("--learning-rate", type=float, help="peak; default: "
+                        + ", ".join(f"{rate:g} for {name}" for name, rate in LEARNING_RATE.items()))  # fmt: skip
+
+
 def run(args: argparse.Namespace) -> int:
-    """Exit code: 0 when the weights are written."""
+    """Exit code: 0 when the weights are written, 2 when options do not go together."""
+    if args.what == "backbone" and (fault := _fault(args)):
+        print(f"physioedge train backbone: {fault}", file=sys.stderr)
+        return 2
     import torch
 
     torch.set_num_threads(args.threads)
     return _backbone(args) if args.what == "backbone" else _adapter(args)
 
 
+def _fault(args: argparse.Namespace) -> str:
+    """What is wrong with the options, or nothing."""
+    if args.low_rank and (args.generic or args.init or args.bidirectional):
+        return "--low-rank keeps the shape of its file: leave out --generic, --init and --bidirectional"
+    if args.rank is not None and not args.low_rank:
+        return "--rank goes with --low-rank"
+    if args.init and args.init.partition(":")[0] != "gpt2":
+        return f"--init {args.init}: only gpt2 or gpt2:DIR"
+    if args.init and args.init.partition(":")[2] and not Path(args.init.partition(":")[2]).is_dir():
+        return f"--init {args.init}: no such folder"
+    if args.steps < 1 or args.rows <= 0:
+        return "--steps and --rows have to be positive"
+    return ""
+
+
 def _backbone(args: argparse.Namespace) -> int:
-    from physioedge.evaluation.plots import loss_curve
+    from physioedge.evaluation.plots import loss_curves
+    from physioedge.pretraining.mixture import MIXTURE
+    from physioedge.pretraining.run import Course
+    from physioedge.pretraining.synthetic import GENERIC
+
+    preset = args.preset or "tiny"
+    course = Course(
+        steps=args.steps,
+        rows=args.rows,
+        learning_rate=LEARNING_RATE[preset] if args.learning_rate is None else args.learning_rate,
+        seed=args.seed,
+    )
+    mixture = GENERIC if args.generic else MIXTURE
+    digest, history = _low_rank(args, course, mixture) if args.low_rank else _whole(args, preset, course, mixture)
+    loss_curves(history.step, history.loss, history.parts, f"Pre-training, {digest[:12]}", args.out / "loss.png")
+    print(f"backbone {digest[:12]} in {args.out / 'backbone.safetensors'}, loss curves in {args.out / 'loss.png'}")
+    print(cost_line(json.loads((args.out / "history.json").read_text())["cost"]))
+    return 0
+
+
+def _whole(args: argparse.Namespace, preset: str, course: Course, mixture: Sequence[Part]) -> tuple[str, History]:
     from physioedge.models.config import PRESETS
     from physioedge.pretraining.run import pretrain, twin_of
 
-    config = PRESETS[args.preset]
+    config: BackboneConfig = PRESETS[preset]
     config = twin_of(config) if args.bidirectional else config
-    digest, history = pretrain(config, args.out, steps=args.steps, batch=args.batch, seed=args.seed, data=args.data)
-    loss_curve(history.step, history.loss, f"Pre-training of {config.name}", args.out / "loss.png")
-    print(f"backbone {digest[:12]} in {args.out / 'backbone.safetensors'}, loss curve in {args.out / 'loss.png'}")
-    return 0
+    start = _gpt2(args.init) if args.init else None
+    return pretrain(config, args.out, course, mixture=mixture, data=args.data, start=start)
+
+
+def _low_rank(args: argparse.Namespace, course: Course, mixture: Sequence[Part]) -> tuple[str, History]:
+    from physioedge.pretraining.lowrank import pretrain_low_rank
+
+    rank = RANK if args.rank is None else args.rank
+    return pretrain_low_rank(args.low_rank, args.out, course, rank=rank, mixture=mixture, data=args.data)
+
+
+def _gpt2(init: str) -> Start:
+    from functools import partial
+
+    from physioedge.models.gpt2 import fill_from_gpt2
+    from physioedge.pretraining.run import Start
+
+    source = init.partition(":")[2] or "gpt2"
+    return Start(name=f"gpt2 {Path(source).name}", fill=partial(fill_from_gpt2, source=source))
+
+
+def cost_line(cost: dict[str, float]) -> str:
+    """What the steps of this call took, for people."""
+    steps = max(1, int(cost["steps"]))
+    return (
+        f"{cost['steps']:.0f} steps in this call: {cost['wall_s']:.1f} s on {cost['threads']:.0f} threads, "
+        f"{cost['core_s']:.1f} core-seconds; {1000 * cost['wall_s'] / steps:.0f} ms and "
+        f"{1000 * cost['core_s'] / steps:.0f} core-ms a step, {cost['tokens_per_s']:,.0f} tokens/s"
+    )
 
 
 def _adapter(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
-    from physioedge.adapters.global_adapter import FitConfig
-    from physioedge.adapters.global_run import train_global
+    from physioedge.adapters.beats import BeatFit
+    from physioedge.adapters.global_run import train_beats
     from physioedge.models.shipped import BACKBONE
 
-    config = FitConfig()
+    config = BeatFit()
     config = config if args.steps is None else replace(config, steps=args.steps)
-    train_global(args.backbone or BACKBONE, args.out, config, seed=args.seed, data=args.data)
+    train_beats(args.backbone or BACKBONE, args.out, config, seed=args.seed, data=args.data)
     print(f"global adapter in {args.out}")
     return 0

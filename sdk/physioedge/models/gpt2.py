@@ -87,14 +87,13 @@ def blocks_of(state: Mapping[str, Tensor], config: Any, n_layers: int) -> dict[s
     ``c_attn`` holds q, k and v side by side. The backbone's attention has no scale of its own, so that of GPT-2,
     1/sqrt(head_dim), and where the model says so 1/(layer + 1), is multiplied into q.
     """
-    d = config.n_embd
     out = {"norm.weight": state["ln_f.weight"], "norm.bias": state["ln_f.bias"]}
     for layer in range(n_layers):
         theirs, ours = f"h.{layer}", f"blocks.{layer}"
-        scale = (d // config.n_head) ** -0.5 if config.scale_attn_weights else 1.0
+        scale = (config.n_embd // config.n_head) ** -0.5 if config.scale_attn_weights else 1.0
         scale /= layer + 1 if config.scale_attn_by_inverse_layer_idx else 1
         weight, bias = state[f"{theirs}.attn.c_attn.weight"].T, state[f"{theirs}.attn.c_attn.bias"]
-        for name, w, b in zip("qkv", weight.split(d), bias.split(d), strict=True):
+        for name, w, b in zip("qkv", weight.chunk(3), bias.chunk(3), strict=True):
             factor = scale if name == "q" else 1.0
             out[f"{ours}.attention.{name}.weight"], out[f"{ours}.attention.{name}.bias"] = w * factor, b * factor
         for name, place in (("attention.o", "attn.c_proj"), ("expand", "mlp.c_fc"), ("contract", "mlp.c_proj")):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from physioedge.models.backbone import Backbone
+from physioedge.models.frontend import Frontend
 
 
 class Predictions(nn.Module):
@@ -40,10 +41,11 @@ class NextPatch(nn.Module):
         del generator  # nothing random: every token is a target
         inputs, targets = [], []
         for front, x in zip(backbone.frontends, backbone.per_stream(signals), strict=True):
+            assert isinstance(front, Frontend)
             found = front.statistics(x)
             inputs.append(front.seen(found.raw, found.mean, found.inverse_std, len(x)))
-            before = [None if s is None else s[:, :-1] for s in (found.mean, found.inverse_std)]
-            targets.append(front.seen(found.raw[:, 1:], *before, len(x)))
+            mean, inverse_std = (None if s is None else s[:, :-1] for s in (found.mean, found.inverse_std))
+            targets.append(front.seen(found.raw[:, 1:], mean, inverse_std, len(x)))
         features = _features(backbone, _embedded(backbone, inputs))
         return [
             (one.kind, nn.functional.smooth_l1_loss(self.predict(one.kind, part[:, :-1]), target))

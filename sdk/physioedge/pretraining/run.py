@@ -150,7 +150,8 @@ def run_course(
         taken += 1
         rng = np.random.default_rng((course.seed, step))
         generator = torch.Generator().manual_seed(course.seed * 1_000_003 + step)
-        total, parts = torch.zeros(()), {}
+        total = torch.zeros(())
+        parts: dict[str, float] = {}
         for index, (part, pool) in enumerate(zip(learner.mixture, pools, strict=True)):
             signals = tuple(torch.from_numpy(x) for x in draw(pool, part.layout, config, rows[index], rng))
             found = learner.losses(index, signals, generator)
