@@ -7,15 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from onnx import ModelProto
 from torch import nn
 
+from physioedge_export.feeds import Array, Feeds, by_window
 from physioedge_export.merge import LoraAdapter
-from physioedge_export.parity import Runner, onnx_runner, torch_runner
 from physioedge_export.quantize import KEEP_FLOAT, QuantizeConfig, quantize, quantized_layers
+from physioedge_export.runners import Runner, onnx_runner, torch_runner
 from physioedge_export.slots import SlottedModel, slot_arrays
 from physioedge_export.to_onnx import to_onnx, with_metadata
 from physioedge_runtime.bundle.contract import Contract, SlotSpec
@@ -27,7 +26,6 @@ PRECISIONS = ("fp32", "int8")
 ENGINE_OF = {"onnx": "onnxruntime", "executorch": "executorch"}
 SUFFIX_OF = {"onnx": "onnx", "executorch": "pte"}
 PROBE_SEED = 1
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +46,7 @@ class Choice:
         Forms of adapters, of `ADAPTERS`, that also come as an ONNX graph ``int8_static`` where their int8 one is
         dynamic: another kernel, for devices whose dynamic one computes wrongly.
     keep_float : tuple of str
-        Layers that stay in fp32 in ONNX, by the end of their names.
+        Layers that stay in fp32 in ONNX, by parts of their names; see `QuantizeConfig`.
     """
 
     targets: tuple[str, ...] = ("onnx",)
@@ -82,7 +80,9 @@ class Form:
     adapters : str
         ``merged`` or ``slots``.
     model : nn.Module
-        Takes the signal, then every slot.
+        Takes the signals, then every slot.
+    signals : tuple of str
+        Signal inputs of the graph, in order.
     slots : tuple of SlotSpec
         Empty for ``merged``.
     probe : mapping
@@ -91,13 +91,14 @@ class Form:
 
     adapters: str
     model: nn.Module
+    signals: tuple[str, ...]
     slots: tuple[SlotSpec, ...] = ()
     probe: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
         """Inputs in order."""
-        return ["signal", *(slot.name for slot in self.slots)]
+        return [*self.signals, *(slot.name for slot in self.slots)]
 
     @property
     def zero(self) -> dict[str, Array]:
@@ -148,25 +149,25 @@ class Artifact:
         return executorch_runner(self.data, names)
 
 
-def forms(classifier: nn.Module, adapter: LoraAdapter | None, choice: Choice) -> list[Form]:
-    """The forms asked for of a classifier that holds its adapter merged in float.
+def forms(network: nn.Module, contract: Contract, adapter: LoraAdapter | None, choice: Choice) -> list[Form]:
+    """The forms asked for of a network that holds its adapter merged in float.
 
     Raises
     ------
     ExportError
         Slots are asked for without an adapter to take A from.
     """
-    merged = copy.deepcopy(classifier).eval()
+    merged, signals = copy.deepcopy(network).eval(), tuple(contract.input_shapes)
     found = []
     for name in choice.adapters:
         if name == "merged":
-            found.append(Form(adapters=name, model=merged))
+            found.append(Form(adapters=name, model=merged, signals=signals))
             continue
         if adapter is None:
             raise ExportError("slots without an adapter", "one, for its A", "Pass --adapter, or --adapters merged.")
         slotted = SlottedModel(merged, adapter).eval()
         probe = slot_arrays(slotted.slots, seed=PROBE_SEED)
-        found.append(Form(adapters=name, model=slotted, slots=slotted.slots, probe=probe))
+        found.append(Form(adapters=name, model=slotted, signals=signals, slots=slotted.slots, probe=probe))
     return found
 
 
@@ -186,7 +187,7 @@ def contract_with_slots(contract: Contract, found: Sequence[Form]) -> Contract:
     return replace(contract, slots=slots)
 
 
-def build(form: Form, contract: Contract, choice: Choice, calibration: Array) -> Iterator[Artifact]:
+def build(form: Form, contract: Contract, choice: Choice, calibration: Feeds) -> Iterator[Artifact]:
     """Graphs of one form; an fp32 twin of ONNX comes first even where only int8 is shipped."""
     if "onnx" in choice.targets:
         yield from _onnx(form, contract, choice, calibration)
@@ -194,7 +195,7 @@ def build(form: Form, contract: Contract, choice: Choice, calibration: Array) ->
         yield from _executorch(form, contract, choice, calibration)
 
 
-def _onnx(form: Form, contract: Contract, choice: Choice, calibration: Array) -> Iterator[Artifact]:
+def _onnx(form: Form, contract: Contract, choice: Choice, calibration: Feeds) -> Iterator[Artifact]:
     fp32 = to_onnx(form.model, contract, slots=form.slots)
     notes: dict[str, Any] = {"adapters": form.adapters, "precision": "fp32"}
     yield _artifact("onnx", "fp32", form, choice, data=with_metadata(fp32, contract, notes), proto=fp32)
@@ -205,17 +206,20 @@ def _onnx(form: Form, contract: Contract, choice: Choice, calibration: Array) ->
         schemes["int8_static"] = "static"
     for precision, scheme in schemes.items():
         config = QuantizeConfig(scheme=scheme, keep_float=choice.keep_float)
-        int8 = quantize(fp32, config, [{"signal": window[None], **form.zero} for window in calibration])
+        int8 = quantize(fp32, config, [{**window, **form.zero} for window in by_window(calibration)])
         layers = len(quantized_layers(int8))
         notes |= {"precision": precision, "scheme": scheme, "int8_layers": layers, "keep_float": [*choice.keep_float]}
         yield _artifact("onnx", precision, form, choice, data=with_metadata(int8, contract, notes), proto=int8)
 
 
-def _executorch(form: Form, contract: Contract, choice: Choice, calibration: Array) -> Iterator[Artifact]:
+def _executorch(form: Form, contract: Contract, choice: Choice, calibration: Feeds) -> Iterator[Artifact]:
     from physioedge_export.to_executorch import to_executorch
 
     others = tuple(torch.from_numpy(array) for array in form.zero.values())
-    inputs = [(torch.from_numpy(window[None].copy()), *others) for window in calibration]
+    inputs = [
+        (*(torch.from_numpy(window[name].copy()) for name in form.signals), *others)
+        for window in by_window(calibration)
+    ]
     for precision in PRECISIONS:
         if precision not in choice.precisions:
             continue

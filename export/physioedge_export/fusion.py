@@ -1,4 +1,4 @@
-"""Module rewrites for ExecuTorch's XNNPACK delegate: fewer, larger products, and an activation it computes rightly.
+"""Module rewrites for ExecuTorch's XNNPACK delegate: fewer, larger products, and activations it computes rightly.
 
 They change no result beyond rounding. Separate q, k and v share one quantised input and would break an int8 network
 into a piece for each block; as one product it stays whole. Time goes by the number of operators as much as by
@@ -24,8 +24,8 @@ _GELU_CUBIC = 0.044715 * _GELU_LINEAR
 class SigmoidGelu(nn.Module):
     """The tanh form of GELU in operators that the delegate has.
 
-    XNNPACK's own GELU is the exact one, and the delegate takes it for the tanh form without a word: outputs are then
-    off by up to 5e-4 in every block.
+    XNNPACK's own GELU is the exact one, which it is left to compute; but the delegate takes it for the tanh form too,
+    without a word: outputs are then off by up to 5e-4 in every block.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -156,7 +156,9 @@ def _fold_norms(backbone: Any) -> None:
     Every layer that writes to the residual stream is made to write with mean zero: a normalisation takes the mean away
     anyway. Scale and shift go into the layer that reads.
     """
-    _centre(backbone.embed)
+    for module in backbone.embed.modules():  # one layer, or one for each kind of sensor
+        if isinstance(module, nn.Linear):
+            _centre(module)
     for block in backbone.blocks:
         _centre(block.attention.o)
         _centre(block.contract)

@@ -31,6 +31,7 @@ def delegate_friendly(model: nn.Module, example: tuple[Tensor, ...]) -> Exported
     with torch.no_grad():
         exported = export_program(fused(model), example)
         module = exported.module()
+        without_aliases(module)
         means_as_products(module)
         filters_as_products(module)
         return export_program(module, example)
@@ -65,6 +66,15 @@ def filters_as_products(module: fx.GraphModule) -> int:
             _filter(module, node, source, _constant(module, kernel))
             changed += 1
     return _finished(module, changed)
+
+
+def without_aliases(module: fx.GraphModule) -> int:
+    """Take out what keeps a tensor as it is, such as a slice of everything: the delegate stops there; how many."""
+    found = [node for node in module.graph.nodes if node.target is _aten.alias.default]
+    for node in found:
+        node.replace_all_uses_with(node.args[0])
+        module.graph.erase_node(node)
+    return _finished(module, len(found))
 
 
 def band_matrix(taps: Tensor, block: int) -> Tensor:

@@ -59,7 +59,7 @@ class LoraAdapter:
     Attributes
     ----------
     pairs : mapping of str to LoraPair
-        By layer name as the classifier has it, such as ``backbone.blocks.0.attention.q``.
+        By layer name as the network has it, such as ``backbone.blocks.0.attention.q``.
     replaced : mapping of str to float32 array
         State-dict entries that take the place of the base's, such as ``head.projection.weight``.
     """
@@ -133,7 +133,7 @@ def merged_state(state: Mapping[str, Any], adapter: LoraAdapter) -> dict[str, An
     Parameters
     ----------
     state : mapping of str to Tensor
-        Of a classifier, or of any module that holds the adapter's layers by the same names.
+        Of a network, or of any module that holds the adapter's layers by the same names.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""From a classifier to a signed bundle: export, quantise, compare every stage, write, read back, compare again."""
+"""From a network to a signed bundle: export, quantise, compare every stage, write, read back, compare again."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from physioedge_export import parity, speed
 from physioedge_export.build import ENGINE_OF, Artifact, Choice, Form, build, contract_with_slots, forms
+from physioedge_export.feeds import Array, by_window, first_windows
 from physioedge_export.merge import LoraAdapter, delta_noise
 from physioedge_export.pack import BundleParts, write_bundle
-from physioedge_export.parity import Agreement, Outputs, compare, run_windows
+from physioedge_export.parity import Agreement, compare
 from physioedge_export.report import ExportReport, GraphFacts
-from physioedge_export.request import Card, Destination, Windows
+from physioedge_export.request import Card, Destination, Fed, Windows
+from physioedge_export.runners import Outputs, run_windows, torch_runner
 from physioedge_export.sqnr import LayerNoise, layer_sqnr
 from physioedge_runtime.bundle.container import Bundle
-from physioedge_runtime.bundle.contract import Contract
+from physioedge_runtime.bundle.contract import EMBEDDING, Contract
 from physioedge_runtime.bundle.manifest import GraphEntry
 from physioedge_runtime.bundle.signing import read_private_key
 from physioedge_runtime.bundle.tensors import write_tensors
@@ -31,12 +32,11 @@ SQNR_WINDOWS = 48
 EMPTY_SLOT_WINDOWS = 16
 MAX_DELTA_NOISE = 0.5
 """Where rounding noise exceeds half of what the adapter changed in a layer, the export is refused."""
-Array = NDArray[np.float32]
 _log = logging.getLogger(__name__)
 
 
 def export_bundle(
-    classifier: nn.Module,
+    network: nn.Module,
     *,
     contract: Contract,
     windows: Windows,
@@ -49,8 +49,9 @@ def export_bundle(
 
     Parameters
     ----------
-    classifier : nn.Module
-        Signal (batch, channel, input_samples) to (logits, embedding), with the global adapter merged in float.
+    network : nn.Module
+        Signals (batch, channel, input_samples) of the contract's sensors, in order, to (logits or values, embedding),
+        with the global adapter merged in float.
     contract : Contract
         Slots are filled in.
     windows : Windows
@@ -68,16 +69,16 @@ def export_bundle(
     """
     choice = choice or Choice()
     choice.check()
-    windows.check(contract)
+    fed = windows.fed(contract)
     read_private_key(destination.signing_key)  # a wrong key is told now, not after minutes of lowering
-    found = forms(classifier, adapter, choice)
+    found = forms(network, contract, adapter, choice)
     contract = contract_with_slots(contract, found)
-    work = _Work(contract=contract, choice=choice, windows=windows)
+    work = _Work(contract=contract, choice=choice, windows=fed)
     for form in found:
         if form.slots:
-            work.agreement.append(_empty_slots(classifier, form, windows.checked[:EMPTY_SLOT_WINDOWS]))
+            work.check_empty_slots(network, form)
         work.add(form)
-    work.noise = _adapter_noise(classifier, adapter) if "int8" in choice.precisions else {}
+    work.noise = _adapter_noise(network, adapter) if "int8" in choice.precisions else {}
     report = work.report(destination.bundle.name)
     folder = destination.report or destination.bundle.parent
     report.write(folder)
@@ -103,13 +104,20 @@ class _Work:
 
     contract: Contract
     choice: Choice
-    windows: Windows
+    windows: Fed
     made: list[tuple[Form, Artifact]] = field(default_factory=list)
     outputs: dict[str, Outputs] = field(default_factory=dict)
     agreement: list[Agreement] = field(default_factory=list)
     sqnr: dict[str, tuple[LayerNoise, ...]] = field(default_factory=dict)
     tolerances: dict[str, tuple[float, float]] = field(default_factory=dict)
     noise: dict[str, float] = field(default_factory=dict)
+
+    def check_empty_slots(self, network: nn.Module, form: Form) -> None:
+        """Compare a model whose slots hold zeros with the model without slots."""
+        few = first_windows(self.windows.checked, EMPTY_SLOT_WINDOWS)
+        without = run_windows(torch_runner(network, form.signals), few)
+        empty = run_windows(form.runner(), few, form.zero)
+        self._compare(("torch merged", "torch slots holding zeros"), without, empty, parity.FP32)
 
     def add(self, form: Form) -> None:
         """Build every graph of a form and compare it with the stage before it."""
@@ -122,16 +130,22 @@ class _Work:
             found = run_windows(artifact.runner(form.names), checked, form.probe)
             before, outputs, proto = twins.get(artifact.target, (torch_name, reference, None))
             limit = parity.FP32 if artifact.precision == "fp32" else parity.INT8
-            row = compare((before, artifact.file), outputs, found, limit)
+            row = self._compare((before, artifact.file), outputs, found, limit)
             if artifact.precision == "fp32":
                 twins[artifact.target] = (artifact.file, found, artifact.proto)
-            self.agreement.append(row)
             self.outputs[artifact.file] = found
             self.tolerances[artifact.file] = _golden_tolerance(row, reference)
             self.made.append((form, artifact))
             if proto is not None and artifact.proto is not None:
-                inputs = [{"signal": window[None], **form.zero} for window in checked[:SQNR_WINDOWS]]
+                inputs = [{**window, **form.zero} for window in by_window(checked, SQNR_WINDOWS)]
                 self.sqnr[artifact.file] = tuple(layer_sqnr(proto, artifact.proto, inputs))
+
+    def _compare(
+        self, names: tuple[str, str], reference: Outputs, found: Outputs, limit: parity.Tolerance
+    ) -> Agreement:
+        row = compare(names, reference, found, limit, output=self.contract.output_name)
+        self.agreement.append(row)
+        return row
 
     @property
     def shipped(self) -> list[tuple[Form, Artifact]]:
@@ -171,14 +185,14 @@ class _Work:
 
     def files(self, card: Card) -> dict[str, bytes]:
         """Graphs, golden vectors with the outputs of every graph, model card and licence."""
-        golden: dict[str, Array] = {"signal": self.windows.golden}
+        golden: dict[str, Array] = dict(self.windows.golden)
         for form, artifact in self.shipped:
             runner = artifact.runner(form.names)
             variants = {"": form.zero} if not form.slots else {"": form.zero, "adapted_": dict(form.probe)}
             for prefix, slots in variants.items():
                 found = run_windows(runner, self.windows.golden, slots)
-                golden[f"{artifact.file}/{prefix}logits"] = found.logits
-                golden[f"{artifact.file}/{prefix}embedding"] = found.embedding
+                golden[f"{artifact.file}/{prefix}{self.contract.output_name}"] = found.first
+                golden[f"{artifact.file}/{prefix}{EMBEDDING}"] = found.embedding
             golden |= {f"adapter/{name}": array for name, array in form.probe.items()}
         texts = {"MODEL_CARD.md": card.model_card.encode(), "LICENCE.txt": card.licence_text.encode()}
         graphs = {artifact.file: artifact.data for _, artifact in self.shipped}
@@ -191,25 +205,19 @@ class _Work:
             again = dataclasses.replace(artifact, data=bundle.read(artifact.file))
             found = run_windows(again.runner(form.names), self.windows.checked, form.probe)
             names = (artifact.file, f"{artifact.file} in the bundle")
-            rows.append(compare(names, self.outputs[artifact.file], found, parity.SAME))
+            output = self.contract.output_name
+            rows.append(compare(names, self.outputs[artifact.file], found, parity.SAME, output=output))
         return rows
 
 
-def _empty_slots(classifier: nn.Module, form: Form, windows: Array) -> Agreement:
-    """A model whose slots hold zeros against the model without slots."""
-    without = run_windows(parity.torch_runner(classifier, ["signal"]), windows)
-    empty = run_windows(form.runner(), windows, form.zero)
-    return compare(("torch merged", "torch slots holding zeros"), without, empty, parity.FP32)
-
-
 def _golden_tolerance(row: Agreement, reference: Outputs) -> tuple[float, float]:
-    """Limits for another machine on logits and embedding.
+    """Limits for another machine on logits or values, and on embeddings.
 
     An engine elsewhere may round other values up than this one does, but may not stray further from what was exported
     than quantisation itself did here; in fp32 a thousandth of the largest value.
     """
-    floors = [1e-3 * max(1.0, float(np.abs(a).max())) for a in (reference.logits, reference.embedding)]
-    return max(row.max_logits, floors[0]), max(row.max_embedding, floors[1])
+    floors = [1e-3 * max(1.0, float(np.abs(a).max())) for a in (reference.first, reference.embedding)]
+    return max(row.max_first, floors[0]), max(row.max_embedding, floors[1])
 
 
 def _facts(artifact: Artifact, sizes: Mapping[str, int]) -> GraphFacts:
@@ -229,10 +237,10 @@ def _facts(artifact: Artifact, sizes: Mapping[str, int]) -> GraphFacts:
     )
 
 
-def _adapter_noise(classifier: nn.Module, adapter: LoraAdapter | None) -> dict[str, float]:
+def _adapter_noise(network: nn.Module, adapter: LoraAdapter | None) -> dict[str, float]:
     if adapter is None:
         return {}
-    state = classifier.state_dict()
+    state = network.state_dict()
     return {
         layer: delta_noise(state[f"{layer}.weight"].numpy(), pair.delta())
         for layer, pair in sorted(adapter.pairs.items())

@@ -25,6 +25,7 @@ from physioedge_runtime.errors import ExportError
 
 SCHEMES = ("dynamic", "static", "static-qdq", "static-qoperator")
 KEEP_FLOAT = ("embed", "projection")
+"""Patch embeddings of all sensors, and the head."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,8 @@ class QuantizeConfig:
     scheme : str
         One of `SCHEMES`.
     keep_float : tuple of str
-        Layers whose name is, or ends with a dot and, one of these stay in fp32.
+        Layers whose dotted name holds one of these, as whole parts of it, stay in fp32; ``attention.o`` is those layers
+        of all blocks, ``blocks.5`` that block's layers.
     weight_bits : int
         8, or 7 for processors whose 8-bit products saturate (x86 with AVX2 and no VNNI).
     """
@@ -54,7 +56,7 @@ def quantize(
     Parameters
     ----------
     calibration : sequence of dict
-        Inputs by name, one a window; static schemes need real ones.
+        Inputs by name, batch 1; static schemes need real ones.
 
     Raises
     ------
@@ -123,7 +125,7 @@ def activation_levels(
 
 
 def _kept(layer: str, names: Sequence[str]) -> bool:
-    return any(layer == name or layer.endswith(f".{name}") for name in names)
+    return any(f".{name}." in f".{layer}." for name in names)
 
 
 def _integer(

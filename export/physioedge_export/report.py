@@ -13,6 +13,7 @@ from typing import Any
 from physioedge_export.parity import Agreement
 from physioedge_export.speed import Speed
 from physioedge_export.sqnr import LayerNoise, plot_sqnr, worst
+from physioedge_runtime.bundle.contract import LOGITS, VALUES
 from physioedge_runtime.engine.golden import cpu_name
 
 STEM = "export-report"
@@ -128,21 +129,7 @@ def _tables(report: ExportReport) -> list[Table]:
             ["file", "engine", "kB", "of fp32", "in the bundle", "pieces", "not delegated"],
             [_graph_row(graph) for graph in report.graphs],
         ),
-        (
-            "Agreement, batch 1, real windows",
-            [
-                "reference",
-                "candidate",
-                "windows",
-                "same label",
-                "logits",
-                "embedding",
-                "probability p99",
-                "max",
-                "holds",
-            ],
-            [_agreement_row(row) for row in report.agreement],
-        ),
+        _agreement_table(report.agreement),
         (
             "Speed here, one thread",
             ["file", "p50 ms", "p90 ms"],
@@ -168,12 +155,21 @@ def _graph_row(graph: GraphFacts) -> list[str]:
     return [graph.file, graph.engine, f"{graph.bytes / 1000:.0f}", ratio, shipped, pieces, outside]
 
 
+def _agreement_table(rows: Sequence[Agreement]) -> Table:
+    """Every pair of stages, with the columns that classes or values have."""
+    values = any(row.output == VALUES for row in rows)
+    first = ["mean difference", "of the deviation"] if values else ["same label", "probability p99", "max"]
+    columns = ["reference", "candidate", "windows", *first, VALUES if values else LOGITS, "embedding", "holds"]
+    return "Agreement, batch 1, real windows", columns, [_agreement_row(row) for row in rows]
+
+
 def _agreement_row(row: Agreement) -> list[str]:
-    numbers = [
-        f"{value:.2g}" for value in (row.max_logits, row.max_embedding, row.p99_probability, row.max_probability)
-    ]
-    words = "yes" if row.holds else "NO"
-    return [row.reference, row.candidate, str(row.windows), f"{row.same_label:.2%}", *numbers, words]
+    if row.output == VALUES:
+        first = [", ".join(f"{value:.2g}" for value in row.mean_difference), f"{row.mean_of_sd:.2%}"]
+    else:
+        first = [f"{row.same_label:.2%}", f"{row.p99_probability:.2g}", f"{row.max_probability:.2g}"]
+    largest = [f"{row.max_first:.2g}", f"{row.max_embedding:.2g}"]
+    return [row.reference, row.candidate, str(row.windows), *first, *largest, "yes" if row.holds else "NO"]
 
 
 def _sentences(report: ExportReport) -> list[str]:

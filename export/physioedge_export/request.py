@@ -8,49 +8,75 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from physioedge_export.feeds import Array, Feeds
 from physioedge_runtime.bundle.contract import Contract
 from physioedge_runtime.errors import ExportError
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """Real windows, each float32 (window, channel, input_samples) in the contract's unit.
+    """Real windows: by sensor of the contract, float32 (window, channel, input_samples) in its unit.
 
     Attributes
     ----------
-    calibration : array
+    calibration : mapping of str to array
         Fix static scales, and carry the parity check where `parity` is None.
-    golden : array
+    golden : mapping of str to array
         Travel in the bundle with their outputs; at most 64.
-    parity : array, optional
+    parity : mapping of str to array, optional
         For the parity check.
     """
 
-    calibration: Array
-    golden: Array
-    parity: Array | None = None
+    calibration: Mapping[str, Array]
+    golden: Mapping[str, Array]
+    parity: Mapping[str, Array] | None = None
 
-    @property
-    def checked(self) -> Array:
-        """Windows of the parity check."""
-        return self.calibration if self.parity is None else self.parity
+    def fed(self, contract: Contract) -> Fed:
+        """The same windows by input of the graph.
 
-    def check(self, contract: Contract) -> None:
-        """Raise ExportError unless all windows are finite, of the contract's shape, and at least one each."""
-        wanted = (len(contract.sensor.channels), contract.window.input_samples)
-        for name, windows in (("calibration", self.calibration), ("golden", self.golden), ("parity", self.checked)):
-            if windows.ndim != 3 or windows.shape[1:] != wanted or windows.dtype != np.float32 or not len(windows):
-                raise ExportError(
-                    f"{name} windows {windows.dtype}{windows.shape}",
-                    f"float32 (window, {wanted[0]}, {wanted[1]})",
-                    "Cut them so.",
-                )
-            if not np.isfinite(windows).all():
-                raise ExportError(f"{name} windows with NaN or infinities", "finite samples", "Leave such windows out.")
+        Raises
+        ------
+        ExportError
+            A sensor is missing or unknown, or windows are not finite, not of the contract's shape, not as many of each
+            sensor, or none at all.
+        """
+        checked = self.calibration if self.parity is None else self.parity
+        return Fed(
+            calibration=_by_input("calibration", self.calibration, contract),
+            golden=_by_input("golden", self.golden, contract),
+            checked=_by_input("parity", checked, contract),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fed:
+    """`Windows` by input of the graph; `checked` are those of the parity check."""
+
+    calibration: Feeds
+    golden: Feeds
+    checked: Feeds
+
+
+def _by_input(name: str, windows: Mapping[str, Array], contract: Contract) -> Feeds:
+    sensors = [sensor.name for sensor in contract.sensors]
+    if set(windows) != set(sensors):
+        raise ExportError(f"{name} windows of {', '.join(windows)}", ", ".join(sensors), "Pass all and no others.")
+    counts = {len(array) for array in windows.values()}
+    feeds = {}
+    for sensor, (graph_input, (channels, samples)) in zip(sensors, contract.input_shapes.items(), strict=True):
+        array = windows[sensor]
+        shaped = array.ndim == 3 and array.shape[1:] == (channels, samples)
+        if not shaped or array.dtype != np.float32 or not len(array) or len(counts) != 1:
+            raise ExportError(
+                f"{name} windows of {sensor} {array.dtype}{array.shape}",
+                f"float32 (window, {channels}, {samples}), as many of each sensor",
+                "Cut them so.",
+            )
+        if not np.isfinite(array).all():
+            raise ExportError(f"{name} windows with NaN or infinities", "finite samples", "Leave such windows out.")
+        feeds[graph_input] = array
+    return feeds
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,11 +51,11 @@ class SlottedLinear(nn.Module):
 
 
 class SlottedModel(nn.Module):
-    """A classifier whose forward takes the signal and then every slot, in the order of `slots`.
+    """A network whose forward takes the signal of every sensor and then every slot, in the order of `slots`.
 
     Parameters
     ----------
-    classifier : nn.Module
+    network : nn.Module
         Left as it is: a copy is slotted. Holds the global adapter already, merged in float.
     adapter : LoraAdapter
         Gives A of every slot.
@@ -66,9 +66,9 @@ class SlottedModel(nn.Module):
         There is no layer for slots, a layer has no A, or an A does not fit its layer.
     """
 
-    def __init__(self, classifier: nn.Module, adapter: LoraAdapter) -> None:
+    def __init__(self, network: nn.Module, adapter: LoraAdapter) -> None:
         super().__init__()
-        self.model = copy.deepcopy(classifier)
+        self.model = copy.deepcopy(network)
         self.slots: tuple[SlotSpec, ...] = ()
         self._buffers_by_slot: list[str] = []
         linears = {n: m for n, m in self.model.named_modules() if isinstance(m, nn.Linear) and _SLOTTED.fullmatch(n)}
@@ -83,11 +83,11 @@ class SlottedModel(nn.Module):
             self.slots += (SlotSpec(name=slot, shape=(int(a.shape[1]), linear.out_features)),)
             self._buffers_by_slot.append(f"{name}.b")
 
-    def forward(self, signal: Tensor, *b: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and embedding of a signal under the passed B matrices."""
-        out: tuple[Tensor, Tensor] = functional_call(
-            self.model, dict(zip(self._buffers_by_slot, b, strict=True)), (signal,)
-        )
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits or values, and embedding, of signals under the B matrices passed after them."""
+        n_signals = len(inputs) - len(self._buffers_by_slot)
+        b = dict(zip(self._buffers_by_slot, inputs[n_signals:], strict=True))
+        out: tuple[Tensor, Tensor] = functional_call(self.model, b, inputs[:n_signals])
         return out
 
 

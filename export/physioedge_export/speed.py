@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from physioedge_export.parity import Runner
+from physioedge_export.feeds import Array, Feeds, n_windows, one_window
+from physioedge_export.runners import Runner
 
 FASTER = 1.05
 """Ratio of medians from which a difference is called one: below it, two runs of the same graph differ as much."""
@@ -30,8 +30,8 @@ class Speed:
 
 
 def measure(
-    runners: Mapping[str, tuple[Runner, Mapping[str, NDArray[np.float32]]]],
-    windows: NDArray[np.float32],
+    runners: Mapping[str, tuple[Runner, Mapping[str, Array]]],
+    windows: Feeds,
     *,
     rounds: int = 25,
     calls: int = 12,
@@ -43,16 +43,17 @@ def measure(
     Parameters
     ----------
     runners : mapping of str to (callable, mapping)
-        By file: the graph, and its inputs besides the signal.
-    windows : float32 (window, channel, sample)
+        By file: the graph, and its inputs besides the signals.
+    windows : mapping
+        Signal inputs.
     rounds, calls : int
         Turns, and timed calls in one turn of one graph; two untimed ones precede them.
     """
     taken: dict[str, list[float]] = {name: [] for name in runners}
     for turn in range(rounds):
-        signal = windows[turn % len(windows)][None]
+        window = one_window(windows, turn % n_windows(windows))
         for name, (runner, others) in runners.items():
-            inputs = {"signal": signal, **others}
+            inputs = {**window, **others}
             for call in range(calls + 2):
                 started = time.perf_counter()
                 runner(inputs)

@@ -12,8 +12,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
-from physioedge_export.parity import onnx_session
 from physioedge_export.quantize import quantized_layers
+from physioedge_export.runners import onnx_session
 from physioedge_export.to_onnx import linear_nodes
 from physioedge_runtime.errors import ExportError
 
@@ -28,7 +28,7 @@ class LayerNoise:
     Attributes
     ----------
     layer : str
-        Name in the classifier.
+        Name in the network.
     sqnr_db : float
         ``10 log10(sum y^2 / sum (y - y_int8)^2)`` over all windows and elements. The noise of the layers before it is
         in it: each graph runs as a whole.
@@ -55,7 +55,7 @@ def layer_sqnr(
     fp32, int8 : ModelProto
         Graph of `to_onnx` and its twin of `quantize`.
     windows : sequence of mapping
-        Inputs by name, one real window each.
+        Inputs by name, one real window each, batch 1.
 
     Raises
     ------

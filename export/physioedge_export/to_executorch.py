@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from physioedge_export.feeds import Array
 from physioedge_export.lowering import delegate_friendly, export_program
-from physioedge_runtime.bundle.contract import Contract, SlotSpec
+from physioedge_export.runners import Runner
+from physioedge_runtime.bundle.contract import EMBEDDING, Contract, SlotSpec
 from physioedge_runtime.engine.et import CONTRACT_METHOD, FORWARD_METHOD, NOTES_METHOD
-from physioedge_runtime.engine.protocol import EMBEDDING, INPUT, LOGITS
 from physioedge_runtime.errors import ExportError, MissingExtra
 
 SCHEMES = ("dynamic", "static")
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +67,7 @@ def to_executorch(
     notes : mapping
         JSON values, as for ONNX.
     slots : sequence of SlotSpec
-        Inputs after the signal, in order. Programs know their inputs by position only, so the notes name them.
+        Inputs after the signals, in order. Programs know their inputs by position only, so the notes name them.
     scheme : str or None
         None keeps fp32; ``dynamic`` scales activations at run time, ``static`` by the calibration windows.
     calibration : sequence of tuple of Tensor
@@ -92,7 +91,10 @@ def to_executorch(
             program = delegate_friendly(model, example)
             if scheme is not None:
                 program = _quantised(program, example, scheme, calibration)
-            ends = {"inputs": [INPUT, *(slot.name for slot in slots)], "outputs": [LOGITS, EMBEDDING]}
+            ends = {
+                "inputs": [*contract.input_shapes, *(slot.name for slot in slots)],
+                "outputs": [contract.output_name, EMBEDDING],
+            }
             text = json.dumps({**notes, **ends}, sort_keys=True)
             return _lowered(program, {CONTRACT_METHOD: contract.to_json(), NOTES_METHOD: text})
         except (RuntimeError, ValueError, TypeError, AssertionError) as error:
@@ -103,8 +105,8 @@ def to_executorch(
             ) from error
 
 
-def executorch_runner(data: bytes, names: Sequence[str]) -> Callable[[Mapping[str, Array]], tuple[Array, Array]]:
-    """A function from inputs by name to (logits, embedding), through ExecuTorch's own Python runtime, one thread."""
+def executorch_runner(data: bytes, names: Sequence[str]) -> Runner:
+    """A program as a stage, through ExecuTorch's own Python runtime, one thread."""
     _need_executorch()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -116,8 +118,8 @@ def executorch_runner(data: bytes, names: Sequence[str]) -> Callable[[Mapping[st
         method = program.load_method(FORWARD_METHOD)
 
     def run(inputs: Mapping[str, Array]) -> tuple[Array, Array]:
-        logits, embedding = method.execute([torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in names])
-        return logits.numpy().copy(), embedding.numpy().copy()
+        first, embedding = method.execute([torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in names])
+        return first.numpy().copy(), embedding.numpy().copy()
 
     run.program = program  # type: ignore[attr-defined]  # the method does not keep its program alive
     return run

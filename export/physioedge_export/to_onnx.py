@@ -18,26 +18,25 @@ import torch
 from onnx import ModelProto, NodeProto
 from torch import nn
 
-from physioedge_runtime.bundle.contract import METADATA_KEY, Contract, SlotSpec
+from physioedge_runtime.bundle.contract import EMBEDDING, METADATA_KEY, Contract, SlotSpec
 from physioedge_runtime.errors import ExportError
 
 OPSET = 20
 NOTES_KEY = "physioedge.graph"
-OUTPUTS = ("logits", "embedding")
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
 _LINEAR = "torch.nn.modules.linear.Linear"
 
 
 def to_onnx(model: nn.Module, contract: Contract, *, slots: tuple[SlotSpec, ...] = ()) -> ModelProto:
-    """The fp32 graph of a model: ``signal`` (and slots) to ``logits`` and ``embedding``.
+    """The fp32 graph of a model: the contract's signals (and slots) to ``logits`` or ``values``, and ``embedding``.
 
     Parameters
     ----------
     model : nn.Module
-        In eval mode; takes (1, channel, input_samples), and the slots after it.
+        In eval mode; takes (1, channel, input_samples) of every sensor, and the slots after them.
     contract : Contract
-        Gives the input's shape; put it into the file with `with_metadata`.
+        Gives names and shapes of the ends; put it into the file with `with_metadata`.
     slots : tuple of SlotSpec
         Further inputs.
 
@@ -46,7 +45,7 @@ def to_onnx(model: nn.Module, contract: Contract, *, slots: tuple[SlotSpec, ...]
     ExportError
         Torch could not export the model.
     """
-    shapes = [(1, len(contract.sensor.channels), contract.window.input_samples), *(slot.shape for slot in slots)]
+    shapes = [*((1, *shape) for shape in contract.input_shapes.values()), *(slot.shape for slot in slots)]
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
         try:
@@ -55,8 +54,8 @@ def to_onnx(model: nn.Module, contract: Contract, *, slots: tuple[SlotSpec, ...]
                 tuple(torch.zeros(shape) for shape in shapes),
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=["signal", *(slot.name for slot in slots)],
-                output_names=list(OUTPUTS),
+                input_names=[*contract.input_shapes, *(slot.name for slot in slots)],
+                output_names=[contract.output_name, EMBEDDING],
                 external_data=False,
                 verbose=False,
             )
@@ -109,14 +108,14 @@ def with_metadata(model: ModelProto, contract: Contract, notes: Mapping[str, Any
 
 
 def linear_nodes(model: ModelProto) -> dict[str, NodeProto]:
-    """MatMul nodes of linear layers by layer name, in graph order."""
+    """MatMul nodes of linear layers by layer name, in graph order; layers that are used more than once are left out."""
     constants = {c.name: c for c in model.graph.initializer}
-    found = {}
+    found: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:
         weight = constants.get(node.input[1]) if node.op_type == "MatMul" else None
         if weight is not None and weight.name.endswith(".weight") and len(weight.dims) == 2:
-            found[weight.name.removesuffix(".weight")] = node
-    return found
+            found.setdefault(weight.name.removesuffix(".weight"), []).append(node)
+    return {layer: nodes[0] for layer, nodes in found.items() if len(nodes) == 1}
 
 
 def _name_nodes(model: ModelProto) -> None:

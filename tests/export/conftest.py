@@ -11,7 +11,7 @@ pytest.importorskip("onnxscript", reason="the export extra is not installed")
 @pytest.fixture(scope="session")
 def exported() -> dict[str, Any]:
     """The small model and its graphs, made once: torch's exporter takes seconds."""
-    from export_small import small_contract, small_model
+    from export_small import several_contract, several_model, small_contract, small_model
 
     from physioedge_export.quantize import QuantizeConfig, quantize
     from physioedge_export.slots import SlottedModel
@@ -21,7 +21,15 @@ def exported() -> dict[str, Any]:
     slotted = SlottedModel(model, adapter).eval()
     fp32 = to_onnx(model, small_contract())
     slots_fp32 = to_onnx(slotted, small_contract(), slots=slotted.slots)
+    several, several_adapter = several_model()
+    several_slotted = SlottedModel(several, several_adapter).eval()
+    several_fp32 = to_onnx(several_slotted, several_contract(), slots=several_slotted.slots)
     return {
+        "several": several,
+        "several_adapter": several_adapter,
+        "several_slotted": several_slotted,
+        "several_slots_fp32": several_fp32,
+        "several_slots_int8": quantize(several_fp32, QuantizeConfig()),
         "model": model,
         "adapter": adapter,
         "slotted": slotted,

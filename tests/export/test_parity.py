@@ -4,11 +4,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from export_small import ecg_windows
+from export_small import ecg_feeds
 
 from physioedge_export import speed
-from physioedge_export.parity import FP32, INT8, SAME, Outputs, compare, demand
+from physioedge_export.feeds import by_window
+from physioedge_export.parity import FP32, INT8, SAME, compare, demand, probabilities
 from physioedge_export.quantize import QuantizeConfig, quantize, quantized_layers
+from physioedge_export.runners import Outputs
 from physioedge_export.sqnr import MAX_DB, layer_outputs, layer_sqnr, plot_sqnr, worst
 from physioedge_runtime.errors import ExportError
 
@@ -17,14 +19,14 @@ def outputs(shift: float = 0.0) -> Outputs:
     rng = np.random.default_rng(0)
     logits, embedding = rng.standard_normal((50, 3)).astype(np.float32), rng.standard_normal((50, 4)).astype(np.float32)
     logits[:, 0] += np.float32(shift)
-    return Outputs(logits=logits, embedding=embedding)
+    return Outputs(first=logits, embedding=embedding)
 
 
 def test_equal_outputs_hold_under_every_tolerance() -> None:
     for tolerance in (FP32, INT8, SAME):
         row = compare(("a", "b"), outputs(), outputs(), tolerance)
         assert row.holds
-        assert (row.max_logits, row.max_probability, row.same_label, row.windows) == (0.0, 0.0, 1.0, 50)
+        assert (row.max_first, row.max_probability, row.same_label, row.windows) == (0.0, 0.0, 1.0, 50)
         demand([row])
 
 
@@ -32,28 +34,56 @@ def test_other_labels_and_other_logits_do_not_hold() -> None:
     row = compare(("fp32", "int8"), outputs(), outputs(3.0), INT8)
     assert not row.holds
     assert row.same_label < 0.9
-    with pytest.raises(ExportError, match="int8 differing from fp32: same label in"):
+    with pytest.raises(ExportError, match="int8 differing from fp32 in 50 windows: same label in"):
         demand([row])
     assert not compare(("a", "b"), outputs(), outputs(0.02), FP32).holds
     assert compare(("a", "b"), outputs(), outputs(0.02), INT8).holds
 
 
-@pytest.mark.parametrize("which", ["logits", "embedding"])
-def test_nan_never_holds(which: str) -> None:
+@pytest.mark.parametrize("which", ["first", "embedding"])
+@pytest.mark.parametrize("output", ["logits", "values"])
+def test_nan_never_holds(which: str, output: str) -> None:
     broken = outputs()
     getattr(broken, which)[3, 1] = np.nan
     for tolerance in (FP32, INT8, SAME):
-        assert not compare(("a", "b"), outputs(), broken, tolerance).holds
+        assert not compare(("a", "b"), outputs(), broken, tolerance, output=output).holds
+
+
+def test_values_are_held_to_their_spread() -> None:
+    """The rule by hand: mean absolute difference over the reference's standard deviation, the worst value decides."""
+    rng = np.random.default_rng(1)
+    first = (np.array([100.0, 60.0]) + np.array([15.0, 5.0]) * rng.standard_normal((200, 2))).astype(np.float32)
+    noise = rng.standard_normal((200, 2)) * np.array([0.1, 0.09])
+    embedding = np.zeros((200, 4), np.float32)
+    fp32 = Outputs(first=first, embedding=embedding)
+    int8 = Outputs(first=(first + noise).astype(np.float32), embedding=embedding)
+    row = compare(("fp32", "int8"), fp32, int8, INT8, output="values")
+    assert row.mean_difference == pytest.approx(np.abs(noise).mean(0), rel=1e-3)
+    assert row.mean_of_sd == pytest.approx(np.abs(noise[:, 1]).mean() / first[:, 1].std(), rel=1e-3)
+    assert row.holds
+    assert (row.same_label, row.p99_probability) == (None, None)
+    assert not compare(("fp32", "int8"), fp32, int8, FP32, output="values").holds
+    far = Outputs(first=first + np.array([0.0, 0.5], np.float32), embedding=embedding)
+    row = compare(("fp32", "int8"), fp32, far, INT8, output="values")
+    assert not row.holds
+    with pytest.raises(ExportError, match=r"values by 0, 0.5 on average, up to 0.5, \d+.\d+% of their deviation"):
+        demand([row])
+
+
+def test_one_window_of_values_must_be_the_same() -> None:
+    embedding = np.ones((1, 2), np.float32)
+    one, near = (Outputs(first=np.full((1, 1), value, np.float32), embedding=embedding) for value in (7, 7.01))
+    assert compare(("a", "b"), one, one, INT8, output="values").holds
+    assert not compare(("a", "b"), one, near, INT8, output="values").holds
 
 
 def test_probabilities_are_a_softmax() -> None:
     logits = np.array([[1000.0, 1000.0, -1000.0]], np.float32)
-    found = Outputs(logits=logits, embedding=np.zeros((1, 1), np.float32)).probabilities
-    np.testing.assert_allclose(found, [[0.5, 0.5, 0.0]])
+    np.testing.assert_allclose(probabilities(logits), [[0.5, 0.5, 0.0]])
 
 
 def test_sqnr_of_a_graph_against_itself_and_with_fewer_bits(exported: dict[str, Any], tmp_path: Any) -> None:
-    inputs = [{"signal": w[None]} for w in ecg_windows(6)]
+    inputs = list(by_window(ecg_feeds(6)))
     rows = layer_sqnr(exported["fp32"], exported["int8"], inputs)
     assert [row.layer for row in rows] == quantized_layers(exported["int8"])
     assert all(20 < row.sqnr_db < 70 and row.signal_rms > 0 for row in rows)
@@ -69,7 +99,7 @@ def test_sqnr_is_the_ratio_it_says(exported: dict[str, Any]) -> None:
     import onnx
     import onnxruntime
 
-    inputs = {"signal": ecg_windows(1)}
+    inputs = ecg_feeds(1)
     layer = "backbone.blocks.1.attention.o"
     tensor = layer_outputs(exported["fp32"])[layer]
     values = []
@@ -88,7 +118,7 @@ def test_no_noise_is_reported_as_the_limit(exported: dict[str, Any], monkeypatch
     from physioedge_export import sqnr
 
     monkeypatch.setattr(sqnr, "quantized_layers", lambda model: list(layer_outputs(model)))
-    rows = layer_sqnr(exported["fp32"], exported["fp32"], [{"signal": ecg_windows(1)}])
+    rows = layer_sqnr(exported["fp32"], exported["fp32"], [ecg_feeds(1)])
     assert {row.sqnr_db for row in rows} == {MAX_DB}
 
 
@@ -113,7 +143,7 @@ def test_rounds_take_turns() -> None:
 
         return run
 
-    found = speed.measure({n: (runner(n), {}) for n in "ab"}, ecg_windows(1), rounds=2, calls=1)
+    found = speed.measure({n: (runner(n), {}) for n in "ab"}, ecg_feeds(1), rounds=2, calls=1)
     assert "".join(seen) == "aaabbbaaabbb"
     assert [row.file for row in found] == ["a", "b"]
     assert all(0 <= row.p50_ms <= row.p90_ms for row in found)

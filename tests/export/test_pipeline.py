@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from export_small import CONFIG, KEY, ecg_windows, small_contract
+from export_small import (
+    CONFIG,
+    KEY,
+    SAMPLES,
+    ecg_windows,
+    several_contract,
+    several_windows,
+    small_contract,
+)
 
 from physioedge_export import parity
 from physioedge_export.build import Choice
@@ -16,6 +24,7 @@ from physioedge_export.merge import LoraAdapter
 from physioedge_export.parity import Tolerance
 from physioedge_export.pipeline import export_bundle
 from physioedge_export.request import Card, Destination, Windows
+from physioedge_export.runners import torch_runner
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.signing import public_key
 from physioedge_runtime.engine import load_engine
@@ -26,7 +35,12 @@ BOTH = Choice(precisions=("fp32", "int8"))
 
 
 def windows() -> Windows:
-    return Windows(calibration=ecg_windows(24), golden=ecg_windows(3, seed=1))
+    return Windows(calibration={"ecg": ecg_windows(24)}, golden={"ecg": ecg_windows(3, seed=1)})
+
+
+def of(**changes: Any) -> Windows:
+    """`windows` with other arrays of the one sensor."""
+    return dataclasses.replace(windows(), **{name: {"ecg": array} for name, array in changes.items()})
 
 
 def export(exported: dict[str, Any], folder: Path, **changes: Any) -> Any:
@@ -53,7 +67,7 @@ def test_the_runtime_loads_every_graph(made: tuple[Path, Any], exported: dict[st
     assert bundle.digest == report.digest
     assert [slot.name for slot in bundle.contract.slots] == [slot.name for slot in exported["slotted"].slots]
     window = ecg_windows(1, seed=9)
-    expected = parity.torch_runner(exported["model"], ["signal"])({"signal": window})[0]
+    expected = torch_runner(exported["model"], ["signal"])({"signal": window})[0]
     for precision, limit in (("fp32", 1e-3), ("int8", 0.5)):
         for adapters in ("merged", "slots"):
             logits, embedding = load_engine(bundle, precision=precision, adapters=adapters).run(window)
@@ -63,6 +77,46 @@ def test_the_runtime_loads_every_graph(made: tuple[Path, Any], exported: dict[st
     assert (
         np.abs(golden["graphs/slots.int8.onnx/adapted_logits"] - golden["graphs/slots.int8.onnx/logits"]).max() > 1e-3
     )
+
+
+def test_several_sensors_and_values(exported: dict[str, Any], tmp_path: Path) -> None:
+    """Through the whole chain and back: what the runtime computes is what torch does, and the report says values."""
+    contract = several_contract()
+    few = several_windows(3, seed=1)
+    asked = {
+        "contract": contract,
+        "windows": Windows(calibration=several_windows(48), golden=few),
+        "card": CARD,
+        "destination": Destination(bundle=tmp_path / "several.physio", signing_key=KEY),
+        "choice": Choice(precisions=("fp32", "int8"), fallback=("merged",)),
+    }
+    report = export_bundle(exported["several"], **asked, adapter=exported["several_adapter"])
+    bundle = Bundle.open(tmp_path / "several.physio", trust=public_key(KEY))
+    assert [sensor.name for sensor in bundle.contract.sensors] == ["ppg", "acc"]
+    golden = bundle.golden()
+    np.testing.assert_array_equal(golden["signal.acc"], few["acc"])
+    assert golden["graphs/slots.int8.onnx/adapted_values"].shape == (3, 2)
+    signals = tuple(array[1:2] for array in few.values())
+    expected = torch_runner(exported["several"], ["ppg", "acc"])({k: v[1:2] for k, v in few.items()})[0]
+    for form in ("merged", "slots"):
+        values, embedding = load_engine(bundle, precision="fp32", adapters=form).run(signals)
+        np.testing.assert_allclose(values, expected, atol=1e-2)
+        assert embedding.shape == (1, contract.embedding_dim)
+        load_engine(bundle, precision="int8", adapters=form)
+    rows = [row for row in report.agreement if row.candidate == "graphs/merged.int8.onnx"]
+    assert all(0 < difference < 1 for difference in rows[0].mean_difference)
+    assert rows[0].same_label is None
+    text = (tmp_path / "export-report.md").read_text()
+    assert "| mean difference | of the deviation | values |" in text
+    assert "same label" not in text
+
+
+def test_as_many_windows_of_each_sensor(exported: dict[str, Any], tmp_path: Path) -> None:
+    windows_of_both = several_windows(3)
+    windows_of_both["acc"] = windows_of_both["acc"][:2]
+    asked = Windows(calibration=windows_of_both, golden=several_windows(1))
+    with pytest.raises(ExportError, match="as many of each sensor"):
+        asked.fed(several_contract())
 
 
 def test_the_report_says_what_was_measured(made: tuple[Path, Any]) -> None:
@@ -113,7 +167,7 @@ def test_only_what_was_asked_for_is_shipped(exported: dict[str, Any], tmp_path: 
 def test_out_of_tolerance_is_an_error_with_a_report_and_no_bundle(
     exported: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    strict = Tolerance(logits=1e-9, embedding=1e-9, p99_probability=1e-9, same_label=1.0)
+    strict = Tolerance(first=1e-9, embedding=1e-9, p99_probability=1e-9, same_label=1.0, mean_of_sd=0.0)
     monkeypatch.setattr(parity, "INT8", strict)
     with pytest.raises(ExportError, match=r"graphs/merged\.int8\.onnx differing from graphs/merged\.fp32\.onnx"):
         export(exported, tmp_path)
@@ -136,12 +190,11 @@ def test_an_adapter_drowned_by_rounding_is_refused(exported: dict[str, Any], tmp
         ({"choice": Choice(targets=("tflite",))}, "target tflite"),
         ({"choice": Choice(adapters=())}, "adapters none"),
         ({"adapter": None}, "slots without an adapter"),
-        ({"windows": Windows(calibration=ecg_windows(2)[:, :, 1:], golden=ecg_windows(1))}, "calibration windows"),
-        ({"windows": Windows(calibration=ecg_windows(2), golden=ecg_windows(1) * np.float32(np.nan))}, "NaN"),
-        (
-            {"windows": Windows(calibration=ecg_windows(2), golden=ecg_windows(0).reshape(0, 1, CONFIG.input_samples))},
-            "golden",
-        ),
+        ({"windows": of(calibration=ecg_windows(2)[:, :, 1:])}, "calibration windows"),
+        ({"windows": of(golden=ecg_windows(1) * np.float32(np.nan))}, "NaN"),
+        ({"windows": of(golden=ecg_windows(0).reshape(0, 1, SAMPLES))}, "golden"),
+        ({"windows": of(parity=ecg_windows(2).astype(np.float64))}, "parity windows of ecg float64"),
+        ({"windows": dataclasses.replace(windows(), golden={"ppg": ecg_windows(1)})}, "golden windows of ppg"),
     ],
 )
 def test_wrong_requests_give_one_message(

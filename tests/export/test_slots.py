@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from export_small import CONFIG, RANK, ecg_windows, small_contract
+from export_small import CONFIG, RANK, ecg_feeds, ecg_windows, several_feeds, small_contract
 
 from physioedge_export.merge import LoraAdapter, LoraPair, merged_state
-from physioedge_export.parity import FP32, compare, onnx_runner, run_windows, torch_runner
+from physioedge_export.parity import FP32, compare
+from physioedge_export.runners import onnx_runner, run_windows, torch_runner
 from physioedge_export.slots import SlottedModel, adapter_slots, slot_arrays
 from physioedge_export.to_onnx import with_metadata
 from physioedge_runtime.errors import ExportError
@@ -23,7 +24,7 @@ def test_names_order_and_shapes(exported: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("kind", ["slots_fp32", "slots_int8"])
 def test_zero_is_the_model_without_slots(exported: dict[str, Any], kind: str) -> None:
-    windows, zero = ecg_windows(4), slot_arrays(exported["slotted"].slots, seed=None)
+    windows, zero = ecg_feeds(4), slot_arrays(exported["slotted"].slots, seed=None)
     without = onnx_runner(with_metadata(exported[kind.removeprefix("slots_")], small_contract(), {}))
     with_slots = onnx_runner(with_metadata(exported[kind], small_contract(), {}))
     assert compare(("a", "b"), run_windows(without, windows), run_windows(with_slots, windows, zero), FP32).holds
@@ -40,7 +41,7 @@ def test_a_slot_does_what_merging_the_same_b_does(exported: dict[str, Any]) -> N
         for name, value in b.items()
     }
     personal = LoraAdapter(pairs=pairs)
-    windows = ecg_windows(4)
+    windows = ecg_feeds(4)
     with_slots = run_windows(onnx_runner(with_metadata(exported["slots_fp32"], small_contract(), {})), windows, b)
     base = run_windows(torch_runner(model, ["signal"]), windows)
     state = {name: value.clone() for name, value in model.state_dict().items()}
@@ -50,9 +51,18 @@ def test_a_slot_does_what_merging_the_same_b_does(exported: dict[str, Any]) -> N
     finally:
         model.load_state_dict(state)
     assert compare(("merged", "slots"), merged, with_slots, FP32).holds
-    assert np.abs(merged.logits - base.logits).max() > 0.05  # and it does something
+    assert np.abs(merged.first - base.first).max() > 0.05  # and it does something
     for name, array in adapter_slots(personal, slotted.slots).items():
         np.testing.assert_array_equal(array, b[name])
+
+
+def test_several_sensors_come_before_the_slots(exported: dict[str, Any]) -> None:
+    model, slotted = exported["several"], exported["several_slotted"]
+    signals = [torch.from_numpy(array) for array in several_feeds(3).values()]
+    zero = [torch.zeros(slot.shape) for slot in slotted.slots]
+    with torch.no_grad():
+        torch.testing.assert_close(slotted(*signals, *zero)[0], model(*signals)[0], atol=1e-4, rtol=1e-5)
+        assert (slotted(*signals, *(b + 0.1 for b in zero))[0] - model(*signals)[0]).abs().max() > 1e-3
 
 
 def test_batches_and_single_windows_agree_in_torch(exported: dict[str, Any]) -> None:
