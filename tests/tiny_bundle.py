@@ -118,7 +118,7 @@ def tiny_outputs(
     signals: NDArray[np.float32] | tuple[NDArray[np.float32], ...],
     b: NDArray[np.float32] | None = None,
 ) -> dict[str, NDArray[np.float32]]:
-    """The same in numpy, without an engine: (n, C, S), one a sensor, to logits or values (n, K) and embedding (n, D)."""
+    """The same in numpy, without an engine: (n, C, S) a sensor to the first output (n, K) and embedding (n, D)."""
     weights = tiny_weights(contract)
     given = signals if isinstance(signals, tuple) else (signals,)
     embedding = np.concatenate([signal.reshape(len(signal), -1) for signal in given], axis=1) @ weights["w"]

@@ -20,15 +20,17 @@ class Result:
     t_anchor_s : float
         The judged instant: the R peak, or the end of the hop.
     label : str or None
-        None where it is withheld; `flags` say why.
+        None where it is withheld; `flags` say why. Always None for a model that gives values.
     probability : float
-        Of the most probable label; 0 where the model was not asked.
+        Of the most probable label; 0 where the model was not asked, and for a model that gives values.
     probabilities : tuple of float
         In the order of the contract's labels; empty where the model was not asked.
     quality : float
-        Signal-quality index in 0..1, see docs/signal-quality.md; 0 where there was no complete window.
+        Signal-quality index in 0..1, see docs/signal-quality.md; the smallest of all sensors'; 0 where there was no
+        complete window.
     flags : tuple of str
-        What is to be known about the window, see docs/signal-quality.md.
+        What is to be known about the window, see docs/signal-quality.md; those of a sensor beside the leading one bear
+        its name, as ``acc:nonfinite``.
     adapter : str
         Id of the adapter in use.
     t_emitted_s : float
@@ -36,6 +38,9 @@ class Result:
         their own length to it.
     embedding : float32 (embedding_dim,) or None
         None where the model was not asked. Left out of comparisons.
+    values : tuple of float
+        In the order and units of the contract's values; empty where they are withheld, and for a model that gives
+        labels.
     """
 
     t_start_s: float
@@ -49,6 +54,12 @@ class Result:
     adapter: str
     t_emitted_s: float
     embedding: NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    values: tuple[float, ...] = ()
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is a label or there are values, and nothing is withheld."""
+        return self.label is not None or bool(self.values)
 
     @property
     def delay_s(self) -> float:

@@ -17,35 +17,33 @@ from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.contract import Contract
 from physioedge_runtime.engine import Adapter, Engine, load_engine
 from physioedge_runtime.engine.slots import check_adapter
-from physioedge_runtime.errors import (
-    PhysioEdgeError,
-    SignalError,
-    SnapshotError,
-    UnknownSensor,
-)
-from physioedge_runtime.result import Result, softmax
-from physioedge_runtime.signal.admission import Admission
-from physioedge_runtime.signal.stretch import Cut, Stretch
-from physioedge_runtime.signal.timeline import TOLERANCE_S, Timeline
+from physioedge_runtime.errors import SignalError, SnapshotError, UnknownSensor
+from physioedge_runtime.judging import Judge
+from physioedge_runtime.result import Result
+from physioedge_runtime.signal.admission import BySensor, admissions
+from physioedge_runtime.signal.alignment import Alignment
+from physioedge_runtime.signal.timeline import TOLERANCE_S
 
-SNAPSHOT_VERSION = 2
+SNAPSHOT_VERSION = 3
 GLOBAL_ADAPTER = "global"
 
 
 class Stream:
     """A live signal judged by the model of a bundle. Not thread-safe: one stream, one thread at a time.
 
+    For a contract of several sensors, `fs_hz`, `units`, `resample` and `channels` are mappings by sensor name.
+
     Parameters
     ----------
     bundle : Bundle
         Verified bundle.
-    fs_hz : float
-        Rate of the samples that will come.
-    units : str
-        Their unit; must be the contract's.
-    resample : {None, "polyphase"}
-        How to convert when `fs_hz` is not the contract's rate; None refuses to.
-    channels : sequence of str, optional
+    fs_hz : float, or float by sensor
+        Rate of the samples that will come; a mapping must name every sensor.
+    units : str, or str by sensor
+        Their unit; must be the contract's. A mapping must name every sensor.
+    resample : {None, "polyphase"}, or one by sensor
+        How to convert when `fs_hz` is not the contract's rate; None, and a sensor left out, refuses to.
+    channels : sequence of str, or one by sensor, optional
         Names of the rows of each chunk, of which the contract's are taken. None: exactly the contract's, in order.
     adapters, precision : str
         Which graph of the bundle, see `load_engine`.
@@ -59,8 +57,8 @@ class Stream:
 
     Raises
     ------
-    SampleRateMismatch, UnitMismatch, ChannelMismatch, SignalError
-        What will come does not fit the contract.
+    SampleRateMismatch, UnitMismatch, ChannelMismatch, UnknownSensor, SignalError
+        What will come does not fit the contract, or is said once for several sensors.
     BundleError, EngineError
         As `load_engine`.
 
@@ -74,29 +72,24 @@ class Stream:
         self,
         bundle: Bundle,
         *,
-        fs_hz: float,
-        units: str,
-        resample: str | None = None,
-        channels: Sequence[str] | None = None,
+        fs_hz: BySensor[float],
+        units: BySensor[str],
+        resample: BySensor[str | None] = None,
+        channels: BySensor[Sequence[str] | None] = None,
         adapters: str = "merged",
         precision: str = "int8",
         engine: Engine | str = "onnxruntime",
         tolerance_s: float = TOLERANCE_S,
     ) -> None:
         self.contract: Contract = bundle.contract
-        self._admission = Admission(
-            self.contract.sensor, fs_hz=fs_hz, units=units, resample=resample, channels=channels
-        )
-        self.fs_hz, self.bundle_digest = self._admission.fs_hz, bundle.digest
-        self._tolerance_s = tolerance_s
-        self._timeline = Timeline(self.fs_hz, tolerance_s)
-        self._stretch = Stretch(self.contract.sensor, self.contract.window, self.fs_hz)
-        self._since: tuple[str, ...] = ()  # why this stretch is not the first
-        self._adapter: Adapter | None = None
-        self.adapter_id = GLOBAL_ADAPTER
+        self.bundle_digest, self._tolerance_s = bundle.digest, tolerance_s
+        self._admissions = admissions(self.contract, fs_hz=fs_hz, units=units, resample=resample, channels=channels)
+        self._names = tuple(sensor.name for sensor in self.contract.sensors)
+        self._alignment = self._new_alignment()
         if isinstance(engine, str):
             engine = load_engine(bundle, engine=engine, precision=precision, adapters=adapters, fallback=True)
         self.engine: Engine = engine
+        self._judge = Judge(self.contract, engine, GLOBAL_ADAPTER)
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -114,13 +107,18 @@ class Stream:
 
     @property
     def now_s(self) -> float:
-        """Time of the next sample on the stream's clock."""
-        return self._timeline.now_s
+        """Time of the leading sensor's next sample on the stream's clock."""
+        return self._alignment.lead.timeline.now_s
 
     @property
     def drift_ppm(self) -> float:
-        """Drift of the sensor's clock against the caller's timestamps, see `Timeline`."""
-        return self._timeline.drift_ppm
+        """Drift of the leading sensor's clock against the caller's timestamps, see `Timeline`."""
+        return self._alignment.lead.timeline.drift_ppm
+
+    @property
+    def adapter_id(self) -> str:
+        """Id of the adapter in use."""
+        return self._judge.adapter_id
 
     def push(self, chunk: NDArray[Any], t: float | None = None, sensor: str | None = None) -> list[Result]:
         """Results that have become due.
@@ -131,53 +129,35 @@ class Stream:
             Any number of samples, also none. float64 and float16 are rounded to float32; whole numbers are refused,
             because counts of an A/D converter have no unit.
         t : float, optional
-            Caller's time of the first sample, in seconds. Only used to notice gaps, repetitions, a clock turned back
-            and drift.
+            Caller's time of the first sample, in seconds. Used to notice gaps, repetitions, a clock turned back and
+            drift, and to align sensors: without any, all begin at 0.
         sensor : str, optional
-            The contract's sensor, which is the default.
+            Whose samples these are; may be left out where the contract has one sensor only.
 
         Raises
         ------
         ShapeError
             `chunk` is not such an array. The stream is as before.
         UnknownSensor, SignalError
-            Another sensor; a timestamp that is no number; a closed stream. The stream is as before.
+            Another sensor, or none named where there are several; a timestamp that is no number; a closed stream. The
+            stream is as before.
         """
         if self._closed:
             raise SignalError("samples for a closed stream", "an open one", "Make a new Stream.")
-        if sensor is not None and sensor != self.contract.sensor.name:
-            raise UnknownSensor(f"sensor {sensor!r}", repr(self.contract.sensor.name), "Name the contract's sensor.")
-        samples = self._admission.take(chunk)
-        if samples.shape[1] == 0:
-            return []
-        arrival = self._timeline.look(t)
-        for flag in arrival.flags:
-            self._stretch.mark(flag)
-        results: list[Result] = []
-        if arrival.kind == "gap":
-            results = self._restart("gap", t)
-        elif arrival.kind == "earlier":
-            repeated = self._repeated(samples, -arrival.jump_s)
-            if repeated:
-                self._stretch.mark("duplicate")
-                samples = samples[:, repeated:]
-            else:
-                results = self._restart("clock_backward", t)
-        self._timeline.advance(samples.shape[1])
-        results += [self._judge(cut) for cut in self._stretch.push(samples)]
-        return results
+        if sensor is None and len(self._names) == 1:
+            sensor = self._names[0]
+        if sensor not in self._names:
+            came = "samples of no sensor in particular" if sensor is None else f"sensor {sensor!r}"
+            raise UnknownSensor(came, " or ".join(map(repr, self._names)), "Name a sensor of the contract.")
+        return [self._judge.judge(aligned) for aligned in self._alignment.push(chunk, t, sensor)]
 
     def flush(self) -> list[Result]:
         """The last results, with the end of the signal as the end of time; then as `reset`."""
-        results = [self._judge(cut, "end") for cut in self._stretch.end()]
-        self.reset()
-        return results
+        return [self._judge.judge(aligned) for aligned in self._alignment.flush()]
 
     def reset(self) -> None:
-        """Forget the signal and its clock; the adapter stays."""
-        self._timeline.reset()
-        self._stretch.reset()
-        self._since = ()
+        """Forget the signals and their clocks; the adapter stays."""
+        self._alignment.reset()
 
     def set_adapter(self, adapter: Adapter | None, adapter_id: str = GLOBAL_ADAPTER) -> None:
         """Use other LoRA arrays from the next window on.
@@ -197,23 +177,20 @@ class Stream:
         if adapter is not None:
             adapter = {name: np.array(array) for name, array in adapter.items()}  # later changes stay the caller's
             check_adapter(adapter, self.engine.slots)
-        self._adapter, self.adapter_id = adapter, adapter_id
+        self._judge.adapter, self._judge.adapter_id = adapter, adapter_id
 
     def snapshot(self) -> dict[str, Any]:
         """The whole state as a dict of numbers, text and arrays, for `restore`."""
+        adapter = self._judge.adapter
         return {
-            "version": SNAPSHOT_VERSION,
-            "bundle": self.bundle_digest,
-            "fs_hz": self.fs_hz,
-            "timeline": self._timeline.snapshot(),
-            "stretch": self._stretch.snapshot(),
-            "since": list(self._since),
+            **self._identity(),
+            "signal": self._alignment.snapshot(),
             "adapter_id": self.adapter_id,
-            "adapter": None if self._adapter is None else {k: v.copy() for k, v in self._adapter.items()},
+            "adapter": None if adapter is None else {k: v.copy() for k, v in adapter.items()},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue where a stream of the same bundle and rate was when it gave this `snapshot`.
+        """Continue where a stream of the same bundle and rates was when it gave this `snapshot`.
 
         Raises
         ------
@@ -222,87 +199,26 @@ class Stream:
         SlotMismatch, NonFiniteAdapter
             Its adapter does not fit this stream's graph; the stream is as before.
         """
-        expected = {"version": SNAPSHOT_VERSION, "bundle": self.bundle_digest, "fs_hz": self.fs_hz}
         try:
-            for key, value in expected.items():
+            for key, value in self._identity().items():
                 if state[key] != value:
                     raise SnapshotError(
                         f"a snapshot with {key} {state[key]!r}", repr(value), "Restore it where it was taken."
                     )
-            timeline = Timeline(self.fs_hz, self._tolerance_s)
-            timeline.restore(state["timeline"])
-            stretch = Stretch(self.contract.sensor, self.contract.window, self.fs_hz)
-            stretch.restore(state["stretch"])
-            since, adapter_id = tuple(map(str, state["since"])), str(state["adapter_id"])
-            adapter = state["adapter"]
+            alignment = self._new_alignment()
+            alignment.restore(state["signal"])
+            adapter, adapter_id = state["adapter"], str(state["adapter_id"])
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise SnapshotError(
                 f"a damaged snapshot ({type(error).__name__}: {error})", "one made by Stream.snapshot", "Start anew."
             ) from error
         self.set_adapter(adapter, adapter_id)
-        self._timeline, self._stretch, self._since, self._closed = timeline, stretch, since, False
+        self._alignment, self._closed = alignment, False
 
-    def _repeated(self, samples: NDArray[np.float32], back_s: float) -> int:
-        """How many of the first samples are here already, sample for sample."""
-        back = round(back_s * self.fs_hz)
-        n = min(back, samples.shape[1])
-        known = self._stretch.recent(back, n)
-        same = known is not None and np.array_equal(known, samples[:, :n], equal_nan=True)
-        return n if same else 0
+    def _new_alignment(self) -> Alignment:
+        return Alignment(self.contract, self._admissions, self._tolerance_s)
 
-    def _restart(self, flag: str, t: float | None) -> list[Result]:
-        results = [self._judge(cut, flag) for cut in self._stretch.end()]
-        self._timeline.restart(self._timeline.now_s if t is None else t)
-        self._since = (flag,)
-        return results
-
-    def _judge(self, cut: Cut, ended_by: str | None = None) -> Result:
-        if cut.window is None or cut.quality is None:
-            reasons = self._since if "warming_up" in cut.flags else ()
-            if ended_by is not None and "incomplete" in cut.flags:
-                reasons = (*reasons, ended_by)
-            return self._result(cut, 0.0, (*cut.flags, *(r for r in dict.fromkeys(reasons) if r not in cut.flags)))
-        flags = (*cut.flags, *cut.quality.flags)
-        if cut.quality.index < self.contract.thresholds.min_quality:
-            return self._result(cut, cut.quality.index, (*flags, "low_quality"))
-        if cut.quality.flags and cut.quality.hard:
-            return self._result(cut, cut.quality.index, flags)
-        try:
-            logits, embedding = self.engine.run(cut.window, self._adapter)
-        except PhysioEdgeError:
-            return self._result(cut, cut.quality.index, (*flags, "engine_error"))
-        return self._result(cut, cut.quality.index, flags, logits, embedding)
-
-    def _result(
-        self,
-        cut: Cut,
-        quality: float,
-        flags: tuple[str, ...],
-        logits: NDArray[np.float32] | None = None,
-        embedding: NDArray[np.float32] | None = None,
-    ) -> Result:
-        contract, anchor_s = self.contract, self._timeline.anchor_s
-        fs_hz, window = contract.sensor.fs_hz, contract.window
-        label: str | None = None
-        probabilities: tuple[float, ...] = ()
-        probability = 0.0
-        if logits is not None:
-            probabilities = softmax(logits[0])
-            probability = max(probabilities)
-            label = contract.labels[probabilities.index(probability)]
-            if probability < contract.thresholds.min_probability:
-                label, flags = None, (*flags, "low_confidence")
-        end = cut.anchor + window.lookahead_samples
-        return Result(
-            t_start_s=anchor_s + max(0, end + 1 - window.window_samples) / fs_hz,
-            t_end_s=anchor_s + min(end / fs_hz, cut.decided_s),
-            t_anchor_s=anchor_s + cut.anchor / fs_hz,
-            label=label,
-            probability=probability,
-            probabilities=probabilities,
-            quality=quality,
-            flags=flags,
-            adapter=self.adapter_id,
-            t_emitted_s=anchor_s + cut.decided_s,
-            embedding=None if embedding is None else embedding[0],
-        )
+    def _identity(self) -> dict[str, Any]:
+        """What a snapshot and a stream must have in common."""
+        rates = {name: one.fs_hz for name, one in zip(self._names, self._admissions, strict=True)}
+        return {"version": SNAPSHOT_VERSION, "bundle": self.bundle_digest, "fs_hz": rates}

@@ -191,7 +191,8 @@ def test_a_snapshot_leaves_nothing_out() -> None:
     first.push(x[:, :1000], 3.0)
     first.push(x[:, 900:2500], 3.0 + 900 / FS_HZ)  # 100 samples twice; ends among the NaN
     state = first.snapshot()
-    assert state["stretch"]["marks"] and state["stretch"]["held"].any()
+    assert state["signal"]["lead"]["stretch"]["track"]["marks"]
+    assert state["signal"]["lead"]["stretch"]["track"]["held"].any()
     second.restore(state)
     assert flat(second.snapshot()) == flat(state)
     assert same(second.push(x[:, 2500:]), first.push(x[:, 2500:]))
@@ -213,7 +214,7 @@ def test_restores_only_what_fits() -> None:
         other.restore(state)
     with pytest.raises(SnapshotError, match="fs_hz"):
         stream(fs_hz=360.0).restore(state)
-    for damaged in ({}, {**state, "stretch": {}}, {**state, "timeline": None}, {**state, "version": 99}):
+    for damaged in ({}, {**state, "signal": {}}, {**state, "signal": None}, {**state, "version": 99}):
         with pytest.raises(SnapshotError):
             live.restore(damaged)
     assert same(live.push(ECG), run_again(state)), "a refused snapshot changes nothing"

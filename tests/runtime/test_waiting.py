@@ -40,7 +40,7 @@ def timed(live: Any, x: np.ndarray, size: int, *, eager: bool) -> list[tuple[int
     out = []
     for start in range(0, x.shape[1], size):
         if eager:
-            live._stretch._wake = 0
+            live._alignment.lead.stretch._wake = 0
         out += [(start, r) for r in live.push(x[:, start : start + size])]
     return out + [(-1, r) for r in live.flush()]
 

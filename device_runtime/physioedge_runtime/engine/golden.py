@@ -21,7 +21,7 @@ from physioedge_runtime.errors import GoldenMismatch
 
 @dataclass(frozen=True)
 class GoldenReport:
-    """Largest absolute differences over all golden windows: of the first output, logits or values, and the embedding."""
+    """Largest absolute differences over all golden windows, of the first output and of the embedding."""
 
     windows: int
     first: float

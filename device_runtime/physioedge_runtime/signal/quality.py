@@ -1,9 +1,9 @@
 """The signal-quality index of a window, and why it is not 1.
 
 A window is divided into segments of 0.2 s, counted back from its end. The index is the share of segments that pass
-every check; for a window around a beat it is the smaller of that share and the share within 0.5 s of the beat. So 0.9
-means: nine tenths of what the model sees were recorded well. It says nothing about rhythm or diagnosis.
-`docs/signal-quality.md` has the exact rules and their figures on MIT-BIH.
+every check of the sensor's modality; for a window around a beat it is the smaller of that share and the share within
+0.5 s of the beat. So 0.9 means: nine tenths of what the model sees were recorded well. It says nothing about rhythm or
+diagnosis. `docs/signal-quality.md` has the exact rules and their figures on real recordings.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from physioedge_runtime.signal.segments import Segments, has_run, medians, segme
 SEGMENT_S = 0.2
 CORE_S = 0.5
 SHAPE_HZ = 40.0
-"""Below this rate nothing is called flat, clipped or noisy: slow signals do rest, in few and coarse values."""
+"""Below this rate the shape of a wave is not looked at: too few samples, and coarse ones, make it."""
 HARD = ("nonfinite", "out_of_range", "flat", "clipped")
 """Flags of samples the sensor did not measure: no window with one of them is judged, whatever its index."""
 SOFT = ("noisy", "baseline")
@@ -54,6 +54,40 @@ class QualityLimits:
     clip_step: float = 0.05
     noise_ratio: float = 0.08
     baseline_range: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checks:
+    """What is a fault in signals of one modality, besides values that are not finite or out of range.
+
+    Attributes
+    ----------
+    held : bool
+        One exact value for `constant_s`.
+    still : bool
+        A second within `flat_range` of the contract's range.
+    steps : bool
+        Resting at the window's extreme after a step: a converter at its rail, wherever that is.
+    rails : bool
+        Resting at an end of the contract's range.
+    noise, baseline : bool
+        High-frequency noise; a level far from the window's.
+    """
+
+    held: bool = False
+    still: bool = False
+    steps: bool = False
+    rails: bool = True
+    noise: bool = False
+    baseline: bool = False
+
+
+CHECKS = {
+    "ecg": Checks(held=True, still=True, steps=True, rails=False, noise=True, baseline=True),
+    "ppg": Checks(held=True, noise=True),
+}
+"""Hearts never rest, and a pulse's unit is arbitrary; other sensors may lie still, jump and tremble."""
+OTHERS = Checks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +128,16 @@ def assess(
         Sample of `canonical` with the judged beat; None for a hop trigger.
     limits : QualityLimits, optional
     """
-    limits = limits or _LIMITS
+    limits, checks = limits or _LIMITS, CHECKS.get(sensor.modality, OTHERS)
     n_segments = max(1, int(canonical.shape[1] / sensor.fs_hz / SEGMENT_S + 1e-9))
     failed: _Failed = {}
     raw_segments = segments_of(n_segments, raw.shape[1], SEGMENT_S, fs_raw_hz, _GROUP)
     for samples in raw:
-        _check_sensor(samples, raw_segments, sensor, limits, failed)
+        _check_sensor(samples, raw_segments, sensor, checks, limits, failed)
     segments = segments_of(n_segments, canonical.shape[1], SEGMENT_S, sensor.fs_hz, _GROUP)
-    for samples in canonical:
-        _check_signal(samples, segments, sensor, limits, failed)
+    if checks.noise or checks.baseline:
+        for samples in canonical:
+            _check_signal(samples, segments, sensor, checks, limits, failed)
     return _quality(failed, segments, anchor_index) if failed else _CLEAN
 
 
@@ -131,7 +166,12 @@ def _quality(failed: _Failed, segments: Segments, anchor_index: int | None) -> Q
 
 
 def _check_sensor(
-    samples: NDArray[np.float32], segments: Segments, sensor: SensorSpec, limits: QualityLimits, failed: _Failed
+    samples: NDArray[np.float32],
+    segments: Segments,
+    sensor: SensorSpec,
+    checks: Checks,
+    limits: QualityLimits,
+    failed: _Failed,
 ) -> None:
     """What the sensor did not measure: the flags of `HARD`, for one channel."""
     low, high = np.minimum.reduce(samples), np.maximum.reduce(samples)
@@ -141,21 +181,27 @@ def _check_sensor(
             outside = finite & ((samples < sensor.low) | (samples > sensor.high))
         _add(failed, "nonfinite", segments.any(~finite))
         _add(failed, "out_of_range", segments.any(outside))
-    if segments.fs_hz < SHAPE_HZ:
-        return
     held_samples, clip_samples = _run_lengths(limits, segments.fs_hz)
+    if checks.rails and not (sensor.low < float(low) and float(high) < sensor.high):
+        first, length = _runs(samples)
+        ends = np.isin(samples[first], np.array([sensor.low, sensor.high], np.float32)) & (length >= clip_samples)
+        _add(failed, "clipped", segments.runs(first[ends], length[ends]))
+    if not checks.held or segments.fs_hz < SHAPE_HZ:
+        return
     if (
         math.isfinite(low)
         and math.isfinite(high)
         and not has_run(samples[1:] == samples[:-1], held_samples - 1)
-        and not has_run(samples == low, clip_samples)
-        and not has_run(samples == high, clip_samples)
+        and not (checks.steps and has_run(samples == low, clip_samples))
+        and not (checks.steps and has_run(samples == high, clip_samples))
     ):
         return
     first, length = _runs(samples)
-    held, clips = length >= held_samples, _is_clip(samples, first, length, clip_samples, limits)
+    held = length >= held_samples
     _add(failed, "flat", segments.runs(first[held], length[held]))
-    _add(failed, "clipped", segments.runs(first[clips], length[clips]))
+    if checks.steps:
+        clips = _is_clip(samples, first, length, clip_samples, limits)
+        _add(failed, "clipped", segments.runs(first[clips], length[clips]))
 
 
 @lru_cache(maxsize=16)
@@ -192,7 +238,12 @@ def _is_clip(
 
 
 def _check_signal(
-    samples: NDArray[np.float32], segments: Segments, sensor: SensorSpec, limits: QualityLimits, failed: _Failed
+    samples: NDArray[np.float32],
+    segments: Segments,
+    sensor: SensorSpec,
+    checks: Checks,
+    limits: QualityLimits,
+    failed: _Failed,
 ) -> None:
     """What was measured badly, and flatness that is not exact, for one channel."""
     span = sensor.high - sensor.low
@@ -207,11 +258,13 @@ def _check_signal(
     ordered = segments.ordered(rows)
     levels, roughness = medians(ordered)
     far = limits.baseline_range * span
-    if not (segments.medians_enclose and np.maximum.reduce(levels) - np.minimum.reduce(levels) <= far):
+    if checks.baseline and not (
+        segments.medians_enclose and np.maximum.reduce(levels) - np.minimum.reduce(levels) <= far
+    ):
         _add(failed, "baseline", np.abs(levels - np.median(x)) > far)
     if sensor.fs_hz < SHAPE_HZ:
         return
-    still, roughest = limits.flat_range * span, np.maximum.reduce(roughness)
+    still, roughest = limits.flat_range * span if checks.still else 0.0, np.maximum.reduce(roughness)
     ranges = segments.least_ranges(ordered[0])
     least, limit = _noise_limit(ranges, still, limits)
     if least >= still and roughest <= limit:

@@ -103,7 +103,7 @@ def test_signals_that_do_not_fit_are_named(bundle: Bundle) -> None:
             engine.run(given)
     bad = acc.copy()
     bad[0, 2, 5] = np.nan
-    with pytest.raises(SignalError, match="signal.acc with NaN"):
+    with pytest.raises(SignalError, match=r"signal\.acc with NaN"):
         engine.run((ppg, bad))
     with pytest.raises(SlotMismatch):
         engine.run((ppg, acc), {})
@@ -119,7 +119,7 @@ def test_inputs_of_another_name_or_order_of_the_contract_are_refused(tmp_path: P
     ):
         model = tiny_model(other, slots=False, metadata=PAIR.to_json()).SerializeToString()
         changed = write_tiny_bundle(tmp_path / "c.physio", contract=PAIR, files={MERGED: model})
-        with pytest.raises(ContractError, match="inputs|outputs"):
+        with pytest.raises(ContractError, match=r"inputs|outputs"):
             load_engine(changed)
     swapped = replace(PAIR, sensors=(acc, ppg), trigger=replace(PAIR.trigger, hop_samples=32))
     model = tiny_model(PAIR, slots=False, metadata=swapped.to_json()).SerializeToString()

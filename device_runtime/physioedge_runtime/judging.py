@@ -1,0 +1,103 @@
+"""From a window to a result: quality first, then the model, then the contract's limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physioedge_runtime.bundle.contract import Contract
+from physioedge_runtime.engine import Adapter, Engine
+from physioedge_runtime.errors import PhysioEdgeError
+from physioedge_runtime.result import Result, softmax
+from physioedge_runtime.signal.alignment import Aligned
+from physioedge_runtime.signal.companion import Part
+from physioedge_runtime.signal.lead import Due
+
+_NOTHING: dict[str, Any] = {"label": None, "probability": 0.0, "probabilities": (), "embedding": None, "values": ()}
+
+
+class Judge:
+    """Asks the model about windows that were measured well enough.
+
+    Parameters
+    ----------
+    contract : Contract
+    engine : Engine
+    adapter_id : str
+        Of the adapter in use, see `Judge.adapter`.
+
+    Attributes
+    ----------
+    adapter : mapping of str to float32, or None
+    adapter_id : str
+    """
+
+    def __init__(self, contract: Contract, engine: Engine, adapter_id: str) -> None:
+        self._contract, self._engine = contract, engine
+        self._limits = [(value.low, value.high) for value in contract.values]
+        self.adapter: Adapter | None = None
+        self.adapter_id = adapter_id
+
+    def judge(self, aligned: Aligned) -> Result:
+        """The result of one window; never raises for the signal or the engine."""
+        due, parts = aligned.due, aligned.parts
+        flags, quality = due.flags, due.quality
+        if quality is not None:
+            flags = (*flags, *quality.flags)
+        for part in parts:
+            flags = (*flags, *part.flags)
+        everyone: tuple[Due | Part, ...] = (due, *parts)
+        qualities = [one.quality for one in everyone if one.quality is not None]
+        if len(qualities) <= len(parts):  # a window is missing
+            return self._result(aligned, 0.0, flags)
+        index = min(one.index for one in qualities)
+        if index < self._contract.thresholds.min_quality:
+            return self._result(aligned, index, (*flags, "low_quality"))
+        if any(one.flags and one.hard for one in qualities):
+            return self._result(aligned, index, flags)
+        windows = [one.window for one in everyone if one.window is not None]
+        try:
+            first, embedding = self._engine.run(tuple(windows) if parts else windows[0], self.adapter)
+        except PhysioEdgeError:
+            return self._result(aligned, index, (*flags, "engine_error"))
+        return self._answer(aligned, index, flags, first[0], embedding[0])
+
+    def _answer(
+        self,
+        aligned: Aligned,
+        quality: float,
+        flags: tuple[str, ...],
+        first: NDArray[np.float32],
+        embedding: NDArray[np.float32],
+    ) -> Result:
+        contract = self._contract
+        if contract.values:
+            values = tuple(first.tolist())
+            limits = zip(values, self._limits, strict=True)
+            if not all(low <= value <= high for value, (low, high) in limits):
+                values, flags = (), (*flags, "out_of_range_value")
+            return self._result(aligned, quality, flags, embedding=embedding, values=values)
+        probabilities = softmax(first)
+        probability = max(probabilities)
+        label: str | None = contract.labels[probabilities.index(probability)]
+        if probability < contract.thresholds.min_probability:
+            label, flags = None, (*flags, "low_confidence")
+        return self._result(
+            aligned, quality, flags, label=label, probability=probability, probabilities=probabilities,
+            embedding=embedding,
+        )  # fmt: skip
+
+    def _result(self, aligned: Aligned, quality: float, flags: tuple[str, ...], **given: Any) -> Result:
+        due = aligned.due
+        return Result(
+            t_start_s=due.t_start_s,
+            t_end_s=due.t_end_s,
+            t_anchor_s=due.t_anchor_s,
+            t_emitted_s=aligned.emitted_s,
+            quality=quality,
+            flags=flags,
+            adapter=self.adapter_id,
+            **{**_NOTHING, **given},
+        )
