@@ -42,8 +42,6 @@ class QualityLimits:
         So long exactly at the window's extreme, entered or left by a step, is clipped.
     clip_step : float
         That step, as a share of the window's range.
-    noise_ratio : float
-        Largest ratio of high-frequency noise to the signal's amplitude.
     baseline_range : float
         Largest distance of a segment's median from the window's, as a share of the contract's range.
     """
@@ -52,7 +50,6 @@ class QualityLimits:
     flat_range: float = 0.001
     clip_s: float = 0.008
     clip_step: float = 0.05
-    noise_ratio: float = 0.08
     baseline_range: float = 0.1
 
 
@@ -70,21 +67,23 @@ class Checks:
         Resting at the window's extreme after a step: a converter at its rail, wherever that is.
     rails : bool
         Resting at an end of the contract's range.
-    noise, baseline : bool
-        High-frequency noise; a level far from the window's.
+    noise_ratio : float
+        Largest ratio of high-frequency noise to the signal's amplitude; 0 where it is not looked at.
+    baseline : bool
+        A level far from the window's.
     """
 
     held: bool = False
     still: bool = False
     steps: bool = False
     rails: bool = True
-    noise: bool = False
+    noise_ratio: float = 0.0
     baseline: bool = False
 
 
 CHECKS = {
-    "ecg": Checks(held=True, still=True, steps=True, rails=False, noise=True, baseline=True),
-    "ppg": Checks(held=True, noise=True),
+    "ecg": Checks(held=True, still=True, steps=True, rails=False, noise_ratio=0.08, baseline=True),
+    "ppg": Checks(held=True, noise_ratio=0.12),
 }
 """Hearts never rest, and a pulse's unit is arbitrary; other sensors may lie still, jump and tremble."""
 OTHERS = Checks()
@@ -135,7 +134,7 @@ def assess(
     for samples in raw:
         _check_sensor(samples, raw_segments, sensor, checks, limits, failed)
     segments = segments_of(n_segments, canonical.shape[1], SEGMENT_S, sensor.fs_hz, _GROUP)
-    if checks.noise or checks.baseline:
+    if checks.noise_ratio or checks.baseline:
         for samples in canonical:
             _check_signal(samples, segments, sensor, checks, limits, failed)
     return _quality(failed, segments, anchor_index) if failed else _CLEAN
@@ -266,18 +265,18 @@ def _check_signal(
         return
     still, roughest = limits.flat_range * span if checks.still else 0.0, np.maximum.reduce(roughness)
     ranges = segments.least_ranges(ordered[0])
-    least, limit = _noise_limit(ranges, still, limits)
+    least, limit = _noise_limit(ranges, still, checks.noise_ratio)
     if least >= still and roughest <= limit:
         return
     ranges = segments.ranges(x)
-    least, limit = _noise_limit(ranges, still, limits)
+    least, limit = _noise_limit(ranges, still, checks.noise_ratio)
     if least < still:
         _add(failed, "flat", segments.in_groups(ranges < still))
     if roughest > limit:
         _add(failed, "noisy", roughness > limit)
 
 
-def _noise_limit(ranges: NDArray[np.float64], still: float, limits: QualityLimits) -> tuple[float, float]:
+def _noise_limit(ranges: NDArray[np.float64], still: float, noise_ratio: float) -> tuple[float, float]:
     """The least range, and the largest roughness at the ranges' median that is no noise."""
     ordered = np.sort(ranges)
-    return float(ordered[0]), limits.noise_ratio * max(float(medians(ordered)), 10 * still)
+    return float(ordered[0]), noise_ratio * max(float(medians(ordered)), 10 * still)
