@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from physioedge.datasets import mitbih
-from physioedge.signals.npz import read_npz
+from physioedge.signals.npz import read_npz, read_npz_session, sensor_names
 from physioedge_runtime.errors import ChannelMismatch, RecordError, SampleRateMismatch, UnitMismatch
 
 GOOD = {
@@ -76,6 +76,53 @@ def test_units_by_channel(save):
     with pytest.raises(UnitMismatch, match="mV, mmHg"):
         read_npz(path)
     assert read_npz(path, channels=["b"]).units == "mmHg"
+
+
+def session(**changes):
+    arrays = {f"ppg.{key}": value for key, value in GOOD.items()}
+    arrays |= {"acc.samples": np.ones((3, 7), np.int16), "acc.gain": np.full(3, 64.0), "acc.baseline": np.zeros(3)}
+    arrays |= {"acc.fs_hz": 31.25, "acc.units": "g", "acc.channels": ["x", "y", "z"], "acc.t0_s": 12.5}
+    return {**arrays, "subject": np.array("p7"), "name": np.array("walk"), **changes}
+
+
+def test_several_sensors_of_one_person(save):
+    path = save(**session())
+    assert sensor_names(path) == ("ppg", "acc")
+    found = read_npz_session(path)
+    assert found.subject == "p7" and list(found.recordings) == ["ppg", "acc"]
+    ppg, acc = found.recordings.values()
+    np.testing.assert_array_equal(ppg.samples, GOOD["samples"])
+    assert (ppg.fs_hz, ppg.units, ppg.channels, ppg.t0_s, ppg.name) == (100.0, "mV", ("a", "b"), 0.0, "walk")
+    np.testing.assert_array_equal(acc.samples, np.full((3, 7), 1 / 64, np.float32))
+    assert (acc.fs_hz, acc.units, acc.channels, acc.t0_s, acc.subject) == (31.25, "g", ("x", "y", "z"), 12.5, "p7")
+    assert acc.source == path
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ({"acc.fs_hz": np.array([1.0, 2.0])}, RecordError, "sensor acc: fs_hz of shape"),
+        ({"acc.units": np.array(["g", "mV", "g"])}, UnitMismatch, "sensor acc: units g, mV"),
+        ({"acc.channels": np.array(["x"])}, ChannelMismatch, "sensor acc: 1 channel names for 3 rows"),
+        ({"acc.t0_s": np.array(np.nan)}, RecordError, "sensor acc: t0_s"),
+        ({"ppg.samples": np.array([[np.nan]])}, RecordError, "sensor ppg: nan at sample 0"),
+        ({"eda.samples": np.ones((1, 3), np.float32)}, ChannelMismatch, "sensor eda: 0 channel names"),
+    ],
+)
+def test_several_sensors_of_which_one_is_wrong(save, change, kind, message):
+    with pytest.raises(kind, match=message):
+        read_npz_session(save(**session(**change)))
+
+
+def test_files_of_one_recording_name_no_sensors(save, tmp_path):
+    assert sensor_names(save(**GOOD)) == ()
+    with pytest.raises(RecordError, match=r"expected <sensor>\.samples"):
+        read_npz_session(save(**GOOD))
+    with pytest.raises(RecordError, match="expected an array 'samples'"):
+        read_npz(save(**session()))
+    (tmp_path / "no.zip").write_bytes(b"PK nothing")
+    for path in (tmp_path / "no.zip", tmp_path / "absent.npz", tmp_path):
+        assert sensor_names(path) == ()
 
 
 @pytest.mark.parametrize(

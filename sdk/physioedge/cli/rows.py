@@ -8,36 +8,42 @@ from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 from physioedge_runtime import Result
+from physioedge_runtime.bundle.contract import Contract
 
 FORMATS = ("table", "jsonl", "csv")
 
 
-def writer(kind: str, labels: Sequence[str], out: IO[str]) -> Callable[[Result], None]:
+def writer(kind: str, contract: Contract, out: IO[str]) -> Callable[[Result], None]:
     """Return the function that prints one result at once.
 
     Parameters
     ----------
     kind : str
         One of `FORMATS`.
-    labels : sequence of str
-        Labels of the contract, in order.
+    contract : Contract
+        Says which labels or values there are.
     out : text stream
     """
+    labels, values = contract.labels, [value.name for value in contract.values]
     if kind == "jsonl":
-        return lambda result: print(json.dumps(as_dict(result, labels), allow_nan=False), file=out, flush=True)
+        return lambda result: print(json.dumps(as_dict(result, labels, values), allow_nan=False), file=out, flush=True)
     if kind == "csv":
         table = csv.writer(out, lineterminator="\n")
-        table.writerow(_COLUMNS + tuple(f"p_{label}" for label in labels))
-        return lambda result: (table.writerow(_flat(result, labels)), out.flush())[1]
-    print(_line("beat at s", "label", "p", "quality", "delay ms", "flags"), file=out, flush=True)
-    return lambda result: print(_table_line(result), file=out, flush=True)
+        table.writerow((*_COLUMNS, *values, *(f"p_{label}" for label in labels)))
+        return lambda result: (table.writerow(_flat(result, labels, values)), out.flush())[1]
+    what = "beat at s" if contract.trigger.kind == "beat" else "at s"
+    answer = [f"{value.name} {value.units}" for value in contract.values] or [f"{'label':<5}", f"{'p':>5}"]
+    answer = [f"{name:>7}" if values else name for name in answer]
+    widths = [len(name) for name in answer] if values else []
+    print(_line(what, answer, "quality", "delay ms", "flags"), file=out, flush=True)
+    return lambda result: print(_table_line(result, widths), file=out, flush=True)
 
 
 _COLUMNS = ("t_anchor_s", "t_start_s", "t_end_s", "t_emitted_s", "label", "probability", "quality", "flags", "adapter")
 
 
-def as_dict(result: Result, labels: Sequence[str]) -> dict[str, Any]:
-    """Plain values of a result, without its embedding; a withheld label is None."""
+def as_dict(result: Result, labels: Sequence[str], values: Sequence[str] = ()) -> dict[str, Any]:
+    """Plain values of a result, without its embedding; a withheld label is None, withheld values are not there."""
     return {
         "t_anchor_s": _rounded(result.t_anchor_s, 4),
         "t_start_s": _rounded(result.t_start_s, 4),
@@ -49,31 +55,31 @@ def as_dict(result: Result, labels: Sequence[str]) -> dict[str, Any]:
         "flags": list(result.flags),
         "adapter": result.adapter,
         "probabilities": dict(zip(labels, (_rounded(p, 6) for p in result.probabilities), strict=False)),
+        "values": dict(zip(values, (_rounded(v, 4) for v in result.values), strict=False)),
     }
 
 
-def _flat(result: Result, labels: Sequence[str]) -> list[Any]:
-    values = as_dict(result, labels)
-    values["flags"] = " ".join(values["flags"])
-    return [values[name] for name in _COLUMNS] + [values["probabilities"].get(label, "") for label in labels]
+def _flat(result: Result, labels: Sequence[str], values: Sequence[str]) -> list[Any]:
+    row = as_dict(result, labels, values)
+    row["flags"] = " ".join(row["flags"])
+    given = [row["values"].get(name, "") for name in values]
+    return [row[name] for name in _COLUMNS] + given + [row["probabilities"].get(label, "") for label in labels]
 
 
-def _table_line(result: Result) -> str:
+def _table_line(result: Result, widths: Sequence[int]) -> str:
+    """`widths` are those of the values' columns; none where there are labels."""
+    if widths:
+        numbers = [f"{value:.2f}" for value in result.values] or ["-"] * len(widths)
+        answer = [f"{number:>{width}}" for number, width in zip(numbers, widths, strict=True)]
+    else:
+        probability = _rounded(result.probability, 3)
+        answer = [f"{result.label or '-':<5}", f"{'-' if probability is None else f'{probability:.3f}':>5}"]
     delay_ms = 1000 * result.delay_s
-    probability = _rounded(result.probability, 3)
-    return _line(
-        f"{result.t_anchor_s:.3f}",
-        result.label or "-",
-        "-" if probability is None else f"{probability:.3f}",
-        f"{result.quality:.2f}",
-        f"{delay_ms:.0f}",
-        " ".join(result.flags),
-    )
+    return _line(f"{result.t_anchor_s:.3f}", answer, f"{result.quality:.2f}", f"{delay_ms:.0f}", " ".join(result.flags))
 
 
-def _line(*cells: str) -> str:
-    at, label, probability, quality, delay, flags = cells
-    return f"{at:>10}  {label:<5}  {probability:>5}  {quality:>7}  {delay:>8}  {flags}".rstrip()
+def _line(at: str, answer: Sequence[str], quality: str, delay: str, flags: str) -> str:
+    return f"{at:>10}  {'  '.join(answer)}  {quality:>7}  {delay:>8}  {flags}".rstrip()
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

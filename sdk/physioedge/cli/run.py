@@ -5,23 +5,23 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 from physioedge.cli.console import SHIPPED, SHIPPED_BUNDLE, SHIPPED_RECORD
+from physioedge.cli.feeding import LONGEST_S, Said, limited, open_sensors, pushes
 from physioedge.cli.rows import FORMATS, writer
-from physioedge.signals.read import read_recording
 from physioedge.signals.recording import Recording
 from physioedge_runtime import Bundle, Result, Stream
-from physioedge_runtime.errors import ShapeError
 
 _EPILOG = """\
 examples:
   physioedge run shipped
   physioedge run samples/data/213 --channel MLII --resample polyphase --format jsonl
   physioedge run mine.csv --fs-hz 125 --units mV --channel MLII --speed 1
+  physioedge run wrist.npz --bundle stress.physio    (several sensors: ppg.samples, ppg.fs_hz, ..., acc.samples, ...)
 """
 
 
@@ -35,8 +35,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("record", metavar="RECORD", help="WFDB record, .npz or .csv; 'shipped' for the one that came "
-                        "along, which is resampled without asking")  # fmt: skip
+    parser.add_argument("record", metavar="RECORD", help="WFDB record, .npz (of one sensor or several) or .csv; "
+                        "'shipped' for the one that came along, which is resampled without asking")  # fmt: skip
     parser.add_argument("--bundle", type=_bundle, default=SHIPPED_BUNDLE, help="bundle file (default: shipped)")
     parser.add_argument("--trust", type=Path, help="public key file to trust (default: the shipped keys)")
     parser.add_argument("--channel", action="append", metavar="NAME", help="channel to use; again for more than one "
@@ -50,7 +50,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--engine", choices=["onnxruntime", "executorch", "auto"], default="onnxruntime",
                         help="auto: executorch where it is built")  # fmt: skip
     parser.add_argument("--limit-s", type=_positive, metavar="S", help="stop after this much signal")
-    parser.add_argument("--chunk-s", type=_positive, metavar="S", default=0.25, help="signal per push (default 0.25)")
+    parser.add_argument("--chunk-s", type=_positive, metavar="S", default=0.25, help="signal per push (default 0.25; "
+                        f"at most {LONGEST_S:g} where there are several sensors)")  # fmt: skip
     pace = parser.add_mutually_exclusive_group()
     pace.add_argument("--speed", type=_positive, metavar="X", help="X times as fast as life")
     pace.add_argument("--as-fast", action="store_true", help="as fast as the machine can (default)")
@@ -63,26 +64,31 @@ def run(args: argparse.Namespace) -> int:
     """Stream the record; 0 when all of it went through."""
     shipped = args.record == SHIPPED
     bundle = Bundle.open(args.bundle, trust=args.trust)
-    recording = open_record(args, bundle.contract.sensor.channels)
+    contract = bundle.contract
+    said = Said(fs_hz=args.fs_hz, units=args.units, channels=args.channel)
+    recordings = open_sensors(SHIPPED_RECORD if shipped else Path(args.record), contract, said)
+    if args.limit_s is not None:
+        recordings = limited(recordings, args.limit_s)
     resample = "polyphase" if shipped else args.resample
-    spec = bundle.contract.sensor
-    print(recording.describe(), file=sys.stderr)
-    if resample and recording.fs_hz != spec.fs_hz:
-        print(f"converting {recording.fs_hz:g} Hz to {spec.fs_hz:g} Hz ({resample})", file=sys.stderr)
-    summary = Summary()
+    for name, recording in recordings.items():
+        print(recording.describe() if len(recordings) == 1 else f"{name}: {recording.describe()}", file=sys.stderr)
+        fs_hz = contract.sensor_named(name).fs_hz
+        if resample and recording.fs_hz != fs_hz:
+            print(f"converting {recording.fs_hz:g} Hz to {fs_hz:g} Hz ({resample})", file=sys.stderr)
+    summary = Summary(what="beats" if contract.trigger.kind == "beat" else "windows")
     with Stream(
         bundle,
-        fs_hz=recording.fs_hz,
-        units=recording.units,
-        resample=resample,
-        channels=recording.channels,
+        fs_hz={name: recording.fs_hz for name, recording in recordings.items()},
+        units={name: recording.units for name, recording in recordings.items()},
+        resample=dict.fromkeys(recordings, resample),
+        channels={name: recording.channels for name, recording in recordings.items()},
         adapters=args.adapters,
         precision=args.precision,
         engine=args.engine,
     ) as stream:
-        write = writer(args.format, bundle.contract.labels, sys.stdout)  # no header before all is known to fit
+        write = writer(args.format, contract, sys.stdout)  # no header before all is known to fit
         try:
-            for result in _results(stream, recording, args.chunk_s, args.speed, summary):
+            for result in _results(stream, recordings, args.chunk_s, args.speed, summary):
                 summary.add(result)
                 write(result)
         finally:  # also when someone stops a live run
@@ -90,24 +96,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def open_record(args: argparse.Namespace, wanted: tuple[str, ...]) -> Recording:
-    """Recording the arguments name, cut to ``--limit-s``, with the channels the bundle wants where it has them."""
-    path = SHIPPED_RECORD if args.record == SHIPPED else Path(args.record)
-    recording = read_recording(path, fs_hz=args.fs_hz, units=args.units, channels=args.channel)
-    if args.channel is None and len(wanted) == 1 and wanted[0] in recording.channels:
-        recording = recording.channel(wanted[0])
-    if args.limit_s is not None:
-        kept = recording.samples[:, : round(args.limit_s * recording.fs_hz)]
-        recording = Recording(**{**recording.__dict__, "samples": kept, "annotations": None})
-    if recording.samples.shape[1] == 0:
-        raise ShapeError(f"{path}: no samples", "at least one", "Choose a recording with samples.")
-    return recording
-
-
 @dataclass
 class Summary:
     """Counts of one run, in signal seconds and wall seconds."""
 
+    what: str = "windows"
     signal_s: float = 0.0
     judged: int = 0
     withheld: int = 0
@@ -116,8 +109,8 @@ class Summary:
 
     def add(self, result: Result) -> None:
         """Count one result."""
-        self.judged += result.label is not None
-        self.withheld += result.label is None
+        self.judged += result.judged
+        self.withheld += not result.judged
         self.delays_s.append(result.delay_s)
 
     def line(self) -> str:
@@ -127,26 +120,23 @@ class Summary:
         delay = f"{1000 * median(self.delays_s):.0f} ms" if self.delays_s else "-"
         speed = f"{self.signal_s / self.busy_s:.0f}" if self.busy_s > 0 else "-"
         return (
-            f"{total} beats, {self.withheld} withheld, coverage {coverage}, median delay {delay}, "
+            f"{total} {self.what}, {self.withheld} withheld, coverage {coverage}, median delay {delay}, "
             f"{speed} x real time ({self.signal_s:.1f} s of signal in {self.busy_s:.2f} s)"
         )
 
 
 def _results(
-    stream: Stream, recording: Recording, chunk_s: float, speed: float | None, summary: Summary
+    stream: Stream, recordings: Mapping[str, Recording], chunk_s: float, speed: float | None, summary: Summary
 ) -> Iterator[Result]:
     """Results in order; with a speed, each chunk waits for the moment at which its last sample would exist."""
-    step = max(1, round(chunk_s * recording.fs_hz))
     started = time.perf_counter()
-    for start in range(0, recording.samples.shape[1], step):
-        chunk = recording.samples[:, start : start + step]
+    for push in pushes(recordings, chunk_s):
         if speed is not None:
-            due = started + (start + chunk.shape[1]) / recording.fs_hz / speed
-            time.sleep(max(0.0, due - time.perf_counter()))
+            time.sleep(max(0.0, started + push.until_s / speed - time.perf_counter()))
         began = time.perf_counter()
-        results = stream.push(chunk)
+        results = stream.push(push.chunk, push.t_s, push.sensor)
         summary.busy_s += time.perf_counter() - began
-        summary.signal_s += chunk.shape[1] / recording.fs_hz
+        summary.signal_s = max(summary.signal_s, push.until_s)
         yield from results
     began = time.perf_counter()
     results = stream.flush()

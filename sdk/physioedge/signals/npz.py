@@ -1,9 +1,11 @@
-"""Recordings from NumPy archives.
+"""Recordings from NumPy archives, of one sensor or of several.
 
 Keys: ``samples`` or ``sig`` (channel, sample); ``fs_hz`` or ``fs``; ``units``, one for all or one a channel;
 ``channels`` or ``ch_names``. Whole-number samples need ``gain`` and ``baseline`` by channel: the values are
 ``(sample - baseline) / gain``. Optional: ``name``, ``subject``, ``ann_sample``, ``ann_symbol``, ``ann_aux``.
-Nothing is ever unpickled.
+Several sensors of one person: the same keys with the sensor's name and a dot before them (``ppg.samples``,
+``ppg.fs_hz``, ``acc.samples``, ...), and ``<sensor>.t0_s``, the time of its first sample on a clock that all share;
+``name`` and ``subject`` without a sensor. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -11,18 +13,20 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from physioedge.signals.recording import Annotations, Recording
+from physioedge.signals.recording import Annotations, Recording, Session
 from physioedge.signals.stated import pick_channels, read_bytes, settle_rate, settle_units
 from physioedge_runtime.errors import ChannelMismatch, RecordError, UnitMismatch
 
 MAX_BYTES = 1 << 30
 MAX_UNPACKED_BYTES = 1 << 32
+_END = ".samples.npy"
 
 
 def read_npz(
@@ -47,10 +51,50 @@ def read_npz(
     SampleRateMismatch, UnitMismatch, ChannelMismatch
         Rate, unit or channels are not stated, or stated twice and differently.
     """
-    values = _load(path)
+    return _recording(path, _load(path), fs_hz, units, channels)
+
+
+def sensor_names(path: Path) -> tuple[str, ...]:
+    """Sensors of an archive of several, in its order; none for any other file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(_END) for name in archive.namelist() if name.endswith(_END)]
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return ()
+    return tuple(dict.fromkeys(name for name in names if name and "." not in name))
+
+
+def read_npz_session(path: Path) -> Session:
+    """All sensors of a NumPy archive of several.
+
+    Raises
+    ------
+    RecordError, SampleRateMismatch, UnitMismatch, ChannelMismatch
+        As `read_npz`; here the file must state everything.
+    """
+    values, names = _load(path), sensor_names(path)
+    if not names:
+        came = f"{path}: the arrays {', '.join(values) or 'none'}"
+        raise RecordError(came, "<sensor>.samples for each sensor", "Save each sensor's arrays under its name.")
+    shared: dict[str, NDArray[Any]] = {key: values[key] for key in ("name", "subject") if key in values}
+    recordings = {}
+    for name in names:
+        own = {key.removeprefix(f"{name}."): array for key, array in values.items() if key.startswith(f"{name}.")}
+        where = path.with_name(f"{path.name}, sensor {name}")  # for messages
+        recordings[name] = replace(_recording(where, {**own, **shared}, None, None, None), source=path)
+    return Session(subject=_text(values, "subject", path.stem), recordings=recordings)
+
+
+def _recording(
+    path: Path,
+    values: dict[str, NDArray[Any]],
+    fs_hz: float | None,
+    units: str | None,
+    channels: Sequence[str] | None,
+) -> Recording:
     samples = _samples(path, values)
     names = _names(path, values, samples.shape[0], channels)
-    rate = settle_rate(path, fs_hz, _rate(path, values), "save fs_hz with the samples")
+    rate = settle_rate(path, fs_hz, _number(path, values, "fs_hz", "fs"), "save fs_hz with the samples")
     rows = pick_channels(path, names, channels)
     return Recording(
         samples=np.ascontiguousarray(samples[rows]),
@@ -59,6 +103,7 @@ def read_npz(
         channels=tuple(names[i] for i in rows),
         name=_text(values, "name", path.stem),
         subject=_text(values, "subject", path.stem),
+        t0_s=_number(path, values, "t0_s") or 0.0,
         annotations=_annotations(path, values),
         source=path,
     )
@@ -117,14 +162,13 @@ def _names(
     return names
 
 
-def _rate(path: Path, values: dict[str, NDArray[Any]]) -> float | None:
-    found = _first(values, "fs_hz", "fs")
+def _number(path: Path, values: dict[str, NDArray[Any]], *keys: str) -> float | None:
+    found = _first(values, *keys)
     if found is None:
         return None
-    if found.size != 1 or found.dtype.kind not in "fiu":
-        raise RecordError(
-            f"{path}: fs_hz of shape {found.shape} and type {found.dtype}", "one number", "Save one rate."
-        )
+    if found.size != 1 or found.dtype.kind not in "fiu" or not np.isfinite(found).all():
+        came = f"{path}: {keys[0]} of shape {found.shape} and type {found.dtype}"
+        raise RecordError(came, "one number", f"Save one finite {keys[0]}.")
     return float(found.reshape(-1)[0])
 
 
