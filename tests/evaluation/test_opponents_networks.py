@@ -4,7 +4,7 @@ import pytest
 from physioedge.evaluation.opponents import cnn, minirocket
 from physioedge.evaluation.opponents.inputs import Inputs, class_weights
 from physioedge.evaluation.opponents.ridge import PENALTIES, fit_ridge
-from physioedge.evaluation.opponents.run import subset
+from physioedge.tasks.windowed import chosen
 from windows_made_up import length_of, task_of, windows_of
 
 
@@ -21,7 +21,7 @@ def noisy_tones(labels=("slow", "fast"), n=80, *, sensors=("ppg", "acc"), name="
     subject = np.array([f"p{i // 8}" for i in range(n)])
     windows = windows_of(task, target, subject, samples={kind: samples[kind] for kind in sensors})
     held = np.isin(subject, ["p0", "p1"])
-    return subset(windows, ~held), subset(windows, held)
+    return chosen(windows, ~held), chosen(windows, held)
 
 
 def test_the_cnn_learns_classes_and_the_same_seed_is_the_same(monkeypatch):
@@ -63,7 +63,7 @@ def test_minirocket_gives_all_windows_of_a_record_one_answer():
 def test_scales_come_from_the_windows_fitted_on_alone():
     train, test = noisy_tones()
     inputs = Inputs.of(train)
-    louder = subset(test, np.ones(len(test.target), bool))
+    louder = chosen(test, np.ones(len(test.target), bool))
     louder.samples["acc"][:] *= 10
     assert inputs.shapes(louder)["acc"].std() == pytest.approx(10, rel=0.1)
     assert inputs.shapes(train)["acc"].std() == pytest.approx(1, rel=0.01)

@@ -7,6 +7,7 @@ import pytest
 from physioedge.cli.main import main
 from physioedge.evaluation import opponents, regression
 from physioedge.evaluation.opponents import Arm, arm_of, floors, run, score
+from physioedge.tasks import windowed
 from physioedge_runtime.errors import EvaluationRefused
 from windows_made_up import length_of, task_of, windows_of
 
@@ -97,11 +98,11 @@ def test_unknown_arms_and_arms_of_other_tasks_are_refused():
 
 def test_floors():
     windows = value_windows()
-    a, b = (run.subset(windows, windows.subject == person) for person in "ab")
+    a, b = (windowed.chosen(windows, windows.subject == person) for person in "ab")
     assert floors.majority(a, b, 0).ravel().tolist() == [70.0] * 3
     assert floors.own_mean(a, b, 0).ravel().tolist() == [100.0] * 3
     assert floors.own_mean_oracle(a, b, 0).ravel().tolist() == [115.0] * 3
-    bare = run.subset(b, ~b.calibration)
+    bare = windowed.chosen(b, ~b.calibration)
     with pytest.raises(EvaluationRefused, match="calibration"):
         floors.own_mean(a, bare, 0)
 

@@ -5,8 +5,8 @@ import pytest
 
 from dataset_here import root_of
 from physioedge.evaluation.opponents import spectral, spectral_forward
-from physioedge.evaluation.opponents.run import subset
 from physioedge.tasks import heart_rate
+from physioedge.tasks.windowed import chosen
 from windows_made_up import length_of, windows_of
 
 
@@ -40,13 +40,13 @@ def error(answer, windows):
 
 
 def test_the_accelerometer_takes_the_movement_away(runs):
-    a, b = (subset(runs, runs.subject == person) for person in "ab")
+    a, b = (chosen(runs, runs.subject == person) for person in "ab")
     assert error(spectral.fit_predict_alone(a, b, 0), b) < 2
     assert error(spectral.fit_predict(a, b, 0), b) < 2
     assert error(spectral.fit_predict_causal(a, b, 0), b) < 3
     assert error(spectral_forward.fit_predict(a, b, 0), b) < 3
     assert error(spectral_forward.fit_predict_lag8s(a, b, 0), b) < 2
-    blind = [subset(w, np.ones(len(w.target), bool), ("acc",)) for w in (a, b)]
+    blind = [chosen(w, np.ones(len(w.target), bool), ("acc",)) for w in (a, b)]
     assert error(spectral.fit_predict_alone(*blind, 0), b) > 10
 
 
@@ -64,7 +64,7 @@ def test_the_causal_path_does_not_know_what_comes(runs):
 
 def test_a_swing_in_one_axis_is_cleaned_away(runs):
     """One axis feels the arm alone, three others the steps."""
-    b = subset(runs, runs.subject == "b")
+    b = chosen(runs, runs.subject == "b")
     t = np.arange(b.samples["acc"].shape[2]) / 32.0
     steps = 4.0 * np.sin(2 * np.pi * 170 / 60 * t)
     acc = np.concatenate([b.samples["acc"], *[np.broadcast_to(steps, b.samples["acc"].shape)] * 3], axis=1)
@@ -75,8 +75,8 @@ def test_a_swing_in_one_axis_is_cleaned_away(runs):
 
 
 def test_the_tracker_knows_the_past_alone(runs):
-    a, b = (subset(runs, runs.subject == person) for person in "ab")
-    short = subset(b, np.arange(20) < 12)
+    a, b = (chosen(runs, runs.subject == person) for person in "ab")
+    short = chosen(b, np.arange(20) < 12)
     whole, part = (spectral_forward.fit_predict(a, w, 0) for w in (b, short))
     assert np.array_equal(whole[:12], part)
     whole, part = (spectral_forward.fit_predict_lag8s(a, w, 0) for w in (b, short))
@@ -108,7 +108,7 @@ def test_the_path_is_the_best_of_all(monkeypatch):
 @pytest.mark.data
 def test_three_bpm_on_a_person_left_out():
     windows = heart_rate.windows(root_of("troika"), context_s=2.0)
-    some = subset(windows, np.isin(windows.subject, ["troika:01", "troika:05", "troika:08"]))
+    some = chosen(windows, np.isin(windows.subject, ["troika:01", "troika:05", "troika:08"]))
     held = some.subject == "troika:08"
-    train, test = subset(some, ~held), subset(some, held)
+    train, test = chosen(some, ~held), chosen(some, held)
     assert error(spectral.fit_predict(train, test, 0), test) < 3.0

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from physioedge.adapters.beats import HEAD_SEED, BeatFit, fit_beats
 from physioedge.adapters.lora.files import TaskNote, head_constants, save_adapter
+from physioedge.adapters.windows import HEAD_SEED as WINDOWS_HEAD_SEED
+from physioedge.adapters.windows import SETTINGS, TOKENS, WindowFit, fit_windows
 from physioedge.datasets import mitbih
-from physioedge.models.checkpoint import load_backbone
+from physioedge.models.checkpoint import load_backbone, read_config
 from physioedge.tasks import arrhythmia
+from physioedge.tasks.windowed import TaskWindows, chosen, context_needed_s, layout_of
+
+CONTEXT_S = 2.0
+"""Past before every window unless a frontend needs more."""
 
 
 def train_beats(backbone_file: Path, out: Path, config: BeatFit, *, seed: int, data: Path | None) -> None:
@@ -19,6 +28,54 @@ def train_beats(backbone_file: Path, out: Path, config: BeatFit, *, seed: int, d
     records = arrhythmia.load_records(mitbih.FIT, backbone.config.modality("ecg").fs_hz, data)
     wrapped = fit_beats(backbone, records, config, seed=seed, checkpoint=out / "checkpoint.pt")
     save_adapter(out, wrapped, beats_note(wrapped, digest, records, config, seed))
+
+
+def train_windows(
+    task: str, backbone_file: Path, out: Path, config: WindowFit | None = None, *, seed: int, data: Path | None
+) -> None:
+    """Fit a windowed task's adapter on everybody who may be learned from and write it to `out`.
+
+    Where a set has people that nobody judges these alone are fitted on, so that the adapter can be judged on the
+    others; small sets have none, and their adapter has seen everybody: what it is worth is what refits on folds say.
+    """
+    module = task_module(task)
+    shape = read_config(backbone_file)
+    windows: TaskWindows = module.windows(data, context_s=CONTEXT_S)
+    channels = {kind: array.shape[1] for kind, array in windows.samples.items()}
+    layout = layout_of(windows.task, channels, shape, TOKENS.get(task))
+    needed_s = context_needed_s(layout, shape)
+    if needed_s > CONTEXT_S:
+        windows = module.windows(data, context_s=needed_s)
+    apart = windows.fold < 0
+    windows = chosen(windows, apart) if apart.any() else windows
+    config = config or SETTINGS[task]
+    backbone, _, digest = load_backbone(backbone_file, layout)
+    wrapped = fit_windows(backbone, windows, config, seed=seed, checkpoint=out / "checkpoint.pt")
+    save_adapter(out, wrapped, windows_note(wrapped, digest, windows, module, config, seed))
+
+
+def task_module(name: str) -> Any:
+    """The module of a windowed task: ``TASK`` and ``windows``; ``COLUMNS`` where it has several values."""
+    return importlib.import_module(f"physioedge.tasks.{name}")
+
+
+def windows_note(
+    wrapped: Any, digest: str, windows: TaskWindows, module: Any, config: WindowFit, seed: int
+) -> TaskNote:
+    """What is to be known of an adapter fitted on windows."""
+    values = tuple(column or windows.task.name for column in getattr(module, "COLUMNS", ("",)))
+    return TaskNote(
+        task=windows.task.name,
+        labels=windows.task.labels,
+        values=() if windows.task.labels else values,
+        layout=wrapped.base_model.model.backbone.layout,
+        backbone_digest=digest,
+        head_seed=WINDOWS_HEAD_SEED,
+        head=head_constants(wrapped.base_model.model),
+        training_subjects=tuple(np.unique(windows.subject).tolist()),
+        datasets=(windows.task.dataset,),
+        fit={"seed": seed, **asdict(config)},
+    )
 
 
 def beats_note(wrapped: Any, digest: str, records: list[arrhythmia.BeatRecord], config: BeatFit, seed: int) -> TaskNote:

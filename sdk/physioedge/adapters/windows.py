@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from physioedge.adapters.fitting import GLOBAL, FitConfig, Signals, fit_network, log_prior
+from physioedge.adapters.fitting import GLOBAL, PROBE, FitConfig, Signals, fit_module, fit_network, log_prior
 from physioedge.adapters.variation import varied
 from physioedge.models.backbone import Backbone
 from physioedge.models.network import Network, network_on
@@ -46,13 +46,14 @@ class WindowFit(FitConfig):
 
 
 SETTINGS: Mapping[str, WindowFit] = {
-    "af": WindowFit(steps=700),
-    "stress": WindowFit(steps=150, batch=32, class_power=0.0, prior_share=0.0),
-    "sleep_rr": WindowFit(steps=200, batch=48),
-    "ppg_rhythm": WindowFit(steps=500),
-    "fog": WindowFit(steps=250, class_power=0.0, prior_share=0.0),
-    "blood_pressure": WindowFit(steps=150),
+    "af": WindowFit(steps=600),
+    "stress": WindowFit(steps=120, batch=32, class_power=0.0, prior_share=0.0),
+    "sleep_rr": WindowFit(steps=160, batch=48),
+    "ppg_rhythm": WindowFit(steps=400),
+    "fog": WindowFit(steps=200, class_power=0.0, prior_share=0.0),
+    "blood_pressure": WindowFit(steps=120),
     "heart_rate": WindowFit(steps=300),
+    "sleep": WindowFit(steps=500),
 }
 """By task; steps follow the number of windows and the processor time that a table may take."""
 TOKENS: Mapping[str, Mapping[str, int]] = {"stress": {"ppg": 60, "acc": 30}}
@@ -116,22 +117,48 @@ def fit_windows(
     windows : TaskWindows
         Those that may be fitted on, of at least the past that the layout needs.
     """
-    torch.manual_seed(seed)
-    classes = bool(windows.task.labels)
-    targets = windows.target if classes else windows.target.astype(np.float64).reshape(len(windows.target), -1)
-    outputs = len(windows.task.labels) or targets.shape[1]
-    network = network_on(backbone, outputs, classes=classes, head_seed=HEAD_SEED, temperature=config.temperature)
-    if classes:
-        counts = np.bincount(targets, minlength=outputs)
-        network.head.log_prior.copy_(log_prior(counts, config.prior_share))
-    else:
-        network.head.offset.copy_(torch.from_numpy(targets.mean(0)).float())
-        network.head.scale.copy_(torch.from_numpy(targets.std(0) + 1e-9).float())
-        targets = ((targets - targets.mean(0)) / (targets.std(0) + 1e-9)).astype(np.float32)
+    network, targets = _new(backbone, windows, config, seed)
     inputs = inputs_of(windows, backbone.layout, backbone.config)
     draws = WindowDraw(windows, inputs, targets, config)
     label = f"{windows.task.name} {how}, seed {seed}"
     return fit_network(network, draws, config, how, seed=seed, label=label, checkpoint=checkpoint)
+
+
+def fit_head(
+    backbone: Backbone, windows: TaskWindows, frozen: NDArray[np.float32], config: WindowFit, *, seed: int
+) -> Network:
+    """A network whose head alone is fitted, on embeddings (n, embedding_dim) of the frozen backbone made before.
+
+    As `fit_windows` with ``probe``, but windows are not varied, and a step costs next to nothing: there are four times
+    as many.
+    """
+    network, targets = _new(backbone, windows, config, seed)
+    plain = replace(config, vary=False, steps=4 * config.steps)
+    fit_module(
+        network.head, lambda signals: network.raw(signals[0]), WindowDraw(windows, [frozen], targets, plain), plain,
+        rate=plain.probe_learning_rate, seed=seed, label=f"{windows.task.name} {PROBE}, seed {seed}",
+    )  # fmt: skip
+    return network
+
+
+def _new(
+    backbone: Backbone, windows: TaskWindows, config: WindowFit, seed: int
+) -> tuple[Network, NDArray[np.int64] | NDArray[np.float32]]:
+    """The network to fit, with the constants of its head, and what it is fitted to."""
+    torch.manual_seed(seed)
+    classes = bool(windows.task.labels)
+    outputs = len(windows.task.labels) or windows.target.reshape(len(windows.target), -1).shape[1]
+    network = network_on(backbone, outputs, classes=classes, head_seed=HEAD_SEED, temperature=config.temperature)
+    head: Any = network.head
+    if classes:
+        counts = np.bincount(windows.target.astype(np.int64), minlength=outputs)
+        head.log_prior.copy_(log_prior(counts, config.prior_share))
+        return network, windows.target.astype(np.int64)
+    values = windows.target.astype(np.float64).reshape(len(windows.target), -1)
+    middle, size = values.mean(0), values.std(0) + 1e-9
+    head.offset.copy_(torch.from_numpy(middle).float())
+    head.scale.copy_(torch.from_numpy(size).float())
+    return network, ((values - middle) / size).astype(np.float32)
 
 
 def embeddings(network: Network, windows: TaskWindows) -> NDArray[np.float32]:

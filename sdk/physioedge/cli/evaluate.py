@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from physioedge.results import Row
 
-WINDOWED = ("af", "heart_rate", "stress", "sleep_rr", "ppg_rhythm", "fog", "blood_pressure")
+WINDOWED = ("af", "heart_rate", "stress", "sleep_rr", "ppg_rhythm", "fog", "blood_pressure", "sleep")
 PARTS = ("choose", "arms", "shipped", "beats", "engines")
 SHOWN = ("accuracy", "macro_f1", "sensitivity:S", "ppv:S", "sensitivity:V", "ppv:V", "kappa", "ece")
 

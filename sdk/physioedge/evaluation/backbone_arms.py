@@ -12,17 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physioedge.adapters.fitting import FULL, GLOBAL, PROBE
-from physioedge.adapters.windows import SETTINGS, TOKENS, WindowFit, embeddings, fit_windows
+from physioedge.adapters.fitting import FULL, GLOBAL
+from physioedge.adapters.windows import SETTINGS, TOKENS, WindowFit, embeddings, fit_head, fit_windows
 from physioedge.evaluation.metrics import softmax
 from physioedge.models.backbone import Backbone
 from physioedge.models.checkpoint import load_backbone, read_config
 from physioedge.models.heads import PrototypeHead
 from physioedge.models.layout import Layout
 from physioedge.models.network import Network
-from physioedge.tasks.windowed import TaskWindows, context_needed_s, layout_of
+from physioedge.tasks.windowed import TaskWindows, chosen, context_needed_s, layout_of
 
 _FEW = 1e-6
+_REFERENCE_WINDOWS = 800
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,8 @@ class Setting:
     ----------
     backbone : Path
         Weights file.
+    windows : TaskWindows
+        All of the task, with as much past as the backbone needs.
     cache : Path
         Folder of finished fits.
     fold : int
@@ -40,6 +43,7 @@ class Setting:
     """
 
     backbone: Path
+    windows: TaskWindows
     cache: Path
     fold: int
 
@@ -83,7 +87,14 @@ def global_adapter(train: TaskWindows, test: TaskWindows, seed: int, *, setting:
 
 def probe(train: TaskWindows, test: TaskWindows, seed: int, *, setting: Setting) -> NDArray[np.float64]:
     """The head alone on the frozen backbone."""
-    return _plain(train, test, seed, PROBE, setting)
+    frozen = frozen_embeddings(setting)
+    network = fit_head(
+        _laid_out(train, setting.backbone), train, frozen[setting.windows.fitted(setting.fold)],
+        SETTINGS[train.task.name], seed=seed,
+    )  # fmt: skip
+    weight, bias = _readout(network)
+    asked = frozen[setting.windows.fold == setting.fold]
+    return Read(asked, asked.mean(0), weight, bias).answer(asked, classes=bool(train.task.labels))
 
 
 def full(train: TaskWindows, test: TaskWindows, seed: int, *, setting: Setting) -> NDArray[np.float64]:
@@ -96,8 +107,8 @@ def prototypes(train: TaskWindows, test: TaskWindows, seed: int, *, setting: Set
 
     A person weighs the same in a class's mean however many windows of that class there are.
     """
-    network = _bare(_laid_out(train, setting.backbone))
-    known, asked = embeddings(network, train), embeddings(network, test)
+    frozen = frozen_embeddings(setting)
+    known, asked = frozen[setting.windows.fitted(setting.fold)], frozen[setting.windows.fold == setting.fold]
     middle, size = known.mean(0), known.std(0) + _FEW
     known, asked = (known - middle) / size, (asked - middle) / size
     scores = np.full((len(asked), len(train.task.labels)), -np.inf)
@@ -117,6 +128,18 @@ def centring(train: TaskWindows, test: TaskWindows, seed: int, *, setting: Setti
 def centring_half(train: TaskWindows, test: TaskWindows, seed: int, *, setting: Setting) -> NDArray[np.float64]:
     """As `centring`, by half of it."""
     return _centred(train, test, seed, setting, 0.5)
+
+
+def frozen_embeddings(setting: Setting) -> NDArray[np.float32]:
+    """Embeddings of all windows of a task under the backbone as it is, from the cache where they are made."""
+    path = setting.cache / "frozen.npz"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part.npz")
+        np.savez(part, embedding=embeddings(_bare(_laid_out(setting.windows, setting.backbone)), setting.windows))
+        part.replace(path)
+    with np.load(path, allow_pickle=False) as file:
+        return np.asarray(file["embedding"], np.float32)
 
 
 def _plain(train: TaskWindows, test: TaskWindows, seed: int, how: str, setting: Setting) -> NDArray[np.float64]:
@@ -147,15 +170,24 @@ def fitted(
         network: Network = module.base_model.model if how == GLOBAL else module
         network.eval()
         weight, bias = _readout(network)
-        known = embeddings(network, train)
-        people = np.unique(train.subject)
-        reference = np.mean([known[train.subject == p].mean(0, dtype=np.float64) for p in people], axis=0)
+        reference = _reference(network, train)
         part = path.with_suffix(".part.npz")
         np.savez(part, embedding=embeddings(network, test), reference=reference, weight=weight, bias=bias)
         part.replace(path)
         path.with_suffix(".pt").unlink(missing_ok=True)
     with np.load(path, allow_pickle=False) as file:
         return Read(**{name: file[name] for name in ("embedding", "reference", "weight", "bias")})
+
+
+def _reference(network: Network, train: TaskWindows) -> NDArray[np.float64]:
+    """Mean over people of their mean embedding, from a share of their windows that is spread over the records."""
+    every = np.arange(0, len(train.target), max(1, len(train.target) // _REFERENCE_WINDOWS))
+    kept = np.zeros(len(train.target), np.bool_)
+    kept[every] = True
+    some = chosen(train, kept)
+    known = embeddings(network, some)
+    people = np.unique(some.subject)
+    return np.asarray(np.mean([known[some.subject == p].mean(0, dtype=np.float64) for p in people], axis=0))
 
 
 def _readout(network: Network) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,6 +113,16 @@ class TaskWindows:
     def fitted(self, fold: int) -> NDArray[np.bool_]:
         """Windows that may be fitted on when a fold is judged: everybody else's."""
         return np.asarray(self.fold != fold, np.bool_)
+
+
+def chosen(windows: TaskWindows, kept: NDArray[np.bool_], without: tuple[str, ...] = ()) -> TaskWindows:
+    """Some of the windows, without some of the sensors."""
+    columns = ("target", "subject", "record", "start_s", "calibration", "fold")
+    return replace(
+        windows,
+        samples={sensor: array[kept] for sensor, array in windows.samples.items() if sensor not in without},
+        **{name: getattr(windows, name)[kept] for name in columns},
+    )
 
 
 def layout_of(

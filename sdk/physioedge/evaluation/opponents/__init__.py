@@ -68,7 +68,7 @@ class Arm:
 _HERE = "physioedge.evaluation.opponents"
 _BACKBONE = "physioedge.evaluation.backbone_arms"
 _RATE = ("heart_rate",)
-_CLASSES = ("af", "stress", "sleep_rr", "ppg_rhythm", "fog")
+_CLASSES = ("af", "stress", "sleep_rr", "ppg_rhythm", "fog", "sleep")
 _WINDOWED = (*_CLASSES, "blood_pressure")
 _CALIBRATED = ("stress", "sleep_rr", "ppg_rhythm", "blood_pressure")
 """Tasks whose judged people have a calibration part with windows."""

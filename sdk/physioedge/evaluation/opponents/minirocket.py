@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from physioedge.evaluation.opponents.inputs import Inputs, class_weights
 from physioedge.evaluation.opponents.ridge import fit_ridge
-from physioedge.tasks.windowed import TaskWindows
+from physioedge.tasks.windowed import TaskWindows, chosen
 from physioedge_runtime.errors import MissingExtra
 
 FEATURES = 9996
@@ -73,15 +73,13 @@ def _fitted_transforms(inputs: Inputs, train: TaskWindows, seed: int) -> dict[st
         from aeon.transformations.collection.convolution_based import MiniRocket
     except ImportError as error:
         raise MissingExtra("no aeon", "aeon for MiniRocket", "pip install 'physioedge[rivals]'") from error
-    from physioedge.evaluation.opponents.run import subset
-
     n = len(train.target)
     drawn = np.zeros(n, np.bool_)
     drawn[np.random.default_rng(seed).choice(n, min(n, BIAS_WINDOWS), replace=False)] = True
     share = FEATURES // len(train.samples) // 84 * 84
     return {
         kind: MiniRocket(n_kernels=share, n_jobs=1, random_state=seed).fit(x)
-        for kind, x in inputs.shapes(subset(train, drawn)).items()
+        for kind, x in inputs.shapes(chosen(train, drawn)).items()
     }
 
 
@@ -89,14 +87,12 @@ def _features(
     transforms: dict[str, Any], inputs: Inputs, windows: TaskWindows, row: NDArray[np.int64], batch: int = 1000
 ) -> NDArray[np.float32]:
     """Transformed windows and their levels, averaged over the windows of a row: float32 (row, feature)."""
-    from physioedge.evaluation.opponents.run import subset
-
     count = np.bincount(row)
     out: NDArray[np.float32] | None = None
     for start in range(0, len(row), batch):
         kept = np.zeros(len(row), np.bool_)
         kept[start : start + batch] = True
-        part = subset(windows, kept)
+        part = chosen(windows, kept)
         found = [np.asarray(transforms[kind].transform(x), np.float32) for kind, x in inputs.shapes(part).items()]
         block = np.concatenate([*found, inputs.levels(part)], axis=1)
         if out is None:

@@ -6,7 +6,7 @@ import importlib
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +19,19 @@ from physioedge.evaluation.opponents import Arm, arm_of
 from physioedge.evaluation.opponents.score import Answers, rows_of
 from physioedge.models.shipped import BACKBONE
 from physioedge.results import Row
-from physioedge.tasks.windowed import TaskWindows
+from physioedge.tasks.windowed import TaskWindows, chosen
 from physioedge_runtime.errors import EvaluationRefused
 
 CONTEXT_S = 2.0
 """Past before every window, the same for all arms, so that all are judged on the same windows."""
+FITS_VERSION = 1
+"""Raised when the way the backbone is fitted changes: stored answers on it are made again."""
 Progress = Callable[[str], None]
 
 
 def task_module(name: str) -> Any:
     """The module of a task: ``TASK``, ``windows``; optional ``VERSION``, ``COLUMNS``, ``BY_RECORD``, ``smoothed``."""
     return importlib.import_module(f"physioedge.tasks.{name}")
-
-
-def subset(windows: TaskWindows, kept: NDArray[np.bool_], without: tuple[str, ...] = ()) -> TaskWindows:
-    """Some of the windows, without some of the sensors."""
-    return replace(
-        windows,
-        samples={sensor: array[kept] for sensor, array in windows.samples.items() if sensor not in without},
-        **{
-            name: getattr(windows, name)[kept]
-            for name in ("target", "subject", "record", "start_s", "calibration", "fold")
-        },
-    )
 
 
 def run_task(
@@ -85,14 +75,14 @@ def run_task(
     DatasetError
         The recordings are not here.
     """
-    chosen = {arm: arm_of(arm, name) for arm in arms}
+    wanted = {arm: arm_of(arm, name) for arm in arms}
     module = task_module(name)
     tell: Progress = progress or (lambda line: None)
     windows: TaskWindows = module.windows(root, context_s=CONTEXT_S, progress=progress)
-    own = _Own.of(module, windows, root, backbone or BACKBONE) if any(a.on_backbone for a in chosen.values()) else None
+    own = _Own.of(module, windows, root, backbone or BACKBONE) if any(a.on_backbone for a in wanted.values()) else None
     kept, notes = _others(out / f"{name}.json", arms)
     rows: list[Row] = []
-    for arm_name, arm in chosen.items():
+    for arm_name, arm in wanted.items():
         made, cpu_s = [], 0.0
         for seed in range(seeds if arm.seeded else 1):
             answers, spent_s = _answers(module, windows, arm_name, arm, seed, work, tell, own)
@@ -164,15 +154,15 @@ def _answers(
         here = windows.fold == fold
         version = f"v{getattr(module, 'VERSION', 1)}.{arm.version}"
         if own is not None and arm.on_backbone:
-            version += f"-{own.digest[:8]}"
+            version += f".{FITS_VERSION}-{own.digest[:8]}"
         path = work / windows.task.name / name / f"{version}-seed{seed}-fold{fold}.npz"
         if not path.exists():
             source, extra = windows, {}
             if own is not None and arm.on_backbone:
                 source, extra = own.windows, {"setting": _setting(own, work / windows.task.name, version, fold)}
-            train = subset(source, source.fitted(fold), arm.without)
+            train = chosen(source, source.fitted(fold), arm.without)
             began_s = time.process_time()
-            answer = arm.load()(train, subset(source, here, arm.without), seed, **extra)
+            answer = arm.load()(train, chosen(source, here, arm.without), seed, **extra)
             _save(path, np.asarray(answer, np.float64), windows.start_s[here], time.process_time() - began_s)
             tell(f"{windows.task.name}: {name}, seed {seed}, fold {fold}")
         with np.load(path, allow_pickle=False) as file:
@@ -185,7 +175,7 @@ def _answers(
 def _setting(own: _Own, work: Path, version: str, fold: int) -> Any:
     from physioedge.evaluation.backbone_arms import Setting
 
-    return Setting(backbone=own.backbone, cache=work / "fits" / version, fold=fold)
+    return Setting(backbone=own.backbone, windows=own.windows, cache=work / "fits" / version, fold=fold)
 
 
 def _save(path: Path, answer: NDArray[np.float64], start_s: NDArray[np.float64], cpu_s: float) -> None:
