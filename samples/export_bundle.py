@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from physioedge.adapters.lora.files import merged_classifier
+from physioedge.adapters.lora.files import load_network
 from physioedge.models import shipped
-from physioedge.models.checkpoint import load_backbone
 from physioedge.signals.read import read_recording
 from physioedge.tasks.arrhythmia import contract_for
 from physioedge_export.pipeline import export_bundle
@@ -29,9 +28,8 @@ RECORD = shipped.BUNDLE.parent / "excerpt.npz"
 
 def main(folder: Path, backbone_file: Path = shipped.BACKBONE, adapter: Path = shipped.ARRHYTHMIA_ADAPTER) -> None:
     """Export, and open what came out as a device would."""
-    backbone, seen, digest = load_backbone(backbone_file)
-    classifier, lora, note = merged_classifier(backbone, digest, adapter)  # merged in float, before quantisation
-    contract = contract_for(backbone.config, digest)
+    network, lora, note, seen = load_network(backbone_file, adapter)  # merged in float, before quantisation
+    contract = contract_for(note.backbone_digest, network.backbone.config, note.layout)
 
     recording = read_recording(RECORD)  # real windows: the parity check means nothing on noise
     samples = resample(recording.samples[:1], recording.fs_hz, contract.sensor.fs_hz)
@@ -43,8 +41,8 @@ def main(folder: Path, backbone_file: Path = shipped.BACKBONE, adapter: Path = s
                 provenance={"training_subjects": people})  # fmt: skip
     make_keys(folder / "keys")  # keep private.pem secret; devices get public.pem
     destination = Destination(bundle=folder / "sample.physio", signing_key=folder / "keys" / "private.pem")
-    report = export_bundle(classifier, contract=contract, windows=Windows(calibration=windows, golden=windows[:8]),
-                           card=card, destination=destination, adapter=lora)  # fmt: skip
+    real = Windows(calibration={"ecg": windows}, golden={"ecg": windows[:8]})
+    report = export_bundle(network, contract=contract, windows=real, card=card, destination=destination, adapter=lora)
     print(*report.answers, sep="\n")
     for row in report.agreement:
         print(f"{row.candidate}: same label as {row.reference} in {row.same_label:.1%} of {row.windows} windows")

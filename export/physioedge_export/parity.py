@@ -110,14 +110,12 @@ def compare(
     output : str
         ``logits``, which are compared as probabilities and labels too, or ``values``.
     """
-    largest = {
-        "max_first": _largest(reference.first - candidate.first),
-        "max_embedding": _largest(reference.embedding - candidate.embedding),
-    }
+    first = _largest(reference.first - candidate.first)
+    embedding = _largest(reference.embedding - candidate.embedding)
     holds = (
-        largest["max_first"] <= tolerance.first * max(1.0, float(np.abs(reference.first).max()))
-        and largest["max_embedding"] <= tolerance.embedding * max(1.0, float(np.abs(reference.embedding).max()))
-        and bool(np.isfinite(list(largest.values())).all())
+        first <= tolerance.first * max(1.0, float(np.abs(reference.first).max()))
+        and embedding <= tolerance.embedding * max(1.0, float(np.abs(reference.embedding).max()))
+        and bool(np.isfinite([first, embedding]).all())
     )
     found, inside = (_values if output == VALUES else _classes)(reference.first, candidate.first, tolerance)
     return Agreement(
@@ -125,8 +123,9 @@ def compare(
         candidate=names[1],
         windows=len(reference.first),
         output=output,
+        max_first=first,
+        max_embedding=embedding,
         holds=holds and inside,
-        **largest,
         **found,
     )
 
@@ -162,8 +161,9 @@ def _values(reference: Array, candidate: Array, tolerance: Tolerance) -> tuple[d
     spread = reference.astype(np.float64).std(0)
     # without any spread, as of a single window, nothing but equality is inside
     shares = np.divide(mean, spread, out=np.where(mean == 0, 0.0, np.inf), where=spread > 0)
-    found = {"mean_difference": tuple(float(value) for value in mean), "mean_of_sd": float(shares.max())}
-    return found, found["mean_of_sd"] <= tolerance.mean_of_sd
+    worst = float(shares.max())
+    found = {"mean_difference": tuple(float(value) for value in mean), "mean_of_sd": worst}
+    return found, worst <= tolerance.mean_of_sd
 
 
 def _difference(row: Agreement) -> str:

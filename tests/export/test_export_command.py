@@ -1,56 +1,84 @@
 from __future__ import annotations
 
+import copy
 import json
 import runpy
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from export_small import CONFIG, KEY, RANK, ecg_windows
+from export_small import (
+    CONFIG,
+    KEY,
+    LAYOUT,
+    RANK,
+    SAMPLES,
+    SEVERAL,
+    ecg_windows,
+    several_contract,
+    several_windows,
+)
 from safetensors.numpy import save_file
 
-from physioedge.adapters.lora.files import TASK_FILE
+from physioedge.adapters.lora.files import TASK_FILE, TaskNote
+from physioedge.cli.export_windows import export_windows, windows_of_recording
 from physioedge.cli.main import main
+from physioedge.models import shipped
 from physioedge.models.checkpoint import Provenance, save_backbone
-from physioedge_export.merge import CONFIG_FILE, WEIGHTS_FILE
+from physioedge.models.network import Network, network_on
+from physioedge.signals.recording import Recording
+from physioedge_export.merge import CONFIG_FILE, WEIGHTS_FILE, LoraAdapter
 from physioedge_runtime.bundle.container import Bundle
-from physioedge_runtime.bundle.signing import public_key
+from physioedge_runtime.bundle.contract import TriggerSpec
+from physioedge_runtime.bundle.signing import make_keys, public_key
+from physioedge_runtime.engine import load_engine
+from physioedge_runtime.errors import DatasetError
+from windows_made_up import length_of, task_of, windows_of
+
+
+def write_adapter(folder: Path, adapter: LoraAdapter, network: Network, note: TaskNote) -> None:
+    """As a fit leaves it: peft's two files, with the head among the arrays, and the task's note."""
+    folder.mkdir()
+    arrays = {f"base_model.model.head.{name}": v.detach().numpy() for name, v in network.head.named_parameters()}
+    for layer, pair in adapter.pairs.items():
+        arrays[f"base_model.model.{layer}.lora_A.weight"] = pair.a
+        arrays[f"base_model.model.{layer}.lora_B.weight"] = pair.b
+    save_file(arrays, folder / WEIGHTS_FILE)
+    config = {"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK, "bias": "none"}
+    (folder / CONFIG_FILE).write_text(json.dumps(config))
+    values = {key: getattr(note, key) for key in note.__dataclass_fields__}
+    (folder / TASK_FILE).write_text(json.dumps({**values, "layout": note.layout.to_dict()}))
 
 
 @pytest.fixture(scope="module")
 def folder(exported: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights, adapter, windows and key on disk, as training leaves them."""
+    """Weights, adapters, windows and key on disk, as training leaves them."""
     root = tmp_path_factory.mktemp("weights")
-    import copy
-
-    backbone = copy.deepcopy(exported["model"].backbone)
+    model = exported["model"]
     seen = Provenance(training_subjects=("mitbih:101",), datasets=("mitbih",), objective="none")
-    digest = save_backbone(root / "backbone.safetensors", backbone, seen)
-    adapter = root / "adapter"
-    adapter.mkdir()
-    arrays = {}
-    for layer, pair in exported["adapter"].pairs.items():
-        arrays[f"base_model.model.{layer}.lora_A.weight"] = pair.a
-        arrays[f"base_model.model.{layer}.lora_B.weight"] = pair.b
-    save_file(arrays, adapter / WEIGHTS_FILE)
-    config = {"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK, "bias": "none"}
-    (adapter / CONFIG_FILE).write_text(json.dumps(config))
-    note = {
-        "task": "arrhythmia", "labels": ["N", "S", "V"], "backbone_digest": digest, "head_seed": 7,
-        "log_prior": [0.0, -1.0, -1.0], "training_subjects": ["mitbih:106"], "datasets": ["mitbih"], "fit": {},
-    }  # fmt: skip
-    (adapter / TASK_FILE).write_text(json.dumps(note))
+    digest = save_backbone(root / "backbone.safetensors", copy.deepcopy(model.backbone), seen)
+    note = TaskNote(
+        task="arrhythmia", labels=("N", "S", "V"), layout=LAYOUT, backbone_digest=digest, head_seed=7,
+        head={"log_prior": [0.0, -1.0, -1.0]}, training_subjects=("mitbih:106",), datasets=("mitbih",), fit={},
+    )  # fmt: skip
+    write_adapter(root / "adapter", exported["adapter"], model, note)
+    several = exported["several"]
+    wrist = replace(
+        note, task="heart_rate", labels=(), values=("heart_rate",), layout=SEVERAL,
+        head={"offset": [90.0], "scale": [20.0]}, training_subjects=("troika:01", "troika:02"), datasets=("troika",),
+    )  # fmt: skip
+    one_value = network_on(several.backbone, 1, classes=False, head_seed=0)
+    write_adapter(root / "wrist", exported["several_adapter"], one_value, wrist)
     np.savez(root / "windows.npz", signal=ecg_windows(24))
-    (root / "key").write_bytes(KEY)
+    np.savez(root / "wrist.npz", **several_windows(40))
+    make_keys(root / "keys")
     return root
 
 
 def arguments(folder: Path, out: Path, **changes: str) -> list[str]:
-    from physioedge_runtime.bundle.signing import make_keys
-
-    if not (folder / "keys").exists():
-        make_keys(folder / "keys")
     values = {
         "--weights": str(folder),
         "--adapter": str(folder / "adapter"),
@@ -71,7 +99,10 @@ def test_exports_and_reports(folder: Path, tmp_path: Path, capsys: pytest.Captur
     assert printed["holds"]
     assert bundle.manifest.provenance["training_subjects"] == ["mitbih:101", "mitbih:106"]
     assert (tmp_path / "export-report.html").exists()
-    assert bundle.contract.window.input_samples == CONFIG.input_samples
+    assert bundle.contract.window.input_samples == SAMPLES
+    card = bundle.read("MODEL_CARD.md").decode()
+    assert "not a medical device" in card
+    assert "mitbih:106" in card
     with pytest.raises(Exception, match="trust"):
         Bundle.open(tmp_path / "a.physio", trust=public_key(KEY))
 
@@ -83,6 +114,8 @@ def test_exports_and_reports(folder: Path, tmp_path: Path, capsys: pytest.Captur
         ({"adapter": "nowhere"}, "adapter"),
         ({"target": "tflite"}, "export"),
         ({"key": "no.pem"}, "bundle"),
+        ({"task": "heart_rate"}, "adapter"),  # the adapter is for another task
+        ({"task": "horoscope"}, "contract"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(
@@ -95,6 +128,77 @@ def test_what_is_wrong_is_said_in_one_line(
     assert not (tmp_path / "a.physio").exists()
 
 
+def test_a_task_of_several_sensors_and_a_value(folder: Path, tmp_path: Path) -> None:
+    changes = {"task": "heart_rate", "adapter": str(folder / "wrist"), "windows": str(folder / "wrist.npz")}
+    assert main(arguments(folder, tmp_path, **changes)) == 0
+    bundle = Bundle.open(tmp_path / "a.physio", trust=folder / "keys" / "public.pem")
+    assert bundle.contract.values[0].units == "bpm"
+    assert bundle.contract.trigger.hop_samples == 128
+    assert list(bundle.contract.input_shapes) == ["signal.ppg", "signal.acc"]
+    card = bundle.read("MODEL_CARD.md").decode()
+    for said in ("in bpm", "PPG1, PPG2 in a.u. at 64 Hz", "Judged every 2 s.", "troika:01, troika:02", "treadmill"):
+        assert said in card
+    values, _ = load_engine(bundle).run(tuple(array[:1] for array in several_windows(1).values()))
+    assert 20 < values[0, 0] < 250
+
+
+def test_windows_of_another_task_are_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = {"task": "heart_rate", "adapter": str(folder / "wrist")}
+    assert main(arguments(folder, tmp_path, **changes)) == 1
+    assert "an .npz file with ppg, acc" in capsys.readouterr().err
+
+
+def test_windows_of_the_people_that_were_fitted_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made-up windows whose values tell whose they are and at which end they were cut."""
+    task = task_of("heart_rate", labels=(), sensors=("ppg", "acc"), units="bpm")
+    people = np.array(["troika:01"] * 3 + ["troika:05"] * 2 + ["troika:02"] * 3)
+    samples = {}
+    for sensor, channels in (("ppg", 2), ("acc", 3)):
+        array = np.zeros((8, channels, length_of(task, sensor)), np.float32)
+        array += np.arange(8, dtype=np.float32)[:, None, None]
+        array[:, :, 0] = 99.0  # more past than the frontends need: cut off
+        samples[sensor] = array
+    made = windows_of(task, np.zeros((8, 1), np.float32), people, samples=samples)
+    asked: list[float] = []
+
+    def windows(root: Path | None, *, context_s: float) -> Any:
+        asked.append(context_s)
+        return made
+
+    note = TaskNote(
+        task="heart_rate", values=("heart_rate",), layout=SEVERAL, backbone_digest="0" * 64,
+        training_subjects=("troika:01", "troika:02"), datasets=("troika",), fit={},
+    )  # fmt: skip
+    contract = several_contract()
+    found = export_windows(None, SimpleNamespace(windows=windows), note, contract, CONFIG)
+    assert asked == [2.0]
+    for sensor, array in found.calibration.items():
+        assert array[:, 0, 0].tolist() == [0, 1, 2, 5, 6, 7], sensor
+    fed = found.fed(contract)
+    assert fed.golden["signal.acc"].shape == (6, *contract.input_shapes["signal.acc"])
+    with pytest.raises(DatasetError, match="nobody the heart_rate adapter has seen"):
+        export_windows(
+            None, SimpleNamespace(windows=windows), replace(note, training_subjects=("x",)), contract, CONFIG
+        )
+
+
+def test_hops_of_a_recording() -> None:
+    """Windows of a recording end one hop apart, the channels in the contract's order."""
+    contract = several_contract()
+    contract = replace(
+        contract, sensors=contract.sensors[1:], trigger=TriggerSpec(kind="hop", lookahead_samples=0, hop_samples=16)
+    )
+    samples = np.arange(3 * 400, dtype=np.float32).reshape(3, 400)
+    recording = Recording(
+        samples=samples, fs_hz=32.0, units="g", channels=("z", "x", "y"), name="made up", subject="nobody"
+    )
+    found = windows_of_recording(recording, contract)
+    length = contract.window.input_samples
+    assert found.shape == (1 + (400 - length) // 16, 3, length)
+    np.testing.assert_array_equal(found[1], samples[[1, 2, 0], 16 : 16 + length])
+
+
+@pytest.mark.skipif(not shipped.BACKBONE.is_file(), reason="the package comes without weights")
 def test_the_sample(tmp_path: Path, repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sample = repository / "samples" / "export_bundle.py"
     assert len(sample.read_text().splitlines()) < 60

@@ -1,29 +1,31 @@
-"""``physioedge export``: weights to a signed bundle, with a report."""
+"""``physioedge export``: weights of any task to a signed bundle, with a report."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import logging
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physioedge.cli.console import SHIPPED, print_json
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from physioedge.adapters.lora.files import TaskNote
+    from physioedge.models.checkpoint import Provenance
     from physioedge.models.config import BackboneConfig
-    from physioedge.models.heads import Classifier
-    from physioedge.signals.recording import Recording
+    from physioedge.models.network import Network
     from physioedge_export.merge import LoraAdapter
-    from physioedge_export.request import Windows
+    from physioedge_export.request import Card
     from physioedge_runtime.bundle.contract import Contract
 
-GOLDEN_WINDOWS = 8
-PER_RECORD = 24
 BACKBONE_FILE = "backbone.safetensors"
-TASK_INFO = {"N": "normal beats (AAMI N)", "S": "supraventricular ectopic beats", "V": "ventricular ectopic beats"}
+ARRHYTHMIA = "arrhythmia"
+_NO_DEVICE = "Research software; not a medical device, and no substitute for a physician."
+LISTED = 60
+"""So many people are named in the model card; the manifest names all."""
 
 
 def register(subparsers: Any) -> None:
@@ -31,9 +33,9 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "export", help="turn weights into a signed bundle, with a report", description=__doc__, epilog=_EPILOG
     )
+    parser.add_argument("--task", default=ARRHYTHMIA, help="see docs/tasks.md; default: arrhythmia")
     parser.add_argument("--weights", default=SHIPPED, metavar="DIR", help="backbone's folder or file, or 'shipped'")
-    parser.add_argument("--adapter", default=SHIPPED, metavar="DIR", help="global adapter's folder, or 'shipped'")
-    parser.add_argument("--task", default="arrhythmia", choices=("arrhythmia",))
+    parser.add_argument("--adapter", default=SHIPPED, metavar="DIR", help="the task's global adapter, or 'shipped'")
     parser.add_argument("--target", default="onnx", metavar="LIST", help="onnx, executorch, or both with a comma")
     parser.add_argument("--adapters", default="merged,slots", metavar="LIST", help="merged, slots, or both")
     parser.add_argument("--precision", default="int8", metavar="LIST", help="int8, fp32, or both")
@@ -52,36 +54,29 @@ def register(subparsers: Any) -> None:
     parser.set_defaults(run=run)
 
 
-_EPILOG = """--windows takes a recording (any format `physioedge run` reads; its beats are detected), an .npz file with
-windows `signal` (window, 1, sample) in the contract's rate and unit, or the folder that holds the dataset mitbih; by
-default the dataset is looked for where `physioedge datasets` says. Exit code 1 when a stage is out of tolerance."""
+_EPILOG = """--windows takes the folder that holds the task's dataset (by default it is looked for where `physioedge
+datasets` says; windows are of people the adapter was fitted on); an .npz file with windows float32 (window, channel,
+sample) of every sensor by its name, or `signal` where there is one sensor, in the contract's rates and units; or, for
+one sensor, a recording in any format `physioedge run` reads. Exit code 1 when a stage is out of tolerance."""
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code: 0 when the bundle is written and every stage agrees."""
+    from physioedge.cli.export_windows import export_windows
     from physioedge_export.build import Choice
     from physioedge_export.pipeline import export_bundle
     from physioedge_export.quantize import KEEP_FLOAT
-    from physioedge_export.request import Card, Destination
+    from physioedge_export.request import Destination
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision's absence concerns nobody here
-    classifier, adapter, contract, provenance = _model(args.weights, args.adapter)
-    name = args.name or args.task
-    card = Card(
-        name=name,
-        version=args.bundle_version,
-        model_card=_model_card(name, provenance),
-        licence_text=_licence(),
-        provenance=provenance,
-        task_info=TASK_INFO,
-    )
+    model = _model(args.task, args.weights, args.adapter)
     report = export_bundle(
-        classifier,
-        contract=contract,
-        windows=_windows(args.windows, contract, classifier.backbone.config),
-        card=card,
+        model.network,
+        contract=model.contract,
+        windows=export_windows(args.windows, model.module, model.note, model.contract, model.config),
+        card=_card(model, args.name or args.task, args.bundle_version),
         destination=Destination(bundle=args.out, signing_key=args.key, report=args.report),
-        adapter=adapter,
+        adapter=model.adapter,
         choice=Choice(
             targets=_list(args.target),
             adapters=_list(args.adapters),
@@ -91,6 +86,8 @@ def run(args: argparse.Namespace) -> int:
             keep_float=(*KEEP_FLOAT, *_list(args.keep_float)),
         ),
     )
+    for line in _warnings(model):
+        print(line, file=sys.stderr)
     if args.json:
         print_json(report.to_dict())
     else:
@@ -99,120 +96,131 @@ def run(args: argparse.Namespace) -> int:
     return 0 if report.holds else 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Model:
+    """What is exported, and everything to say about it."""
+
+    network: Network
+    adapter: LoraAdapter
+    note: TaskNote
+    seen: Provenance
+    contract: Contract
+    module: Any
+
+    @property
+    def config(self) -> BackboneConfig:
+        return self.network.backbone.config
+
+
+def _model(task: str, weights: str, adapter_folder: str) -> _Model:
+    """The network with its adapter merged in float, its contract, and whom the weights have seen."""
+    from physioedge.adapters.lora.files import load_network, load_note
+    from physioedge.tasks.cards import card_of
+    from physioedge_runtime.errors import AdapterError
+
+    card_of(task)
+    backbone, folder = _places(task, weights, adapter_folder)
+    note = load_note(folder)
+    if note.task != task:
+        raise AdapterError(f"an adapter for {note.task}", f"one for {task}", f"Say --task {note.task}.")
+    network, adapter, note, seen = load_network(backbone, folder)
+    module = importlib.import_module(f"physioedge.tasks.{task}")
+    contract = _contract(module, note, network.backbone.config)
+    if contract.labels != note.labels or tuple(value.name for value in contract.values) != note.values:
+        raise AdapterError(
+            f"an adapter for {', '.join(note.labels or note.values)}",
+            f"one for {', '.join(contract.labels) or ', '.join(value.name for value in contract.values)}",
+            "Fit it with this version of the task.",
+        )
+    return _Model(network=network, adapter=adapter, note=note, seen=seen, contract=contract, module=module)
+
+
+def _contract(module: Any, note: TaskNote, config: BackboneConfig) -> Contract:
+    from physioedge.tasks import arrhythmia
+    from physioedge.tasks.contracts import windowed_contract
+
+    if note.task == arrhythmia.NAME:
+        return arrhythmia.contract_for(note.backbone_digest, config, note.layout)
+    return windowed_contract(module.TASK, note.layout, config, note.backbone_digest)
+
+
+def _places(task: str, weights: str, adapter: str) -> tuple[Path, Path]:
+    """The backbone's file and the adapter's folder; those that ship with the package by their name."""
+    from physioedge.models.shipped import BACKBONE, adapter_of
+
+    backbone = BACKBONE if weights == SHIPPED else Path(weights)
+    folder = adapter_of(task) if adapter == SHIPPED else Path(adapter)
+    return backbone / BACKBONE_FILE if backbone.is_dir() else backbone, folder
+
+
 def _list(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
 
-def _model(weights: str, adapter_folder: str) -> tuple[Classifier, LoraAdapter, Contract, dict[str, Any]]:
-    """The network with its adapter merged in float, the adapter, its contract, and whom the weights have seen."""
-    from physioedge.adapters.lora.files import merged_classifier
-    from physioedge.models.checkpoint import load_backbone
-    from physioedge.tasks.arrhythmia import contract_for
+def _card(model: _Model, name: str, version: str) -> Card:
+    from physioedge.tasks.cards import card_of
+    from physioedge_export.request import Card
 
-    path, folder = _places(weights, adapter_folder)
-    backbone, seen, digest = load_backbone(path / BACKBONE_FILE if path.is_dir() else path)
-    classifier, adapter, note = merged_classifier(backbone, digest, folder)
+    note, seen = model.note, model.seen
     provenance = {
         "training_subjects": sorted({*seen.training_subjects, *note.training_subjects}),
         "datasets": sorted({*seen.datasets, *note.datasets}),
-        "backbone": {"digest": digest, "objective": seen.objective, "details": seen.details},
+        "backbone": {"digest": note.backbone_digest, "objective": seen.objective, "details": seen.details},
         "adapter": {"task": note.task, "fit": note.fit},
     }
-    return classifier, adapter, contract_for(backbone.config, digest), provenance
-
-
-def _places(weights: str, adapter: str) -> tuple[Path, Path]:
-    """Where backbone and adapter lie; those that ship with the package by their name."""
-    if SHIPPED not in (weights, adapter):
-        return Path(weights), Path(adapter)
-    from physioedge.models.shipped import ARRHYTHMIA_ADAPTER, BACKBONE
-
-    found = BACKBONE if weights == SHIPPED else Path(weights)
-    return found, ARRHYTHMIA_ADAPTER if adapter == SHIPPED else Path(adapter)
-
-
-def _windows(path: Path | None, contract: Contract, config: BackboneConfig) -> Windows:
-    from physioedge_export.request import Windows
-
-    found = _windows_of_dataset(path, config) if path is None or path.is_dir() else _windows_of_file(path, contract)
-    golden = found[_spread(len(found), GOLDEN_WINDOWS)]
-    return Windows(calibration=found, golden=golden)
-
-
-def _windows_of_dataset(root: Path | None, config: BackboneConfig) -> NDArray[np.float32]:
-    """Windows of every record that may be fitted on, spread over its length."""
-    import numpy as np
-
-    from physioedge.datasets import mitbih
-    from physioedge.tasks.arrhythmia import load_records
-
-    found = [record.windows(config)[0] for record in load_records(mitbih.FIT, config.fs_hz, root)]
-    return np.concatenate([windows[_spread(len(windows), PER_RECORD)] for windows in found])
-
-
-def _windows_of_file(path: Path, contract: Contract) -> NDArray[np.float32]:
-    import numpy as np
-
-    from physioedge.signals.read import read_recording
-    from physioedge_runtime.errors import RecordError
-
-    if path.suffix == ".npz":
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                if "signal" in file.files:
-                    return np.asarray(file["signal"], np.float32)
-        except (OSError, ValueError) as error:
-            raise RecordError(f"{path} ({error})", "an .npz archive", "Check the file.") from error
-    found = windows_of_recording(read_recording(path), contract)
-    if not len(found):
-        needed_s = contract.window.input_samples / contract.sensor.fs_hz
-        raise RecordError(f"{path} without a whole window", f"beats with {needed_s:.1f} s around them", "Take more.")
-    return found
-
-
-def windows_of_recording(recording: Recording, contract: Contract) -> NDArray[np.float32]:
-    """Windows (window, 1, sample) around the detected beats of a recording, at the contract's rate.
-
-    Raises
-    ------
-    UnitMismatch, ChannelMismatch
-        The recording is not in the contract's unit, or lacks its channel.
-    """
-    import numpy as np
-
-    from physioedge_runtime.errors import UnitMismatch
-    from physioedge_runtime.signal.beats import detect_beats
-    from physioedge_runtime.signal.resample import resample
-    from physioedge_runtime.signal.windows import cut_windows
-
-    sensor = contract.sensor
-    if recording.units != sensor.units:
-        raise UnitMismatch(f"{recording.name} in {recording.units}", sensor.units, "Convert the recording.")
-    lead = recording.channel(sensor.channels[0])
-    samples = resample(lead.samples, lead.fs_hz, sensor.fs_hz)
-    anchors = np.array([beat.sample for beat in detect_beats(samples[0], sensor.fs_hz)], np.int64)
-    return cut_windows(samples, anchors, contract.window)[0]
-
-
-def _spread(n: int, wanted: int) -> list[int]:
-    """Indices spread evenly over n things, all of them where there are fewer than wanted."""
-    return sorted({round(i * (n - 1) / max(1, wanted - 1)) for i in range(wanted)}) if n else []
-
-
-def _model_card(name: str, provenance: dict[str, Any]) -> str:
-    return "\n".join(
-        [
-            f"# {name}",
-            "",
-            "Judges every heart beat of a single-lead ECG: normal (N), supraventricular (S) or ventricular (V).",
-            "Research software; not a medical device, and no substitute for a physician.",
-            "",
-            f"- Fitted on: {', '.join(provenance['datasets'])}, {len(provenance['training_subjects'])} people.",
-            f"- People seen: {', '.join(provenance['training_subjects'])}.",
-            "- Known limits: lead MLII of adults; fusion and paced beats are not among its classes.",
-            "",
-        ]
+    return Card(
+        name=name,
+        version=version,
+        model_card=_model_card(model, name),
+        licence_text=_licence(),
+        provenance=provenance,
+        task_info=dict(card_of(note.task).answers),
     )
+
+
+def _model_card(model: _Model, name: str) -> str:
+    """What it judges, on whom it was fitted, where it must not be trusted."""
+    from physioedge.tasks.cards import card_of
+
+    card, note, contract = card_of(model.note.task), model.note, model.contract
+    units = {value.name: f", in {value.units}" for value in contract.values}
+    lines = [f"# {name}", "", card.judges, _NO_DEVICE]
+    lines += ["", "## Answers", "", *(f"- {key}: {text}{units.get(key, '')}." for key, text in card.answers.items())]
+    lines += ["", "## Signals", ""]
+    lines += [
+        f"- {s.name}: {', '.join(s.channels)} in {s.units} at {s.fs_hz:g} Hz, {s.window_samples / s.fs_hz:g} s "
+        f"after {s.context_samples / s.fs_hz:g} s of past."
+        for s in contract.sensors
+    ]
+    if contract.trigger.kind == "hop":
+        lines.append(f"- Judged every {contract.trigger.hop_samples / contract.sensor.fs_hz:g} s{_other_hop(model)}.")
+    people = ", ".join(note.training_subjects)
+    named = people if len(note.training_subjects) <= LISTED else "named in the manifest"
+    lines += ["", "## Fitted on", ""]
+    lines += [f"- The task: {', '.join(note.datasets)}, {len(note.training_subjects)} people: {named}."]
+    lines += [f"- The backbone, without labels: {', '.join(model.seen.datasets)}, "
+              f"{len(model.seen.training_subjects)} people, named in the manifest."]  # fmt: skip
+    lines += ["", "## Limits", "", *(f"- {text}" for text in (*card.limits, *_warnings(model))), ""]
+    return "\n".join(lines)
+
+
+def _other_hop(model: _Model) -> str:
+    """Where the bundle's hop is not the task's: it must be a whole number of samples of every sensor."""
+    hop_s = model.contract.trigger.hop_samples / model.contract.sensor.fs_hz
+    wanted_s = model.module.TASK.hop_s
+    return "" if abs(hop_s - wanted_s) < 1e-9 else f", the whole number of samples nearest to the task's {wanted_s:g} s"
+
+
+def _warnings(model: _Model) -> list[str]:
+    """Sets that forbid to pass on what was fitted on them."""
+    from physioedge.datasets.registry import NAMES, info
+
+    used = sorted({*model.note.datasets, *model.seen.datasets} & set(NAMES))
+    return [
+        f"Weights fitted on {name} must not be passed on: {info(name).licence_note}"
+        for name in used
+        if not info(name).weights_shippable
+    ]
 
 
 def _licence() -> str:
