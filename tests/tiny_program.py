@@ -26,34 +26,43 @@ class TinyNetwork(nn.Module):
         super().__init__()
         for name, array in tiny_weights(contract).items():
             self.register_buffer(name, torch.from_numpy(array * (scale if name == "h" else 1.0))[None])
+        self.n_signals = len(contract.sensors)
 
-    def forward(self, signal: Tensor, *b: Tensor) -> tuple[Tensor, Tensor]:
-        embedding = torch.bmm(signal, self.w)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        signals, b = inputs[: self.n_signals], inputs[self.n_signals :]
+        flat = signals[0] if len(signals) == 1 else torch.cat([s.reshape(1, 1, -1) for s in signals], 2)
+        embedding = torch.bmm(flat, self.w)
         if b:
             embedding = embedding + torch.bmm(torch.bmm(embedding, self.a), b[0][None])
         return torch.bmm(embedding, self.h)[:, 0], embedding[:, 0]
 
 
 @cache
-def tiny_program(*, slots: bool, scale: float = 1.0, labels: tuple[str, ...] = ("N", "S", "V")) -> bytes:
-    contract = tiny_contract()
+def tiny_program(
+    *, slots: bool, scale: float = 1.0, contract: Contract | None = None, written: Contract | None = None
+) -> bytes:
+    """The network of a contract; `written` is the one that the program claims."""
+    contract = contract or tiny_contract()
     ends = contract.slots if slots else ()
-    example = (torch.zeros(1, 1, contract.window.input_samples), *(torch.zeros(slot.shape) for slot in ends))
-    written = tiny_contract(labels=labels)
-    return to_executorch(TinyNetwork(contract, scale), written, example, notes={}, slots=ends).data
+    shapes = [(1, *shape) for shape in contract.input_shapes.values()] + [slot.shape for slot in ends]
+    example = tuple(torch.zeros(shape) for shape in shapes)
+    return to_executorch(TinyNetwork(contract, scale), written or contract, example, notes={}, slots=ends).data
 
 
-def write_program_bundle(path: Path, files: dict[str, bytes] | None = None, **changes: Any) -> Bundle:
+def write_program_bundle(
+    path: Path, files: dict[str, bytes] | None = None, *, contract: Contract | None = None, **changes: Any
+) -> Bundle:
     """A bundle with both engines' graphs; `files` replace its files."""
     entries = tuple(
         GraphEntry(file, "executorch", "fp32", form, 1e-4, 1e-4)
         for file, form in ((MERGED, "merged"), (SLOTS, "slots"))
     )
-    content = tiny_files(tiny_contract())
+    contract = contract or tiny_contract()
+    content = tiny_files(contract)
     golden = dict(read_tensors(content["golden.safetensors"]))
     for name, array in list(golden.items()):
         if ".fp32.onnx/" in name:
             golden[name.replace(".onnx/", ".pte/")] = array
-    programs = {MERGED: tiny_program(slots=False), SLOTS: tiny_program(slots=True)}
+    programs = {file: tiny_program(slots=slots, contract=contract) for file, slots in ((MERGED, False), (SLOTS, True))}
     content = {**programs, "golden.safetensors": write_tensors(golden), **(files or {})}
-    return write_tiny_bundle(path, files=content, graphs=(*tiny_graphs(), *entries), **changes)
+    return write_tiny_bundle(path, contract=contract, files=content, graphs=(*tiny_graphs(), *entries), **changes)

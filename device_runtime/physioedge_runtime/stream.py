@@ -66,6 +66,12 @@ class Stream:
     --------
     >>> with Stream(bundle, fs_hz=360, units="mV", resample="polyphase") as stream:  # doctest: +SKIP
     ...     results = stream.push(chunk) + stream.flush()
+
+    Of several sensors, the leading one last where chunks are long:
+
+    >>> rates, units = {"ppg": 64, "acc": 32}, {"ppg": "a.u.", "acc": "g"}
+    >>> with Stream(bundle, fs_hz=rates, units=units) as stream:  # doctest: +SKIP
+    ...     results = stream.push(moved, t, "acc") + stream.push(pulse, t, "ppg")
     """
 
     def __init__(  # noqa: PLR0913 - each says one thing about the signal or the graph, all but three optional

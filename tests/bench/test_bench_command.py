@@ -17,10 +17,9 @@ from physioedge.cli.main import main
 from physioedge.results import read
 from physioedge_export.pack import write_bundle
 from physioedge_runtime import Bundle
-from physioedge_runtime.bundle.contract import SensorSpec
 from physioedge_runtime.bundle.signing import make_keys, read_private_key
 from physioedge_runtime.errors import EngineError
-from tiny_bundle import tiny_contract, tiny_files, tiny_parts
+from tiny_bundle import tiny_contract, tiny_files, tiny_parts, tiny_sensor
 
 
 @pytest.fixture(scope="module")
@@ -113,8 +112,8 @@ def test_windows_are_those_the_stream_cuts(bundle):
 
 
 def test_a_bundle_of_another_sensor_is_timed_on_its_golden_windows(tmp_path):
-    sensor = SensorSpec(name="ppg", modality="ppg", fs_hz=64.0, units="a.u.", channels=("PPG",), low=-1.0, high=1.0)
-    contract = tiny_contract(sensor=sensor)
+    sensor = tiny_sensor(name="ppg", modality="ppg", fs_hz=64.0, units="a.u.", channels=("PPG",), low=-1.0, high=1.0)
+    contract = tiny_contract(sensors=(sensor,))
     other = write_bundle(
         tmp_path / "p.physio", parts=tiny_parts(contract), files=tiny_files(contract), signing_key=bytes(range(32))
     )

@@ -4,6 +4,7 @@ import base64
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from physioedge.cli.main import main as physioedge
 from physioedge_runtime.__main__ import main as device
 from physioedge_runtime.bundle.signing import key_id, make_keys, public_key
-from tiny_bundle import PRIVATE_KEY, tiny_contract, tiny_model, write_tiny_bundle
+from tiny_bundle import PRIVATE_KEY, tiny_contract, tiny_model, tiny_pair, write_tiny_bundle
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "read_bundle_without_sdk.py"
 WRONG_GRAPH = tiny_model(tiny_contract(), slots=False, metadata="{}").SerializeToString()
@@ -47,6 +48,25 @@ def test_inspect(command, bundle: Path, pem: str, capsys: pytest.CaptureFixture[
     assert command(["inspect", str(bundle), "--trust", pem, "--json"]) == 0
     values = json.loads(capsys.readouterr().out)
     assert values["manifest"]["contract"] == tiny_contract().to_dict()
+
+
+def test_inspect_and_diff_know_several_sensors_and_values(
+    tmp_path: Path, pem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, other = tmp_path / "one.physio", tmp_path / "other.physio"
+    pair = tiny_pair()
+    write_tiny_bundle(one, contract=pair)
+    ppg, acc = pair.sensors
+    write_tiny_bundle(other, contract=replace(pair, sensors=(ppg, replace(acc, low=-4.0))))
+    assert device(["inspect", str(one), "--trust", pem]) == 0
+    page = capsys.readouterr().out
+    for words in ("ppg: ppg, 64 Hz, a.u.", "acc: acc, 32 Hz, g, channels x, y, z, -8 to 8 g", "every 1 s of ppg"):
+        assert words in page
+    assert (
+        "heart_rate (-1000 to 1000 bpm), steps" in page and "window of 2 s after 0.5 s of context (80 samples)" in page
+    )
+    assert physioedge(["diff", str(one), str(other), "--trust", pem]) == 1
+    assert "contract.sensors.acc.low" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", [physioedge, device])

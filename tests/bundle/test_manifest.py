@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from physioedge_runtime.bundle.archive import MANIFEST, SIGNATURE, build_archive, read_archive
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.manifest import Manifest
 from physioedge_runtime.bundle.signing import public_key, sign
+from physioedge_runtime.engine import load_engine
 from physioedge_runtime.errors import (
     BundleError,
     ContractError,
@@ -17,7 +19,7 @@ from physioedge_runtime.errors import (
     FormatError,
     SchemaTooNew,
 )
-from tiny_bundle import PRIVATE_KEY, tiny_contract, write_tiny_bundle
+from tiny_bundle import PRIVATE_KEY, tiny_contract, tiny_model, tiny_outputs, write_tiny_bundle
 
 TRUST = public_key(PRIVATE_KEY)
 
@@ -124,6 +126,32 @@ def test_signed_but_wrong_manifests(
 def test_signed_texts_that_are_no_manifest(tmp_path: Path, files: dict[str, bytes], text: bytes) -> None:
     with pytest.raises(FormatError):
         opened(tmp_path, files, text)
+
+
+def as_schema_1(contract: dict[str, Any]) -> dict[str, Any]:
+    """The same contract as it was written before there could be several sensors."""
+    (sensor,), trigger = contract["sensors"], contract["trigger"]
+    lengths = {key: sensor.pop(key) for key in ("context_samples", "window_samples")}
+    window = {**lengths, "lookahead_samples": trigger["lookahead_samples"], "trigger": trigger["kind"]}
+    kept = {key: value for key, value in contract.items() if key not in ("sensors", "trigger", "values")}
+    return {**kept, "schema_version": 1, "sensor": sensor, "window": window}
+
+
+@pytest.mark.parametrize("old", ["manifest", "graph", "both"])
+def test_a_bundle_of_schema_1_is_used_like_any_other(tmp_path: Path, old: str) -> None:
+    """Manifest and graphs may be of different schemas, as after an update of one of them."""
+    text = json.dumps(as_schema_1(tiny_contract().to_dict()))
+    graph = tiny_model(tiny_contract(), slots=False, metadata=None if old == "manifest" else text)
+    path = tmp_path / "b.physio"
+    write_tiny_bundle(path, files={"graphs/merged.int8.onnx": graph.SerializeToString()})
+    files = {name: bytes(entry.data) for name, entry in read_archive(path.read_bytes()).items()}
+    if old != "graph":
+        files[MANIFEST] = edited(files, "contract", value=json.loads(text))
+    bundle = opened(tmp_path, files, files[MANIFEST])
+    assert bundle.contract == tiny_contract()
+    signal = bundle.golden()["signal"][:1]
+    expected = tiny_outputs(tiny_contract(), signal)["logits"]
+    np.testing.assert_allclose(load_engine(bundle).run(signal)[0], expected, atol=1e-4)
 
 
 def test_graph_choice_says_what_there_is(tmp_path: Path, files: dict[str, bytes]) -> None:

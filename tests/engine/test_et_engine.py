@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from physioedge_runtime.errors import (
     SignalError,
     SlotMismatch,
 )
-from tiny_bundle import DIM, PRIVATE_KEY, RANK, SLOT, tiny_contract, tiny_outputs
+from tiny_bundle import DIM, PRIVATE_KEY, RANK, SLOT, tiny_contract, tiny_outputs, tiny_pair
 
 pytest.importorskip("executorch", reason="programs are made with the executorch package")
 from tiny_program import MERGED, SLOTS, tiny_program, write_program_bundle
@@ -117,7 +118,7 @@ def test_signed_bytes_that_are_no_program(tmp_path: Path) -> None:
 
 
 def test_programs_that_contradict_the_manifest(tmp_path: Path) -> None:
-    other = tiny_program(slots=False, labels=("N", "S", "X"))
+    other = tiny_program(slots=False, written=tiny_contract(labels=("N", "S", "X")))
     for file, content, form, word in (
         (MERGED, other, "merged", "labels"),
         (MERGED, tiny_program(slots=True), "merged", "inputs"),
@@ -142,6 +143,27 @@ def test_a_missing_method_is_named(bundle: Bundle, engine_here: Path) -> None:
         method.bind_input(0, np.zeros(10, np.float32))
     with pytest.raises(EngineError, match="no such output"):
         method.bind_output(2, np.zeros(10, np.float32))
+
+
+def test_programs_of_several_sensors_know_them_by_position(tmp_path: Path) -> None:
+    pair = tiny_pair()
+    opened = write_program_bundle(tmp_path / "pair.physio", contract=pair)
+    rng = np.random.default_rng(4)
+    given = tuple(rng.standard_normal((1, *shape)).astype(np.float32) for shape in pair.input_shapes.values())
+    for form, current in (("merged", None), ("slots", adapter(6))):
+        values, embedding = load(opened, adapters=form).run(given, current)
+        expected = tiny_outputs(pair, given, None if current is None else current[SLOT])
+        np.testing.assert_allclose(values, expected["values"], atol=1e-4)
+        np.testing.assert_allclose(embedding, expected["embedding"], atol=1e-4)
+    ppg, acc = pair.sensors
+    swapped = tiny_pair(sensors=(acc, ppg), trigger=replace(pair.trigger, hop_samples=32))
+    changed = write_program_bundle(
+        tmp_path / "swapped.physio",
+        {MERGED: tiny_program(slots=False, contract=swapped, written=pair)},
+        contract=pair,
+    )
+    with pytest.raises(ContractError, match="inputs are"):
+        load(changed)
 
 
 def test_the_number_of_threads_is_one_for_the_process(bundle: Bundle) -> None:

@@ -210,6 +210,21 @@ def test_snapshot_and_restore_equal_an_unbroken_run(cut: int, seed: int, late: f
     assert same(results + fed(second, given_[cut:]), fed(whole, given_))
 
 
+def test_snapshots_hold_numbers_text_and_arrays_only() -> None:
+    live = session_stream()
+    fed(live, pushes(pieces_of(SIGNALS, [("acc", 6.0, 7.0)]), 0.3, {"eda": 3.0})[:150], end=False)
+
+    def plain(value: Any) -> bool:
+        if isinstance(value, dict):
+            return all(isinstance(k, str) and plain(v) for k, v in value.items())
+        if isinstance(value, list):
+            return all(plain(v) for v in value)
+        return value is None or isinstance(value, (bool, int, float, str, np.ndarray))
+
+    state = live.snapshot()
+    assert plain(state) and state["signal"]["waiting"] and len(state["signal"]["companions"]["acc"]["runs"]) == 2
+
+
 def test_restores_only_what_fits() -> None:
     live = session_stream()
     fed(live, PLAIN[:100], end=False)

@@ -17,21 +17,7 @@ from physioedge_runtime.bundle.schema1 import to_schema_2
 from physioedge_runtime.bundle.specs import SensorSpec, SlotSpec, Thresholds, TriggerSpec, ValueSpec, WindowSpec
 from physioedge_runtime.errors import ContractError, SchemaTooNew, UnknownSensor
 
-__all__ = [
-    "EMBEDDING",
-    "INPUT",
-    "LOGITS",
-    "METADATA_KEY",
-    "SCHEMA_VERSION",
-    "VALUES",
-    "Contract",
-    "SensorSpec",
-    "SlotSpec",
-    "Thresholds",
-    "TriggerSpec",
-    "ValueSpec",
-    "WindowSpec",
-]
+__all__ = ["Contract", "SensorSpec", "SlotSpec", "Thresholds", "TriggerSpec", "ValueSpec", "WindowSpec"]
 
 SCHEMA_VERSION = 2
 METADATA_KEY = "physioedge.contract"

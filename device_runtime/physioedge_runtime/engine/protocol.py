@@ -8,9 +8,11 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from physioedge_runtime.bundle.contract import EMBEDDING, INPUT, LOGITS, VALUES, SlotSpec
-
-__all__ = ["EMBEDDING", "INPUT", "LOGITS", "VALUES", "Adapter", "Engine", "Signals"]
+from physioedge_runtime.bundle.contract import EMBEDDING as EMBEDDING  # names of the graphs' ends belong here too
+from physioedge_runtime.bundle.contract import INPUT as INPUT
+from physioedge_runtime.bundle.contract import LOGITS as LOGITS
+from physioedge_runtime.bundle.contract import VALUES as VALUES
+from physioedge_runtime.bundle.contract import SlotSpec
 
 Adapter: TypeAlias = Mapping[str, NDArray[np.float32]]
 Signals: TypeAlias = NDArray[np.float32] | tuple[NDArray[np.float32], ...]
