@@ -18,8 +18,8 @@ from physioedge.results import read
 from physioedge_export.pack import write_bundle
 from physioedge_runtime import Bundle
 from physioedge_runtime.bundle.signing import make_keys, read_private_key
-from physioedge_runtime.errors import EngineError
-from tiny_bundle import tiny_contract, tiny_files, tiny_parts, tiny_sensor
+from physioedge_runtime.errors import EngineError, EvaluationRefused
+from tiny_bundle import tiny_contract, tiny_files, tiny_pair, tiny_parts, tiny_sensor
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +119,15 @@ def test_a_bundle_of_another_sensor_is_timed_on_its_golden_windows(tmp_path):
     )
     windows, source = real_windows(other, SHIPPED_RECORD)
     assert np.array_equal(windows, other.golden()["signal"]) and "golden" in source
+
+
+def test_a_bundle_of_several_sensors_is_refused(tmp_path):
+    contract = tiny_pair()
+    pair = write_bundle(
+        tmp_path / "p.physio", parts=tiny_parts(contract), files=tiny_files(contract), signing_key=bytes(range(32))
+    )
+    with pytest.raises(EvaluationRefused, match="a bundle of ppg, acc; expected one sensor"):
+        real_windows(pair, SHIPPED_RECORD)
 
 
 def test_an_arm_that_cannot_load_is_one_error(tmp_path):

@@ -10,14 +10,13 @@ import pytest
 pytest.importorskip("torch", reason="the export extra is not installed")
 pytest.importorskip("onnxscript", reason="the export extra is not installed")
 
-from bench_small import SMALL, small_network, small_windows
+from bench_small import small_contract, small_network, small_windows
 
 from physioedge.bench import making
 from physioedge.bench.arms import bundle_arms
 from physioedge.bench.making import comparison_bundle, folder_for
 from physioedge.bench.preset import _bare
 from physioedge.bench.process import Worker
-from physioedge.tasks.arrhythmia import contract_for
 from physioedge_export.build import Artifact
 from physioedge_runtime import Bundle
 from physioedge_runtime.engine import load_engine
@@ -32,7 +31,7 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     said = []
     bundle, trust, left_out = comparison_bundle(
-        small_network(), contract_for(SMALL, "0" * 64), small_windows(8), NAMES, folder, said.append
+        small_network(), small_contract(), small_windows(8), NAMES, folder, said.append
     )
     assert left_out == [] and said == [f"exporting {name}" for name in NAMES]
     return folder, bundle, trust
@@ -58,7 +57,7 @@ def test_nobody_trusts_its_key(made):
 
 def test_the_same_is_used_again_and_another_wish_is_made_anew(made, monkeypatch):
     folder, bundle, _ = made
-    arguments = small_network(), contract_for(SMALL, "0" * 64), small_windows(8)
+    arguments = small_network(), small_contract(), small_windows(8)
     monkeypatch.setattr(making, "_built", lambda *_: pytest.fail("made again"))
     again, _, _ = comparison_bundle(*arguments, NAMES, folder, print)
     assert again is not None and again.digest == bundle.digest
@@ -75,7 +74,7 @@ def test_a_graph_that_cannot_be_made_is_left_out_with_its_reason(made, tmp_path,
 
     monkeypatch.setattr(making, "build", picky)
     bundle, trust, left_out = comparison_bundle(
-        small_network(), contract_for(SMALL, "0" * 64), small_windows(4), ["ours_slots", "ours_fp32"], tmp_path, str
+        small_network(), small_contract(), small_windows(4), ["ours_slots", "ours_fp32"], tmp_path, str
     )
     assert [gone.arm for gone in left_out] == ["ours_slots"] and "no slots today" in left_out[0].reason
     assert bundle is not None and [arm.name for arm in bundle_arms(bundle, trust)] == ["ours_fp32"]
@@ -103,4 +102,4 @@ def test_other_weights_or_tools_get_another_folder(tmp_path, monkeypatch):
 def test_a_contract_with_slots_keeps_them(made):
     _, bundle, _ = made
     assert [slot.name for slot in bundle.contract.slots][:2] == ["blocks.0.attention.q.B", "blocks.0.attention.v.B"]
-    assert replace(bundle.contract, slots=()) == contract_for(SMALL, "0" * 64)
+    assert replace(bundle.contract, slots=()) == small_contract()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,11 +11,15 @@ import pytest
 pytest.importorskip("torch", reason="the export extra is not installed")
 
 import torch
-from bench_small import SMALL, small_file, small_network, small_windows
+from bench_small import LAYOUT, SMALL, away_from_zero, small_file, small_network, small_windows
 
 from physioedge.bench.network import random_network, torch_network, write_weights
-from physioedge.bench.numpy_arm import numpy_network, read_weights
+from physioedge.bench.numpy_arm import _erf, numpy_network, read_weights
+from physioedge.models.backbone import Backbone
 from physioedge.models.config import TINY
+from physioedge.models.layout import Layout, SensorLayout
+from physioedge.models.network import network_on
+from physioedge.tasks import arrhythmia
 
 
 def torch_outputs(model, windows):
@@ -23,13 +28,33 @@ def torch_outputs(model, windows):
     return [torch.cat(values).numpy() for values in zip(*outputs, strict=True)]
 
 
-@pytest.mark.parametrize(
-    "config", [SMALL, dataclasses.replace(SMALL, causal=False), TINY], ids=["small", "twin", "tiny"]
-)
-def test_agrees_with_torch(config, tmp_path):
-    model = random_network(config, 3) if config is not SMALL else small_network()
+def one_sensor(kind, channels, n_tokens, pool_tokens=0):
+    sensor = SensorLayout(sensor=kind, kind=kind, channels=channels, n_tokens=n_tokens, pool_tokens=pool_tokens)
+    return Layout(sensors=(sensor,))
+
+
+def values_of(config, layout):
+    """A network for two values."""
+    torch.manual_seed(2)
+    return away_from_zero(network_on(Backbone(config, layout), 2, classes=False, head_seed=0)).eval()
+
+
+NETWORKS = {
+    "small": lambda: small_network(),
+    "twin": lambda: away_from_zero(random_network(replace(SMALL, causal=False), LAYOUT, 3)),
+    "tiny": lambda: random_network(TINY, arrhythmia.LAYOUT, 3),
+    "pulse, two channels, values": lambda: values_of(SMALL, one_sensor("ppg", 2, 9)),
+    "movement, nine channels": lambda: random_network(SMALL, one_sensor("acc", 9, 7, 2), 2),
+    "intervals": lambda: random_network(TINY, one_sensor("rr", 2, 10), 3),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_agrees_with_torch(name, tmp_path):
+    model = NETWORKS[name]()
     run = numpy_network(*read_weights(write_weights(model, tmp_path / "w.npz")))
-    windows = np.random.default_rng(0).standard_normal((3, 1, config.input_samples)).astype(np.float32)
+    (shape,) = model.backbone.layout.input_shapes(model.backbone.config)
+    windows = (0.5 + np.random.default_rng(0).standard_normal((3, *shape))).astype(np.float32)
     wanted = torch_outputs(model, windows)
     for found, exact in zip(
         map(np.concatenate, zip(*(run(w[None]) for w in windows), strict=True)), wanted, strict=True
@@ -38,11 +63,19 @@ def test_agrees_with_torch(config, tmp_path):
         assert np.abs(found - exact).max() < 1e-4
 
 
+def test_the_error_function_is_as_near_as_it_says():
+    x = np.concatenate([np.linspace(-6, 6, 4001), [0.0, 1e-30, -1e-30, 80.0, -80.0]]).astype(np.float32)
+    exact = np.array([math.erf(value) for value in x.astype(float)])
+    found = _erf(x)
+    assert found.dtype == np.float32
+    assert np.abs(found - exact).max() < 1.5e-7 + 3 * np.finfo(np.float32).eps
+
+
 def test_every_array_matters(tmp_path):
     config, arrays = read_weights(small_file(tmp_path))
     window = small_windows(1)
     before = numpy_network(config, arrays)(window)[0]
-    constants = {name for name in arrays if name.endswith(("frontend.kernel", "prototypes"))}
+    constants = {name for name in arrays if name.startswith("kernel.") or name.endswith("prototypes")}
     blind = [
         name for name in arrays if name.endswith("attention.k.bias")
     ]  # softmax does not see the same shift of all keys
@@ -57,12 +90,18 @@ def test_the_file_gives_the_network_back(tmp_path):
     assert not again.training
     for a, b in zip(torch_outputs(model, windows), torch_outputs(again, windows), strict=True):
         assert np.array_equal(a, b)
+    kept = {name for name, _ in again.named_parameters() if "embed" in name}
+    assert kept == {"backbone.embed.ecg.weight", "backbone.embed.ecg.bias"}  # other sensors' are no part of it
+    pulse = values_of(SMALL, one_sensor("ppg", 2, 9))
+    x = np.random.default_rng(1).standard_normal((2, *pulse.backbone.layout.input_shapes(SMALL)[0])).astype(np.float32)
+    found = torch_outputs(torch_network(write_weights(pulse, tmp_path / "v.npz")), x)
+    assert all(np.array_equal(a, b) for a, b in zip(torch_outputs(pulse, x), found, strict=True))
 
 
 def test_random_weights_are_the_same_each_time_and_leave_torchs_own_generator_alone():
     torch.manual_seed(3)
     wanted = torch.rand(1)
     torch.manual_seed(3)
-    a, b = random_network(SMALL, 3).state_dict(), random_network(SMALL, 3).state_dict()
+    a, b = random_network(SMALL, LAYOUT, 3).state_dict(), random_network(SMALL, LAYOUT, 3).state_dict()
     assert torch.equal(torch.rand(1), wanted)
     assert all(torch.equal(a[name], b[name]) for name in a)

@@ -12,18 +12,17 @@ pytest.importorskip("torch", reason="the export extra is not installed")
 pytest.importorskip("onnxscript", reason="the export extra is not installed")
 
 import torch
-from bench_small import SMALL, small_file, small_network, small_windows
+from bench_small import LAYOUT, SMALL, small_contract, small_file, small_network, small_windows
 from safetensors.numpy import save_file
 
-from physioedge.adapters.lora.files import TASK_FILE, merged_classifier
+from physioedge.adapters.lora.files import TASK_FILE, load_network
 from physioedge.bench import rivals
 from physioedge.bench.arms import RIVALS, TITLES
-from physioedge.bench.own_weights import own_classifier
+from physioedge.bench.own_weights import own_network
 from physioedge.bench.process import Worker
 from physioedge.bench.rivals import rival_arms
 from physioedge.models.backbone import Backbone
-from physioedge.models.checkpoint import Provenance, load_backbone, save_backbone
-from physioedge.tasks.arrhythmia import contract_for
+from physioedge.models.checkpoint import Provenance, save_backbone
 from physioedge_export.merge import CONFIG_FILE, WEIGHTS_FILE
 from physioedge_export.pack import BundleParts, write_bundle
 from physioedge_runtime.bundle.manifest import GraphEntry
@@ -47,8 +46,8 @@ def save_adapter(folder: Path, digest: str, seed: int) -> Path:
     save_file(arrays, folder / WEIGHTS_FILE)
     (folder / CONFIG_FILE).write_text(json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 2, "bias": "none"}))
     note = {
-        "task": "arrhythmia", "labels": ["N", "S", "V"], "backbone_digest": digest, "head_seed": 7,
-        "log_prior": [0.0, -1.0, -1.0], "training_subjects": [], "datasets": [], "fit": {},
+        "task": "arrhythmia", "labels": ["N", "S", "V"], "layout": LAYOUT.to_dict(), "backbone_digest": digest,
+        "head_seed": 7, "head": {"log_prior": [0.0, -1.0, -1.0]}, "training_subjects": [], "datasets": [], "fit": {},
     }  # fmt: skip
     (folder / TASK_FILE).write_text(json.dumps(note))
     return folder
@@ -60,12 +59,12 @@ def made(tmp_path_factory):
     root = tmp_path_factory.mktemp("weights")
     seen = Provenance(training_subjects=(), datasets=(), objective="none")
     torch.manual_seed(0)
-    save_backbone(root / "a.safetensors", Backbone(SMALL), seen)
-    digest = save_backbone(root / "b.safetensors", Backbone(SMALL), seen)
+    save_backbone(root / "a.safetensors", Backbone(SMALL, LAYOUT), seen)
+    digest = save_backbone(root / "b.safetensors", Backbone(SMALL, LAYOUT), seen)
     save_adapter(root / "first", digest, 1)
     own = save_adapter(root / "second", digest, 2)
-    model, _, _ = merged_classifier(load_backbone(root / "b.safetensors")[0], digest, own)
-    contract = contract_for(SMALL, digest)
+    model = load_network(root / "b.safetensors", own)[0]
+    contract = small_contract(digest)
     signal = small_windows(3)
     with torch.no_grad():
         outputs = [model(x[None]) for x in torch.from_numpy(signal)]
@@ -89,7 +88,7 @@ def made(tmp_path_factory):
 
 def test_finds_the_weights_that_give_the_golden_vectors(made):
     root, bundle, model = made
-    found = own_classifier(bundle, root)
+    found = own_network(bundle, root)
     assert found is not None
     wanted = model.state_dict()
     assert all(torch.equal(value, wanted[name]) for name, value in found.state_dict().items())
@@ -97,12 +96,12 @@ def test_finds_the_weights_that_give_the_golden_vectors(made):
 
 def test_other_weights_are_not_taken(made, tmp_path):
     root, bundle, _ = made
-    assert own_classifier(bundle, tmp_path) is None
+    assert own_network(bundle, tmp_path) is None
     (tmp_path / "b.safetensors").write_bytes((root / "b.safetensors").read_bytes())
     (tmp_path / "first").mkdir()
     for file in (root / "first").iterdir():
         (tmp_path / "first" / file.name).write_bytes(file.read_bytes())
-    assert own_classifier(bundle, tmp_path) is None
+    assert own_network(bundle, tmp_path) is None
 
 
 @pytest.fixture(scope="module")

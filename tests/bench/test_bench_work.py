@@ -8,41 +8,60 @@ import pytest
 pytest.importorskip("torch", reason="the export extra is not installed")
 
 import torch
-from bench_small import SMALL, small_network
+from bench_small import LAYOUT, SMALL, small_contract, small_network
 from torch.utils.flop_counter import FlopCounterMode
 
 from physioedge.bench.ceilings import Ceilings
-from physioedge.bench.network import random_network
 from physioedge.bench.work import shares, work_of
+from physioedge.models.backbone import Backbone
 from physioedge.models.config import TINY
+from physioedge.models.layout import Layout, SensorLayout
+from physioedge.models.network import network_on
+from physioedge.tasks import arrhythmia
+
+SEVERAL = Layout(
+    sensors=(
+        SensorLayout(sensor="ppg", kind="ppg", channels=2, n_tokens=6),
+        SensorLayout(sensor="acc", kind="acc", channels=3, n_tokens=3),
+    )
+)
+CASES = {
+    "small": (SMALL, LAYOUT, 3, True),
+    "tiny": (TINY, arrhythmia.LAYOUT, 3, True),
+    "several sensors, values": (SMALL, SEVERAL, 2, False),
+}
 
 
-@pytest.mark.parametrize("config", [SMALL, TINY], ids=lambda config: config.name)
-def test_operations_are_those_torch_counts(config):
-    model = random_network(config, 3)
+@pytest.mark.parametrize("name", CASES)
+def test_operations_are_those_torch_counts(name):
+    config, layout, outputs, classes = CASES[name]
+    model = network_on(Backbone(config, layout), outputs, classes=classes, head_seed=0).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, 1, config.input_samples))
-    assert 2 * work_of(config, 3).macs == counter.get_total_flops()
+        model(*(torch.zeros(1, *shape) for shape in layout.input_shapes(config)))
+    assert 2 * work_of(config, layout, outputs, classes=classes).macs == counter.get_total_flops()
 
 
-def test_weights_are_those_of_the_network():
-    model, work = small_network(), work_of(SMALL, 3)
+@pytest.mark.parametrize("name", CASES)
+def test_weights_are_those_of_the_network(name):
+    config, layout, outputs, classes = CASES[name]
+    model = network_on(Backbone(config, layout), outputs, classes=classes, head_seed=0).eval()
+    work = work_of(config, layout, outputs, classes=classes)
     blocks = [m for m in model.backbone.blocks.modules() if isinstance(m, torch.nn.Linear)]
     assert work.linear_weights == sum(linear.weight.numel() for linear in blocks)
-    unused = {"rotate", "cos", "sin", "mask"}
-    held = sum(p.numel() for p in model.parameters())
-    held += sum(b.numel() for name, b in model.named_buffers() if name.rpartition(".")[2] not in unused)
-    tables = sum(b.numel() for name, b in model.named_buffers() if name.rpartition(".")[2] in unused)
-    assert work.linear_weights + work.other_weights == held + tables
+    kinds = {one.kind for one in layout.sensors}
+    unused = tuple(f"backbone.embed.{m.kind}." for m in config.modalities if m.kind not in kinds)
+    held = sum(p.numel() for name, p in model.named_parameters() if not name.startswith(unused))
+    # all blocks share their tables, and each reads them again
+    held += sum(b.numel() for _, b in model.named_buffers(remove_duplicate=False))
+    assert work.linear_weights + work.other_weights == held
 
 
 def test_activations_are_the_ends_of_the_graphs_products():
     onnx = pytest.importorskip("onnx", reason="the export extra is not installed")
     pytest.importorskip("onnxscript", reason="the export extra is not installed")
-    from physioedge.tasks.arrhythmia import contract_for
     from physioedge_export.to_onnx import to_onnx
 
-    graph = onnx.shape_inference.infer_shapes(to_onnx(small_network(), contract_for(SMALL, "0" * 64))).graph
+    graph = onnx.shape_inference.infer_shapes(to_onnx(small_network(), small_contract())).graph
     constants = {constant.name for constant in graph.initializer}
     sizes = {
         value.name: int(np.prod([d.dim_value for d in value.type.tensor_type.shape.dim]))
@@ -52,17 +71,17 @@ def test_activations_are_the_ends_of_the_graphs_products():
     ends = [name for node in products for name in (*node.input, *node.output) if name not in constants]
     counted = sum(sizes[name] for name in ends)
     # the trailing means and the head, some hundred numbers, are left out of the formula
-    assert work_of(SMALL, 3).activations == pytest.approx(counted, rel=0.02)
+    assert work_of(SMALL, LAYOUT, 3, classes=True).activations == pytest.approx(counted, rel=0.02)
 
 
 def test_int8_moves_a_quarter_of_the_layers_bytes():
-    work = work_of(TINY, 3)
+    work = work_of(TINY, arrhythmia.LAYOUT, 3, classes=True)
     assert work.weight_bytes("fp32") - work.weight_bytes("int8") == 3 * work.linear_weights
     assert work.moved_bytes("int8") == work.weight_bytes("int8") + work.activation_bytes
 
 
 def test_shares_of_the_ceilings():
-    work = work_of(TINY, 3)
+    work = work_of(TINY, arrhythmia.LAYOUT, 3, classes=True)
     limits = Ceilings(int8_gops=400, fp32_gflops=100, memory_gb_s=10, cache_gb_s=50, cache_mb=1.4, how={})
     found = shares(1.0, "int8", work, limits)
     assert found["share_of_int8_ceiling"] == pytest.approx(2 * work.macs / 4e8)

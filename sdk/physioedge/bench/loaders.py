@@ -21,7 +21,7 @@ class Loaded:
     Attributes
     ----------
     run : callable
-        Window float32 (1, channel, sample) to logits (1, K) and embedding (1, D).
+        Window float32 (1, channel, sample) to logits or values (1, K) and embedding (1, D).
     engine_name : str
     bundle, engine
         Of our own arms.
@@ -71,7 +71,7 @@ def _onnx(arm: dict[str, Any]) -> Callable[[], Loaded]:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         session = onnxruntime.InferenceSession(arm["path"], options, providers=["CPUExecutionProvider"])
         name = f"onnxruntime {onnxruntime.__version__}"
-        return Loaded(run=lambda window: session.run(["logits", "embedding"], {"signal": window}), engine_name=name)
+        return Loaded(run=lambda window: session.run(None, {"signal": window}), engine_name=name)
 
     return load
 

@@ -16,14 +16,14 @@ from physioedge.bench.arms import OURS
 from physioedge.bench.measured import LeftOut
 from physioedge.bench.network import write_weights
 from physioedge.bench.rivals import quiet
-from physioedge.models.config import BackboneConfig
-from physioedge.models.heads import Classifier
+from physioedge.bench.work import Work, work_of
+from physioedge.models.network import Network
 from physioedge_export.build import ENGINE_OF, Artifact, Choice, Form, build, contract_with_slots, forms
 from physioedge_export.merge import LoraAdapter, LoraPair
 from physioedge_export.pack import BundleParts, write_bundle
-from physioedge_export.parity import run_windows
+from physioedge_export.runners import run_windows
 from physioedge_runtime.bundle.container import Bundle
-from physioedge_runtime.bundle.contract import Contract
+from physioedge_runtime.bundle.contract import EMBEDDING, INPUT, Contract
 from physioedge_runtime.bundle.manifest import GraphEntry
 from physioedge_runtime.bundle.signing import make_keys
 from physioedge_runtime.bundle.tensors import write_tensors
@@ -54,13 +54,15 @@ def folder_for(work: Path, group: str, digest: str) -> Path:
     return folder
 
 
-def write_network(classifier: Classifier, folder: Path) -> tuple[Path, BackboneConfig]:
-    """The weights file that the rivals load, and the shape of the network."""
-    return write_weights(classifier, folder / "network.npz"), classifier.backbone.config
+def write_network(network: Network, contract: Contract, folder: Path) -> tuple[Path, Work]:
+    """The weights file that the rivals load, and what a window of the network costs."""
+    backbone = network.backbone
+    work = work_of(backbone.config, backbone.layout, contract.n_outputs, classes=bool(contract.labels))
+    return write_weights(network, folder / "network.npz"), work
 
 
 def comparison_bundle(
-    classifier: Classifier,
+    network: Network,
     contract: Contract,
     windows: Array,
     names: Sequence[str],
@@ -74,7 +76,8 @@ def comparison_bundle(
 
     Parameters
     ----------
-    classifier : Classifier
+    network : Network
+        Of one sensor.
     contract : Contract
         Slots are filled in.
     windows : float32 (window, channel, sample)
@@ -102,22 +105,23 @@ def comparison_bundle(
             return bundle, trust, []
     if not names:
         return None, trust, []
-    contract, built, left_out = _built(classifier, contract, windows, names, progress)
+    contract, built, left_out = _built(network, contract, windows, names, progress)
     if not built:
         return None, trust, left_out
     if not keys.exists():
         folder.mkdir(parents=True, exist_ok=True)
         make_keys(keys)
-    parts, files = _content(classifier, contract, built, windows[:GOLDEN])
+    parts, files = _content(network, contract, built, windows[:GOLDEN])
     return write_bundle(target, parts=parts, files=files, signing_key=keys / "private.pem"), trust, left_out
 
 
 def _built(
-    classifier: Classifier, contract: Contract, windows: Array, names: Sequence[str], progress: Callable[[str], None]
+    network: Network, contract: Contract, windows: Array, names: Sequence[str], progress: Callable[[str], None]
 ) -> tuple[Contract, Built, list[LeftOut]]:
     """Graphs by file name, with those that failed."""
     wanted = tuple(dict.fromkeys(OURS[name][2] for name in names))
-    found = {form.adapters: form for form in forms(classifier, _random_adapter(classifier), Choice(adapters=wanted))}
+    every = forms(network, contract, _random_adapter(network), Choice(adapters=wanted))
+    found = {form.adapters: form for form in every}
     contract = contract_with_slots(contract, list(found.values()))
     built: Built = {}
     left_out = []
@@ -129,7 +133,7 @@ def _built(
         progress(f"exporting {name}")
         try:
             with quiet():
-                made = list(build(found[adapters], contract, choice, windows[:GOLDEN]))
+                made = list(build(found[adapters], contract, choice, {INPUT: windows[:GOLDEN]}))
         except PhysioEdgeError as error:
             left_out.append(LeftOut(name, str(error)))
             continue
@@ -137,23 +141,22 @@ def _built(
     return contract, built, left_out
 
 
-def _content(
-    classifier: Classifier, contract: Contract, built: Built, golden: Array
-) -> tuple[BundleParts, dict[str, bytes]]:
+def _content(network: Network, contract: Contract, built: Built, golden: Array) -> tuple[BundleParts, dict[str, bytes]]:
     """Manifest and files, with the outputs of every graph as golden vectors."""
-    tensors: dict[str, Array] = {"signal": golden}
+    tensors: dict[str, Array] = {INPUT: golden}
+    feeds, first = {INPUT: golden}, contract.output_name
     entries = []
     for file, (form, artifact) in built.items():
         runner = artifact.runner(form.names)
         limits = [1e-3, 1e-3]
         for prefix, slots in (("", form.zero), ("adapted_", dict(form.probe))) if form.slots else (("", form.zero),):
-            exact, out = run_windows(form.runner(), golden, slots), run_windows(runner, golden, slots)
-            tensors |= {f"{file}/{prefix}logits": out.logits, f"{file}/{prefix}embedding": out.embedding}
-            pairs = ((exact.logits, out.logits), (exact.embedding, out.embedding))
+            exact, out = run_windows(form.runner(), feeds, slots), run_windows(runner, feeds, slots)
+            tensors |= {f"{file}/{prefix}{first}": out.first, f"{file}/{prefix}{EMBEDDING}": out.embedding}
+            pairs = ((exact.first, out.first), (exact.embedding, out.embedding))
             limits = [max(limit, *_limits(*pair)) for limit, pair in zip(limits, pairs, strict=True)]
         tensors |= {f"adapter/{name}": array for name, array in form.probe.items()}
         entries.append(GraphEntry(file, ENGINE_OF[artifact.target], artifact.precision, artifact.adapters, *limits))
-    shape = classifier.backbone.config
+    shape = network.backbone.config
     texts = {
         "MODEL_CARD.md": f"# {shape.name}, for measuring speed\n\nNot for use.\n".encode(),
         "LICENCE.txt": b"Apache-2.0\n",
@@ -170,12 +173,12 @@ def _limits(exact: Array, out: Array) -> Iterator[float]:
     yield 1e-3 * max(1.0, float(np.abs(exact).max()))
 
 
-def _random_adapter(classifier: Classifier) -> LoraAdapter:
+def _random_adapter(network: Network) -> LoraAdapter:
     """A for the slots of q and v, which cost the same whatever they hold; B is zero."""
-    d = classifier.backbone.config.d_model
+    d = network.backbone.config.d_model
     generator = np.random.default_rng(0)
     pairs = {}
-    for i in range(classifier.backbone.config.n_layers):
+    for i in range(network.backbone.config.n_layers):
         for part in "qv":
             a = (generator.standard_normal((RANK, d)) / np.sqrt(d)).astype(np.float32)
             pairs[f"backbone.blocks.{i}.attention.{part}"] = LoraPair(a=a, b=np.zeros((d, RANK), np.float32), scale=1.0)

@@ -24,7 +24,7 @@ from physioedge.bench.ceilings import Ceilings, write_ceiling_graphs
 from physioedge.bench.install_size import install_bytes
 from physioedge.bench.measured import PER_ROUND, Bench, LeftOut, Measured, Streamed
 from physioedge.bench.process import Worker
-from physioedge.bench.work import Work, work_of
+from physioedge.bench.work import Work
 from physioedge.signals.read import read_recording
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.errors import EngineError, PhysioEdgeError
@@ -67,8 +67,7 @@ def measure(subject: Subject, record: Path, *, rounds: int, progress: Progress, 
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         np.save(folder / "windows.npy", subject.windows)
-        work = None if subject.config is None else work_of(subject.config, len(subject.bundle.contract.labels))
-        limits = _ceilings(ceilings, folder, work, progress)
+        limits = _ceilings(ceilings, folder, subject.work, progress)
         run = _Run(subject.arms, folder / "windows.npy", stack, progress, list(subject.left_out))
         run.start()
         run.ask_all("logits", min(_COMPARED, len(subject.windows)))
@@ -82,7 +81,7 @@ def measure(subject: Subject, record: Path, *, rounds: int, progress: Progress, 
             left_out=run.left_out,
             windows=subject.source,
             rounds=rounds,
-            work=work,
+            work=subject.work,
             ceilings=limits,
         )
 

@@ -1,6 +1,7 @@
 """The network written plainly in numpy: what someone would do who wants no engine at all.
 
-It is also a second opinion: written from the description, sharing no code with the torch modules.
+It is also a second opinion: written from the description, sharing no code with the torch modules. It takes networks of
+one sensor, whose channels may be several streams.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ import numpy as np
 
 Array: TypeAlias = Any  # float32 arrays; numpy's types lose the precision in arithmetic
 CONFIG_KEY = "config"
-"""Entry of the weights file that holds the backbone's shape as JSON text, in bytes."""
+"""Entry of the weights file that holds backbone, layout and temperature as JSON text, in bytes."""
+KERNEL_KEY = "kernel."
+"""Begins the entry with the filter of a kind of sensor."""
+_STEP_S = 0.2
 
 
 def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -24,14 +28,17 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
         return json.loads(file[CONFIG_KEY].tobytes().decode()), arrays
 
 
-def numpy_network(config: dict[str, Any], w: dict[str, Array]) -> Callable[[Array], tuple[Array, Array]]:
-    """A function from a window (1, 1, input_samples) to logits (1, K) and embedding (1, D), all float32."""
-    t, heads = config["n_tokens"], config["n_heads"]
+def numpy_network(shape: dict[str, Any], w: dict[str, Array]) -> Callable[[Array], tuple[Array, Array]]:
+    """A function from a window (1, channel, sample) to logits or values (1, K) and embedding (1, D), all float32."""
+    config, (sensor,) = shape["backbone"], shape["layout"]
+    (modality,) = (m for m in config["modalities"] if m["kind"] == sensor["kind"])
+    per_stream, streams = sensor["n_tokens"], sensor["channels"] // modality["channels"]
+    t, heads = per_stream * streams, config["n_heads"]
     hd = config["d_model"] // heads
-    cos, sin = _rotary(t, hd)
-    gap = np.arange(t)[:, None] - np.arange(t)[None]
-    allowed = (gap >= 0) & (gap < config["attention_window"]) if config["causal"] else np.ones((t, t), bool)
-    mask = np.where(allowed, 0.0, -1e4).astype(np.float32)
+    end_s = np.tile(np.arange(1 - per_stream, 1) * (modality["patch_samples"] / modality["fs_hz"]), streams)
+    cos, sin = _rotary(end_s, hd)
+    mask = _mask(end_s, np.repeat(np.arange(streams), per_stream), config)
+    kernel = w.get(f"{KERNEL_KEY}{sensor['kind']}")
 
     def linear(x: Array, name: str) -> Array:
         return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
@@ -58,35 +65,72 @@ def numpy_network(config: dict[str, Any], w: dict[str, Array]) -> Callable[[Arra
         return x + linear(_gelu(linear(norm(x, f"{name}.norm2"), f"{name}.expand")), f"{name}.contract")
 
     def run(window: Array) -> tuple[Array, Array]:
-        x = linear(_frontend(config, w["backbone.frontend.kernel"].ravel(), window[0, 0]), "backbone.embed")
+        parts = np.split(window[0], streams)
+        x = np.concatenate([_frontend(modality, kernel, part, per_stream) for part in parts])
+        x = linear(x, f"backbone.embed.{sensor['kind']}")
         for i in range(config["n_layers"]):
             x = block(x, f"backbone.blocks.{i}")
-        embedding = norm(x, "backbone.norm")[-config["pool_tokens"] :].mean(0, keepdims=True)
-        scores = linear(embedding, "head.projection") @ w["head.prototypes"].T
-        return scores / np.float32(config["temperature"]) + w["head.log_prior"], embedding
+        x = norm(x, "backbone.norm").reshape(streams, per_stream, -1)
+        embedding = x[:, -sensor["pool_tokens"] :].mean(1).reshape(1, -1)  # 0 takes all of them
+        answer = linear(embedding, "head.projection")
+        if "head.prototypes" not in w:
+            return w["head.offset"] + w["head.scale"] * answer, embedding
+        scores = answer @ w["head.prototypes"].T
+        return scores / np.float32(shape["temperature"]) + w["head.log_prior"], embedding
 
     return run
 
 
-def _frontend(config: dict[str, Any], kernel: Array, signal: Array) -> Array:
-    """Low-pass, trailing z-score over patches, clipped: float32 (token, patch)."""
-    span, patch, t = config["norm_patches"], config["patch_samples"], config["n_tokens"]
-    filtered = np.convolve(signal - signal.mean(), kernel[::-1], "valid").astype(np.float32)
-    patches = filtered.reshape(t + span - 1, patch)
-    first, second = (np.convolve(m, np.full(span, 1 / span), "valid") for m in (patches.mean(1), (patches**2).mean(1)))
-    scale = 1 / np.sqrt(np.maximum(second - first * first, 0) + config["norm_floor"] ** 2)
-    out = (patches[span - 1 :] - first[:, None]) * scale[:, None]
-    return np.clip(out, -10, 10).astype(np.float32)
+def _frontend(m: dict[str, Any], kernel: Array | None, signal: Array, n_tokens: int) -> Array:
+    """Low-pass, patches, each on its scales and clipped: float32 (token, view and channel and patch)."""
+    span, patch, fixed = m["norm_patches"], m["patch_samples"], "fixed" in m["views"]
+    x = signal if fixed else signal - signal.mean(1, keepdims=True)
+    if kernel is not None:
+        taps = kernel.ravel()[::-1]
+        x = np.stack([np.convolve(row, taps, "valid") for row in x])
+    patches = x.reshape(len(x), n_tokens + span - 1, patch).astype(np.float32)
+    centre, scale = (np.array(m[name], np.float32)[:, None, None] for name in ("centre", "scale"))
+    around = patches - centre if fixed else patches
+    first, second = (_trailing(values.mean(2), span) for values in (around, around * around))
+    deviation = np.sqrt(np.maximum(second - first * first, 0) + m["norm_floor"] ** 2)
+    newest = around[:, span - 1 :]
+    views = {"zscore": (newest - first[..., None]) / deviation[..., None], "fixed": newest / scale}
+    seen = np.clip(np.concatenate([views[name] for name in m["views"]], axis=2), -10, 10)
+    return seen.transpose(1, 0, 2).reshape(n_tokens, -1).astype(np.float32)
 
 
-def _rotary(n_tokens: int, head_dim: int) -> tuple[Array, Array]:
+def _trailing(values: Array, span: int) -> Array:
+    """Means over the last `span` patches: (channel, patch) to (channel, token)."""
+    return np.stack([np.convolve(row, np.full(span, 1 / span), "valid") for row in values])
+
+
+def _rotary(end_s: Array, head_dim: int) -> tuple[Array, Array]:
     rates = 10000.0 ** (-np.arange(0, head_dim, 2) / head_dim)
-    angles = np.arange(n_tokens)[:, None] * rates
+    angles = (end_s - end_s.min())[:, None] / _STEP_S * rates
     full = np.concatenate([angles, angles], axis=1)
     return np.cos(full).astype(np.float32), np.sin(full).astype(np.float32)
 
 
+def _mask(end_s: Array, stream: Array, config: dict[str, Any]) -> Array:
+    """0 where a token (row) sees another: of each stream the newest that have ended when it ends; -1e4 elsewhere."""
+    t, window = len(end_s), config["attention_window"]
+    mask = np.full((t, t), -1e4 if config["causal"] else 0.0, np.float32)
+    for row in range(t):
+        for one in np.unique(stream):
+            ended = np.flatnonzero((stream == one) & (end_s <= end_s[row] + 1e-6))
+            mask[row, ended[-window:]] = 0.0
+    return mask
+
+
 def _gelu(x: Array) -> Array:
-    # x * x * x, not x ** 3: numpy's float power is twenty times slower
-    inner = np.float32(0.7978845608028654) * (x + np.float32(0.044715) * (x * x * x))
-    return np.float32(0.5) * x * (1 + np.tanh(inner))
+    return np.float32(0.5) * x * (1 + _erf(np.float32(0.7071067811865476) * x))
+
+
+def _erf(x: Array) -> Array:
+    """Error function, off by at most 1.5e-7 and rounding. Source: Abramowitz and Stegun, formula 7.1.26."""
+    size = np.abs(x)
+    t = 1 / (1 + np.float32(0.3275911) * size)
+    sums = np.float32(1.061405429)
+    for factor in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
+        sums = sums * t + np.float32(factor)
+    return np.copysign(1 - sums * t * np.exp(-size * size), x)

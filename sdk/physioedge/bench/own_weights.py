@@ -13,15 +13,16 @@ from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.errors import PhysioEdgeError
 
 if TYPE_CHECKING:
-    from physioedge.models.heads import Classifier
+    from physioedge.models.network import Network
 
 
-def own_classifier(bundle: Bundle, folder: Path) -> Classifier | None:
+def own_network(bundle: Bundle, folder: Path) -> Network | None:
     """The network whose torch outputs are the bundle's golden ones, from a folder of backbones and adapters.
 
     Parameters
     ----------
     bundle : Bundle
+        Of one sensor.
     folder : Path
         Searched with all folders below it.
     """
@@ -30,11 +31,12 @@ def own_classifier(bundle: Bundle, folder: Path) -> Classifier | None:
     golden, entry = bundle.golden(), _merged(bundle)
     if entry is None:
         return None
-    signal, wanted = golden["signal"], golden[f"{entry.file}/logits"]
+    (signal,) = (golden[name] for name in bundle.contract.input_shapes)
+    wanted = golden[f"{entry.file}/{bundle.contract.output_name}"]
     for model in _candidates(bundle, folder):
         with torch.inference_mode():
-            logits = np.concatenate([model(torch.from_numpy(signal[i : i + 1]))[0].numpy() for i in range(len(signal))])
-        if _near(logits, wanted, entry.tolerance_logits):
+            found = np.concatenate([model(torch.from_numpy(signal[i : i + 1]))[0].numpy() for i in range(len(signal))])
+        if _near(found, wanted, entry.tolerance_logits):
             return model
     return None
 
@@ -49,22 +51,21 @@ def _near(a: NDArray[Any], b: NDArray[Any], tolerance: float) -> bool:
     return a.shape == b.shape and float(np.abs(a - b).max()) <= max(2 * tolerance, 1e-3)
 
 
-def _candidates(bundle: Bundle, folder: Path) -> Iterator[Classifier]:
-    from physioedge.adapters.lora.files import TASK_FILE, merged_classifier
-    from physioedge.models.checkpoint import load_backbone
+def _candidates(bundle: Bundle, folder: Path) -> Iterator[Network]:
+    """Every backbone with every adapter for it, where both are for this bundle's backbone and inputs."""
+    from physioedge.adapters.lora.files import TASK_FILE, load_network, load_note
 
     adapters = sorted(path.parent for path in folder.rglob(TASK_FILE))
     for path in sorted(folder.rglob("*.safetensors")):
         if path.parent in adapters:
             continue
-        try:
-            backbone, _, digest = load_backbone(path)
-        except PhysioEdgeError:
-            continue
-        if digest != bundle.contract.backbone_digest:
-            continue
         for adapter in adapters:
             try:
-                yield merged_classifier(backbone, digest, adapter)[0]
-            except PhysioEdgeError:
+                if load_note(adapter).backbone_digest != bundle.contract.backbone_digest:
+                    continue
+                network = load_network(path, adapter)[0]
+            except PhysioEdgeError:  # another backbone, or no weights at all
                 continue
+            backbone = network.backbone
+            if backbone.layout.input_shapes(backbone.config) == list(bundle.contract.input_shapes.values()):
+                yield network

@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ COMPARED = 16
 CARRIED = ("bundle", "onnx", "numpy")
 """Kinds of arms that need no torch."""
 _FP32_LIMIT = 1e-3
-_SOURCES = ("*.py", "bench/*.py", "signals/**/*.py", "models/__init__.py", "models/config.py")
+_SOURCES = ("*.py", "bench/*.py", "signals/**/*.py")
 _NOT_A_BOARDS = "needs torch, which a board does not have"
 
 
@@ -155,7 +155,7 @@ def _subject(target: Path, subject: Subject, with_engine: bool, progress: Callab
         "weights": subject.weights,
         "windows": f"{subject.group}/windows.npy",
         "source": subject.source,
-        "config": subject.config.to_dict() if subject.config is not None else None,
+        "work": asdict(subject.work) if subject.work is not None else None,
         "arms": arms,
         "left_out": left_out,
         "expected": expected,

@@ -21,7 +21,7 @@ from physioedge.bench.document import document, rows_in, write
 from physioedge.bench.measure import measure
 from physioedge.bench.measured import Bench, LeftOut
 from physioedge.bench.preset import Subject
-from physioedge.models.config import BackboneConfig
+from physioedge.bench.work import Work
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.errors import PhysioEdgeError
 
@@ -74,7 +74,7 @@ def subject_in(folder: Path, part: Mapping[str, Any]) -> Subject:
         left_out=[LeftOut(arm=arm, reason=reason) for arm, reason in part["left_out"].items()],
         windows=np.load(folder / part["windows"], allow_pickle=False),
         source=part["source"],
-        config=BackboneConfig.from_dict(part["config"]) if part["config"] else None,
+        work=Work(**part["work"]) if part["work"] else None,
     )
 
 

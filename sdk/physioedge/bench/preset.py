@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 
 from physioedge.bench.arms import BARE, OURS, RIVALS, TITLES, Arm, bundle_arms, group_of
 from physioedge.bench.measured import LeftOut
-from physioedge.bench.own_weights import own_classifier
+from physioedge.bench.own_weights import own_network
 from physioedge.bench.rivals import absent_reason, rival_arms
 from physioedge.bench.windows import real_windows
+from physioedge.bench.work import Work
 from physioedge_runtime.__main__ import SHIPPED_BUNDLE
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.errors import ExportError, MissingExtra
 
 if TYPE_CHECKING:
-    from physioedge.models.config import BackboneConfig
-    from physioedge.models.heads import Classifier
+    from physioedge.models.network import Network
     from physioedge_runtime.bundle.contract import Contract
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -53,8 +53,8 @@ class Subject:
     windows : float32 (window, channel, sample)
     source : str
         Where the windows come from.
-    config : BackboneConfig or None
-        None where the weights are not known.
+    work : Work or None
+        What a window costs; None where the weights are not known.
     """
 
     bundle: Bundle
@@ -64,7 +64,7 @@ class Subject:
     left_out: list[LeftOut] = field(default_factory=list)
     windows: Array
     source: str
-    config: BackboneConfig | None = None
+    work: Work | None = None
 
 
 def subject_of(
@@ -88,10 +88,10 @@ def subject_of(
     """
     windows, source = real_windows(bundle, record)
     arms, left_out = bundle_arms(bundle, trust), []
-    config = None
+    cost = None
     progress("looking for the weights")
     reason = absent_reason()
-    found = None if reason else own_classifier(bundle, weights or ASSETS)
+    found = None if reason else own_network(bundle, weights or ASSETS)
     if found is None:
         where = weights or "the package"
         reason = reason or f"no weights of this bundle in {where}: name their folder with --weights"
@@ -100,7 +100,7 @@ def subject_of(
         from physioedge.bench.making import folder_for, write_network
 
         folder = folder_for(work, group_of(bundle), bundle.digest)
-        network, config = write_network(found, folder)
+        network, cost = write_network(found, bundle.contract, folder)
         lacking = [name for name in _CHEAP if name not in {arm.name for arm in arms}]
         _, made, gone = _made_arms(found, bundle.contract, windows, lacking, folder, progress)
         arms, left_out = arms + made, left_out + gone
@@ -108,7 +108,7 @@ def subject_of(
         arms, left_out = [*arms, *rivals], [*left_out, *gone]
     arms += _bare(bundle, work)
     return Subject(bundle=bundle, group=group_of(bundle), weights="the bundle's own", arms=_in_order(arms),
-                   left_out=left_out, windows=windows, source=source, config=config)  # fmt: skip
+                   left_out=left_out, windows=windows, source=source, work=cost)  # fmt: skip
 
 
 def paper_subject(record: Path, *, work: Path, progress: Progress) -> Subject:
@@ -137,35 +137,35 @@ def paper_subject(record: Path, *, work: Path, progress: Progress) -> Subject:
     from physioedge.bench.network import SEED, random_network
     from physioedge.models.checkpoint import state_digest
     from physioedge.models.config import PRESETS
-    from physioedge.tasks.arrhythmia import LABELS, contract_for
+    from physioedge.tasks.arrhythmia import LABELS, LAYOUT, contract_for
 
     config = PRESETS[PAPER]
-    classifier = random_network(config, len(LABELS))
-    digest = state_digest(config, dict(classifier.state_dict()))
+    made = random_network(config, LAYOUT, len(LABELS))
+    digest = state_digest(config, dict(made.state_dict()))
     folder = folder_for(work, PAPER, digest)
-    contract = contract_for(config, digest)
+    contract = contract_for(digest, config)
     # the presets share one window, so the shipped bundle can cut it
     windows, source = real_windows(Bundle.open(SHIPPED_BUNDLE), record)
-    network, _ = write_network(classifier, folder)
-    bundles, arms, left_out = _made_arms(classifier, contract, windows, list(OURS), folder, progress)
+    network, cost = write_network(made, contract, folder)
+    bundles, arms, left_out = _made_arms(made, contract, windows, list(OURS), folder, progress)
     if not bundles:
         raise ExportError("no graph of the preset", "at least one", "; ".join(gone.reason for gone in left_out)[:300])
     rivals, gone = rival_arms(network, windows, folder, progress)
     arms = [*arms, *_bare(bundles[0], folder), *rivals]
     return Subject(bundle=bundles[0], group=PAPER, weights=f"random, as training begins, seed {SEED}",
                    arms=_in_order(arms), left_out=[*left_out, *gone], windows=windows, source=source,
-                   config=config)  # fmt: skip
+                   work=cost)  # fmt: skip
 
 
 def _made_arms(
-    classifier: Classifier, contract: Contract, windows: Array, names: list[str], folder: Path, progress: Progress
+    network: Network, contract: Contract, windows: Array, names: list[str], folder: Path, progress: Progress
 ) -> tuple[list[Bundle], list[Arm], list[LeftOut]]:
     """A bundle for each arm, as a device would get it: what else a bundle holds shows in memory and load time."""
     from physioedge.bench.making import comparison_bundle
 
     bundles, arms, left_out = [], [], []
     for name in names:
-        bundle, key, gone = comparison_bundle(classifier, contract, windows, [name], folder / name, progress)
+        bundle, key, gone = comparison_bundle(network, contract, windows, [name], folder / name, progress)
         left_out += gone
         if bundle is not None:
             bundles.append(bundle)

@@ -105,11 +105,11 @@ def _onnx_fp32(network: Path, target: Path) -> None:
     model = torch_network(network)
     program = torch.onnx.export(
         model,
-        (torch.zeros(1, 1, model.backbone.config.input_samples),),
+        (torch.zeros(1, *model.backbone.layout.input_shapes(model.backbone.config)[0]),),
         dynamo=True,
         opset_version=20,
         input_names=["signal"],
-        output_names=["logits", "embedding"],
+        output_names=["first", "embedding"],
         external_data=False,
         verbose=False,
     )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.engine import Adapter, Engine
+from physioedge_runtime.engine.protocol import Signals
 from physioedge_runtime.errors import EngineError
 from physioedge_runtime.stream import Stream
 
@@ -28,10 +29,10 @@ class TimedEngine:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def run(self, window: Array, adapter: Adapter | None = None) -> tuple[Array, Array]:
+    def run(self, signals: Signals, adapter: Adapter | None = None) -> tuple[Array, Array]:
         """As the engine's own."""
         began = time.perf_counter()
-        outputs = self._engine.run(window, adapter)
+        outputs = self._engine.run(signals, adapter)
         self.ms += 1e3 * (time.perf_counter() - began)
         self.runs += 1
         return outputs
@@ -64,7 +65,7 @@ def stream_pass(
         push_ms = 1e3 * (time.perf_counter() - began)
         total_ms += push_ms
         results += len(found)
-        judged += sum(bool(result.probabilities) for result in found)
+        judged += sum(result.embedding is not None for result in found)
         if timed.runs == runs + 1:
             emit.append((push_ms, timed.ms - engine_ms))
         elif not found:

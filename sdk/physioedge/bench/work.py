@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from physioedge.bench.ceilings import Ceilings
     from physioedge.models.config import BackboneConfig
+    from physioedge.models.layout import Layout
+    from physioedge.models.modality import Modality
 
 _FLOAT_BYTES = 4
+_ZSCORE = "zscore"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,35 +59,66 @@ class Work:
         return self.weight_bytes(precision) + self.activation_bytes
 
 
-def work_of(config: BackboneConfig, n_labels: int, head_dim: int = 16) -> Work:
-    """Work of a classifier on a backbone of this shape, for one window.
+def work_of(config: BackboneConfig, layout: Layout, n_outputs: int, *, classes: bool, head_dim: int = 16) -> Work:
+    """Work of a network on a backbone of this shape, for one window.
 
     Parameters
     ----------
     config : BackboneConfig
-    n_labels : int
+    layout : Layout
+        What it takes.
+    n_outputs : int
+        Labels or values.
+    classes : bool
+        Labels, told by prototypes of length `head_dim`.
     head_dim : int
-        Length of the head's prototypes.
     """
-    t, d, h = config.n_tokens, config.d_model, config.n_heads
-    hd, patch, layers = d // h, config.patch_samples, config.n_layers
-    patches = t + config.norm_patches - 1
+    t, d, h = layout.n_tokens(config), config.d_model, config.n_heads
+    hd, layers, pooled = d // h, config.n_layers, layout.embedding_dim(config)
+    head = pooled * head_dim + head_dim * n_outputs if classes else pooled * n_outputs
     linear = layers * (4 * t * d * d + 2 * t * d * 4 * d)
     attention = layers * (2 * h * t * hd * hd + 2 * h * t * t * hd)
-    frontend = config.filter_taps * patches * patch + 2 * t * patches
-    ends = t * patch * d + d * head_dim + head_dim * n_labels
     block_tables = 2 * t * hd + h * hd * hd + t * t  # cosine, sine, rotation and mask
     other = layers * (9 * d + 4 * d + block_tables)  # biases 4d + 4d + d, two norms 4d
-    other += patch * d + d + 2 * d + d * head_dim + head_dim + head_dim * n_labels + n_labels
-    other += config.filter_taps + t * patches
+    other += 2 * d + head + (head_dim + n_outputs if classes else 3 * n_outputs)
     linears = 4 * (d + d) + (d + 4 * d) + (4 * d + d)  # values in and out for each token
     products = 2 * 2 * d + 2 * (2 * d + h * t)  # rotary of q and k; scores and mixing read both operands
-    activations = layers * t * (linears + products) + t * (patch + d) + config.input_samples + patches * patch
+    activations = layers * t * (linears + products)
+    frontend, embed = 0, 0
+    for one in layout.streams(config):
+        part = _of_stream(config.modality(one.kind), one.n_tokens, d)
+        frontend, embed = frontend + part.frontend, embed + part.embed
+        other, activations = other + part.constants, activations + part.activations
+    for kind in {one.kind for one in layout.sensors}:
+        other += config.modality(kind).token_inputs * d + d
     return Work(
-        macs_by_part={"linear": linear, "attention": attention, "frontend": frontend, "ends": ends},
+        macs_by_part={"linear": linear, "attention": attention, "frontend": frontend, "ends": embed + head},
         linear_weights=layers * 12 * d * d,
         other_weights=other,
         activations=activations,
+    )
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """Multiply-accumulates of filter and trailing means, and of the embedding; numbers held; numbers moved."""
+
+    frontend: int
+    embed: int
+    constants: int
+    activations: int
+
+
+def _of_stream(m: Modality, n_tokens: int, d_model: int) -> _Stream:
+    patches = n_tokens + m.norm_patches - 1
+    samples = m.channels * patches * m.patch_samples
+    filtered = m.filter_taps > 1
+    means = 2 * m.channels * n_tokens * patches if _ZSCORE in m.views else 0
+    return _Stream(
+        frontend=(m.filter_taps * samples if filtered else 0) + means,
+        embed=n_tokens * m.token_inputs * d_model,
+        constants=(m.filter_taps if filtered else 0) + m.channels * (n_tokens * patches + 2),
+        activations=n_tokens * (m.token_inputs + d_model) + (2 * samples + m.filter_taps - 1 if filtered else 0),
     )
 
 
