@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from physioedge.adapters.fitting import GLOBAL, PROBE, FitConfig, Signals, fit_module, fit_network, log_prior
 from physioedge.adapters.variation import varied
 from physioedge.models.backbone import Backbone
+from physioedge.models.heads import ValueHead
 from physioedge.models.network import Network, network_on
 from physioedge.tasks.windowed import TaskWindows, inputs_of
 
 HEAD_SEED = 7
+HEAD_STEPS = 600
 _AT_ONCE = 256
 
 
@@ -40,19 +42,20 @@ class WindowFit(FitConfig):
 
     class_power: float = 0.5
     person_power: float = 0.5
+    learning_rate: float = 1e-3
+    full_learning_rate: float = 1e-4
     prior_share: float = 0.5
     temperature: float = 1.0
     vary: bool = True
 
 
 SETTINGS: Mapping[str, WindowFit] = {
-    "af": WindowFit(steps=600),
-    "stress": WindowFit(steps=120, batch=32, class_power=0.0, prior_share=0.0),
-    "sleep_rr": WindowFit(steps=160, batch=48),
-    "ppg_rhythm": WindowFit(steps=400),
-    "fog": WindowFit(steps=200, class_power=0.0, prior_share=0.0),
-    "blood_pressure": WindowFit(steps=120),
-    "heart_rate": WindowFit(steps=300),
+    "af": WindowFit(steps=400),
+    "stress": WindowFit(steps=40, batch=32, class_power=0.0, prior_share=0.0),
+    "sleep_rr": WindowFit(steps=60, batch=48),
+    "ppg_rhythm": WindowFit(steps=200),
+    "fog": WindowFit(steps=20, class_power=0.0, prior_share=0.0),
+    "blood_pressure": WindowFit(steps=40),
     "sleep": WindowFit(steps=500),
 }
 """By task; steps follow the number of windows and the processor time that a table may take."""
@@ -106,9 +109,12 @@ class WindowDraw:
 
 def fit_windows(
     backbone: Backbone, windows: TaskWindows, config: WindowFit, how: str = GLOBAL, *, seed: int,
-    checkpoint: Path | None = None,
+    frozen: NDArray[np.float32] | None = None, checkpoint: Path | None = None,
 ) -> Any:  # fmt: skip
-    """A network fitted on windows; see `physioedge.adapters.fitting.fit_network`.
+    """A network fitted on windows: first its head on the frozen backbone, then the rest with it.
+
+    Where few people are fitted on, a head that starts at random pulls the backbone to those people; one that is fitted
+    already leaves little to pull.
 
     Parameters
     ----------
@@ -116,8 +122,23 @@ def fit_windows(
         Laid out for the task.
     windows : TaskWindows
         Those that may be fitted on, of at least the past that the layout needs.
+    config : WindowFit
+    how : str
+        As `physioedge.adapters.fitting.fit_network`.
+    frozen : float32 (n, embedding_dim), optional
+        Embeddings of the windows under the backbone as it is; made where they are not given.
+
+    Notes
+    -----
+    Source: Kumar et al., Fine-tuning can distort pretrained features and underperform out-of-distribution, ICLR 2022
+    (arXiv 2202.10054), section 4: linear probing, then fine-tuning.
     """
-    network, targets = _new(backbone, windows, config, seed)
+    if frozen is None:
+        frozen = embeddings(Network(backbone, ValueHead(backbone.layout.embedding_dim(backbone.config), 1)), windows)
+    network = fit_head(backbone, windows, frozen, config, seed=seed)
+    if how == PROBE:
+        return network
+    targets = _standard(windows, network)
     inputs = inputs_of(windows, backbone.layout, backbone.config)
     draws = WindowDraw(windows, inputs, targets, config)
     label = f"{windows.task.name} {how}, seed {seed}"
@@ -129,11 +150,11 @@ def fit_head(
 ) -> Network:
     """A network whose head alone is fitted, on embeddings (n, embedding_dim) of the frozen backbone made before.
 
-    As `fit_windows` with ``probe``, but windows are not varied, and a step costs next to nothing: there are four times
-    as many.
+    Windows are not varied here, and a step costs next to nothing: there are `HEAD_STEPS` of them.
     """
-    network, targets = _new(backbone, windows, config, seed)
-    plain = replace(config, vary=False, steps=4 * config.steps)
+    network = _new(backbone, windows, config, seed)
+    targets = _standard(windows, network)
+    plain = replace(config, vary=False, steps=HEAD_STEPS)
     fit_module(
         network.head, lambda signals: network.raw(signals[0]), WindowDraw(windows, [frozen], targets, plain), plain,
         rate=plain.probe_learning_rate, seed=seed, label=f"{windows.task.name} {PROBE}, seed {seed}",
@@ -141,10 +162,8 @@ def fit_head(
     return network
 
 
-def _new(
-    backbone: Backbone, windows: TaskWindows, config: WindowFit, seed: int
-) -> tuple[Network, NDArray[np.int64] | NDArray[np.float32]]:
-    """The network to fit, with the constants of its head, and what it is fitted to."""
+def _new(backbone: Backbone, windows: TaskWindows, config: WindowFit, seed: int) -> Network:
+    """The network to fit, with the constants of its head."""
     torch.manual_seed(seed)
     classes = bool(windows.task.labels)
     outputs = len(windows.task.labels) or windows.target.reshape(len(windows.target), -1).shape[1]
@@ -153,12 +172,20 @@ def _new(
     if classes:
         counts = np.bincount(windows.target.astype(np.int64), minlength=outputs)
         head.log_prior.copy_(log_prior(counts, config.prior_share))
-        return network, windows.target.astype(np.int64)
+        return network
     values = windows.target.astype(np.float64).reshape(len(windows.target), -1)
-    middle, size = values.mean(0), values.std(0) + 1e-9
-    head.offset.copy_(torch.from_numpy(middle).float())
-    head.scale.copy_(torch.from_numpy(size).float())
-    return network, ((values - middle) / size).astype(np.float32)
+    head.offset.copy_(torch.from_numpy(values.mean(0)).float())
+    head.scale.copy_(torch.from_numpy(values.std(0) + 1e-9).float())
+    return network
+
+
+def _standard(windows: TaskWindows, network: Network) -> NDArray[np.int64] | NDArray[np.float32]:
+    """What a network is fitted to: classes, or values in the head's deviations from its mean."""
+    if windows.task.labels:
+        return windows.target.astype(np.int64)
+    head: Any = network.head
+    values = windows.target.astype(np.float64).reshape(len(windows.target), -1)
+    return ((values - head.offset.numpy()) / head.scale.numpy()).astype(np.float32)
 
 
 def embeddings(network: Network, windows: TaskWindows) -> NDArray[np.float32]:

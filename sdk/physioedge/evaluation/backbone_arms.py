@@ -23,7 +23,7 @@ from physioedge.models.network import Network
 from physioedge.tasks.windowed import TaskWindows, chosen, context_needed_s, layout_of
 
 _FEW = 1e-6
-_REFERENCE_WINDOWS = 800
+_REFERENCE_WINDOWS = 400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +166,10 @@ def fitted(
     path = setting.cache / f"{how}-seed{seed}-fold{setting.fold}.npz"
     if not path.exists():
         config = config or SETTINGS[train.task.name]
-        module = fit_windows(backbone, train, config, how, seed=seed, checkpoint=path.with_suffix(".pt"))
+        frozen = frozen_embeddings(setting)[setting.windows.fitted(setting.fold)]
+        module = fit_windows(
+            backbone, train, config, how, seed=seed, frozen=frozen, checkpoint=path.with_suffix(".pt")
+        )
         network: Network = module.base_model.model if how == GLOBAL else module
         network.eval()
         weight, bias = _readout(network)
