@@ -16,7 +16,7 @@ from physioedge_export.build import ENGINE_OF, Artifact, Choice, Form, build, co
 from physioedge_export.feeds import Array, by_window, first_windows
 from physioedge_export.merge import LoraAdapter, delta_noise
 from physioedge_export.pack import BundleParts, write_bundle
-from physioedge_export.parity import Agreement, compare
+from physioedge_export.parity import Agreement, Tolerance, compare
 from physioedge_export.report import ExportReport, GraphFacts
 from physioedge_export.request import Card, Destination, Fed, Windows
 from physioedge_export.runners import Outputs, run_windows, torch_runner
@@ -30,8 +30,12 @@ from physioedge_runtime.errors import ExportError
 
 SQNR_WINDOWS = 48
 EMPTY_SLOT_WINDOWS = 16
-MAX_DELTA_NOISE = 0.5
-"""Where rounding noise exceeds half of what the adapter changed in a layer, the export is refused."""
+MAX_ADAPTER_NOISE = 0.5
+"""Where rounding noise exceeds half of what the adapter changed, over all layers, the export is refused.
+
+A single layer that the fit hardly moved may have more: it has little to lose.
+"""
+FALLBACK = "int8_static"
 _log = logging.getLogger(__name__)
 
 
@@ -78,12 +82,13 @@ def export_bundle(
         if form.slots:
             work.check_empty_slots(network, form)
         work.add(form)
-    work.noise = _adapter_noise(network, adapter) if "int8" in choice.precisions else {}
+    if adapter is not None and "int8" in choice.precisions:
+        work.noise, work.adapter_noise = adapter_noise(network, adapter)
     report = work.report(destination.bundle.name)
     folder = destination.report or destination.bundle.parent
     report.write(folder)
     parity.demand(report.agreement)
-    _demand_adapter(report.delta_noise)
+    _demand_adapter(report)
     bundle = write_bundle(
         destination.bundle, parts=work.parts(card), files=work.files(card), signing_key=destination.signing_key
     )
@@ -111,6 +116,7 @@ class _Work:
     sqnr: dict[str, tuple[LayerNoise, ...]] = field(default_factory=dict)
     tolerances: dict[str, tuple[float, float]] = field(default_factory=dict)
     noise: dict[str, float] = field(default_factory=dict)
+    adapter_noise: float | None = None
 
     def check_empty_slots(self, network: nn.Module, form: Form) -> None:
         """Compare a model whose slots hold zeros with the model without slots."""
@@ -131,6 +137,9 @@ class _Work:
             before, outputs, proto = twins.get(artifact.target, (torch_name, reference, None))
             limit = parity.FP32 if artifact.precision == "fp32" else parity.INT8
             row = self._compare((before, artifact.file), outputs, found, limit)
+            if artifact.precision == FALLBACK:
+                self.agreement[-1] = dataclasses.replace(row, needed=False)
+                artifact = dataclasses.replace(artifact, shipped=row.holds)
             if artifact.precision == "fp32":
                 twins[artifact.target] = (artifact.file, found, artifact.proto)
             self.outputs[artifact.file] = found
@@ -140,9 +149,7 @@ class _Work:
                 inputs = [{**window, **form.zero} for window in by_window(checked, SQNR_WINDOWS)]
                 self.sqnr[artifact.file] = tuple(layer_sqnr(proto, artifact.proto, inputs))
 
-    def _compare(
-        self, names: tuple[str, str], reference: Outputs, found: Outputs, limit: parity.Tolerance
-    ) -> Agreement:
+    def _compare(self, names: tuple[str, str], reference: Outputs, found: Outputs, limit: Tolerance) -> Agreement:
         row = compare(names, reference, found, limit, output=self.contract.output_name)
         self.agreement.append(row)
         return row
@@ -165,6 +172,7 @@ class _Work:
             speed=tuple(speeds),
             answers=tuple(speed.answers(int8, speed.by_file(speeds))),
             delta_noise=self.noise,
+            adapter_noise=self.adapter_noise,
         )
 
     def parts(self, card: Card) -> BundleParts:
@@ -237,22 +245,24 @@ def _facts(artifact: Artifact, sizes: Mapping[str, int]) -> GraphFacts:
     )
 
 
-def _adapter_noise(network: nn.Module, adapter: LoraAdapter | None) -> dict[str, float]:
-    if adapter is None:
-        return {}
+def adapter_noise(network: nn.Module, adapter: LoraAdapter) -> tuple[dict[str, float], float]:
+    """int8 rounding noise relative to what the merged adapter changed: by layer, and over all layers together."""
     state = network.state_dict()
-    return {
-        layer: delta_noise(state[f"{layer}.weight"].numpy(), pair.delta())
-        for layer, pair in sorted(adapter.pairs.items())
-    }
+    by_layer, noise, change = {}, 0.0, 0.0
+    for layer, pair in sorted(adapter.pairs.items()):
+        delta = pair.delta()
+        by_layer[layer] = delta_noise(state[f"{layer}.weight"].numpy(), delta)
+        size = float(np.linalg.norm(delta)) ** 2
+        noise, change = noise + by_layer[layer] ** 2 * size, change + size
+    return by_layer, (noise / change) ** 0.5 if change > 0 else 0.0
 
 
-def _demand_adapter(noise: Mapping[str, float]) -> None:
-    lost = {layer: value for layer, value in noise.items() if value > MAX_DELTA_NOISE}
-    if lost:
-        layer = max(lost, key=lambda name: lost[name])
+def _demand_adapter(report: ExportReport) -> None:
+    if report.adapter_noise is not None and report.adapter_noise > MAX_ADAPTER_NOISE:
+        layer = max(report.delta_noise, key=lambda name: report.delta_noise[name])
         raise ExportError(
-            f"an adapter whose change of {layer} is drowned by int8 rounding ({lost[layer]:.2f} of it is noise)",
-            f"at most {MAX_DELTA_NOISE} in every layer",
+            f"an adapter that int8 rounding drowns ({report.adapter_noise:.2f} of its change is noise, most of all "
+            f"{report.delta_noise[layer]:.2f} in {layer})",
+            f"at most {MAX_ADAPTER_NOISE} over all layers",
             "Export slots, which stay in float, or fp32.",
         )

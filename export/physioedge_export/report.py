@@ -70,6 +70,8 @@ class ExportReport:
         Is int8 faster here, in words, one a pair of graphs.
     delta_noise : mapping of str to float
         By layer: int8 rounding noise over what the merged adapter changed; see `merge.delta_noise`.
+    adapter_noise : float or None
+        The same over all layers together.
     """
 
     bundle: str
@@ -79,13 +81,14 @@ class ExportReport:
     speed: tuple[Speed, ...] = ()
     answers: tuple[str, ...] = ()
     delta_noise: Mapping[str, float] = field(default_factory=dict)
+    adapter_noise: float | None = None
     digest: str | None = None
     bundle_bytes: int | None = None
 
     @property
     def holds(self) -> bool:
-        """Every comparison inside its tolerance."""
-        return all(row.holds for row in self.agreement)
+        """Every comparison that is needed inside its tolerance."""
+        return all(row.holds for row in self.agreement if row.needed)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -175,6 +178,14 @@ def _agreement_row(row: Agreement) -> list[str]:
 def _sentences(report: ExportReport) -> list[str]:
     verdict = "Every stage agrees within its tolerance." if report.holds else "A stage is OUT OF TOLERANCE."
     found = [verdict, *report.answers]
+    found += [
+        f"{row.candidate} is out of tolerance and left out of the bundle: where the dynamic kernels of a device are "
+        "wrong, it has no int8 graph of this form to fall back on."
+        for row in report.agreement
+        if not row.needed and not row.holds
+    ]
+    if report.adapter_noise is not None:
+        found.append(f"int8 rounding is {report.adapter_noise:.0%} of what the adapter changed, over all layers.")
     for graph in report.graphs:
         if graph.precision == "int8" and graph.ratio_to_fp32 is not None and graph.ratio_to_fp32 > TARGET_RATIO:
             found.append(

@@ -121,6 +121,7 @@ def linear_nodes(model: ModelProto) -> dict[str, NodeProto]:
 def _name_nodes(model: ModelProto) -> None:
     constants = {c.name: c for c in model.graph.initializer}
     renamed: dict[str, str] = {}
+    first: dict[str, str] = {}
     used: set[str] = set()
     for index, node in enumerate(model.graph.node):
         values = {p.key: p.value for p in node.metadata_props}
@@ -130,6 +131,8 @@ def _name_nodes(model: ModelProto) -> None:
         node.name = name if name not in used else f"{name}_{index}"
         used.add(node.name)
         if node.op_type == "MatMul" and _LINEAR in values.get(_CLASSES, "") and node.input[1] in constants:
+            # a layer that is used twice comes with a copy of its weight for each use
+            node.input[1] = first.setdefault(f"{layer}.weight", node.input[1])
             renamed.setdefault(node.input[1], f"{layer}.weight")
     taken = set(constants) - set(renamed)
     final = {old: new for old, new in renamed.items() if new not in taken}
@@ -147,7 +150,8 @@ def _share_constants(model: ModelProto) -> None:
     first: dict[tuple[Any, ...], str] = {}
     names: dict[str, str] = {}
     kept = []
-    for constant in model.graph.initializer:
+    wanted = {name for node in model.graph.node for name in node.input}
+    for constant in (c for c in model.graph.initializer if c.name in wanted):
         array = onnx.numpy_helper.to_array(constant)
         key = (constant.data_type, tuple(constant.dims), array.tobytes())
         if key in first and not constant.name.endswith(".weight"):

@@ -18,11 +18,12 @@ from export_small import (
     small_contract,
 )
 
-from physioedge_export import parity
+from physioedge_export import build, parity
 from physioedge_export.build import Choice
 from physioedge_export.merge import LoraAdapter
 from physioedge_export.parity import Tolerance
-from physioedge_export.pipeline import export_bundle
+from physioedge_export.pipeline import adapter_noise, export_bundle
+from physioedge_export.quantize import QuantizeConfig, quantize_weight
 from physioedge_export.request import Card, Destination, Windows
 from physioedge_export.runners import torch_runner
 from physioedge_runtime.bundle.container import Bundle
@@ -180,8 +181,47 @@ def test_out_of_tolerance_is_an_error_with_a_report_and_no_bundle(
 
 def test_an_adapter_drowned_by_rounding_is_refused(exported: dict[str, Any], tmp_path: Path) -> None:
     faint = {n: dataclasses.replace(p, scale=p.scale * 1e-3) for n, p in exported["adapter"].pairs.items()}
-    with pytest.raises(ExportError, match="drowned by int8 rounding"):
+    with pytest.raises(ExportError, match="int8 rounding drowns"):
         export(exported, tmp_path, adapter=LoraAdapter(pairs=faint))
+
+
+def test_noise_of_an_adapter_is_that_of_all_layers_together(exported: dict[str, Any]) -> None:
+    """By hand: the rounding of every weight against every change, as two long vectors."""
+    model, adapter = exported["model"], exported["adapter"]
+    names = sorted(adapter.pairs)
+    first = dataclasses.replace(adapter.pairs[names[0]], scale=1e-3 * adapter.pairs[names[0]].scale)
+    pairs = {**adapter.pairs, names[0]: first}
+    by_layer, together = adapter_noise(model, LoraAdapter(pairs=pairs))
+    assert by_layer[names[0]] > 10  # a layer that hardly changed does not decide
+    rounding, change = [], []
+    for name in names:
+        weight = model.state_dict()[f"{name}.weight"].numpy().T
+        levels, scale = quantize_weight(weight)
+        rounding.append((levels * scale - weight).ravel())
+        change.append(pairs[name].delta().ravel())
+    expected = np.linalg.norm(np.concatenate(rounding)) / np.linalg.norm(np.concatenate(change))
+    assert together == pytest.approx(expected, rel=1e-4)
+    assert together < 0.5
+
+
+def test_a_fallback_out_of_tolerance_is_left_out_and_said(
+    exported: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights of three bits in the static graph alone: the fallback is wrong, everything else stands."""
+    right = build.quantize
+
+    def quantize(model: Any, config: QuantizeConfig, calibration: Any = ()) -> Any:
+        bits = 3 if config.scheme == "static" else 8
+        return right(model, dataclasses.replace(config, weight_bits=bits), calibration)
+
+    monkeypatch.setattr(build, "quantize", quantize)
+    report = export(exported, tmp_path, choice=Choice(adapters=("merged",)))
+    rows = {row.candidate: row for row in report.agreement}
+    assert not rows["graphs/merged.int8_static.onnx"].holds
+    assert report.holds
+    bundle = Bundle.open(tmp_path / "small.physio", trust=public_key(KEY))
+    assert [graph.precision for graph in bundle.manifest.graphs] == ["int8"]
+    assert "graphs/merged.int8_static.onnx is out of tolerance and left out" in report.summary()
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from export_small import SEVERAL, ecg_feeds, several_contract, several_feeds, small_contract
+from export_small import CONFIG, SEVERAL, ecg_feeds, several_contract, several_feeds, small_contract
 from torch import nn
 
+from physioedge.models.backbone import Backbone
+from physioedge.models.layout import Layout
+from physioedge.models.network import network_on
 from physioedge_export.parity import FP32, compare
 from physioedge_export.runners import onnx_runner, run_windows, torch_runner
 from physioedge_export.slots import slot_arrays
@@ -86,6 +90,23 @@ def test_constants_are_stored_once_and_linear_layers_are_named(exported: dict[st
         if isinstance(module, nn.Linear) and not any(part in name for part in unused):
             assert name in found
             np.testing.assert_array_equal(weights[f"{name}.weight"], module.weight.detach().numpy().T)
+
+
+def test_a_layer_that_two_streams_use_is_stored_once() -> None:
+    """Only weights of more than a thousand numbers come twice from torch's exporter."""
+    config = replace(CONFIG, d_model=64, n_layers=1)
+    layout = Layout(sensors=SEVERAL.sensors[:1])
+    model = network_on(Backbone(config, layout), 2, classes=False, head_seed=0).eval()
+    contract = replace(several_contract(), sensors=several_contract().sensors[:1], embedding_dim=128)
+    graph = to_onnx(model, contract)
+    names = [constant.name for constant in graph.graph.initializer]
+    assert names.count("backbone.embed.ppg.weight") == 1
+    assert len(set(names)) == len(names)
+    assert sum("backbone.embed.ppg.weight" in node.input for node in graph.graph.node) == 2
+    windows = {"signal": several_feeds(2)["signal.ppg"]}
+    found = run_windows(onnx_runner(with_metadata(graph, contract, {})), windows)
+    expected = run_windows(torch_runner(model, ["signal"]), windows)
+    assert compare(("torch", "onnx"), expected, found, FP32, output="values").holds
 
 
 def test_a_model_that_cannot_be_exported_gives_one_message() -> None:
