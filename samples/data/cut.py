@@ -1,8 +1,8 @@
-"""Cut the sample records out of the original MIT-BIH files: python samples/data/cut.py FOLDER_OF_DATASETS.
+"""Cut the sample records out of the original files: python samples/data/cut.py FOLDER_OF_DATASETS.
 
-Writes the three records of this folder and the excerpt in the runtime's assets. ADC values stay as they are; only the
-headers' counts, first values and checksums change. Run twice, it writes the same bytes. The folder holds ``mitbih``
-with the original files, directly or in ``mitbih/wfdb``.
+Writes the three records of this folder and the two excerpts in the runtime's assets. ADC values stay as they are; only
+the headers' counts, first values and checksums change. Run twice, it writes the same bytes. The folder holds ``mitbih``
+with the original files, directly or in ``mitbih/wfdb``, and ``stress_predict``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from physioedge.datasets import mitbih
+from physioedge.datasets import mitbih, stress_predict
 from physioedge.signals.wfdb import cut_wfdb
 
 HERE = Path(__file__).parent
@@ -23,6 +23,7 @@ FS_HZ = 360
 MINUTES = 13
 RECORDS = ("100", "213", "232")  # normal rhythm; ventricular and fusion beats; atrial beats
 EXCERPT, START_S, STOP_S = "233", 1010, 1100  # normal, ventricular and three atrial beats
+WRIST, WRIST_START_S, WRIST_STOP_S = "S22", 780, 930  # a heart goes from rest to 119 a minute; the arm is still
 
 
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -56,6 +57,35 @@ def cut_excerpt(root: Path) -> None:
     write_npz(ASSETS / "excerpt.npz", arrays)
 
 
+def cut_wrist(root: Path) -> None:
+    """Write the wristband excerpt: pulse wave, movement, and the heart rate that the wristband itself made of them."""
+    session = stress_predict.load(WRIST, root)
+    clock_s = session.recordings["ppg"].t0_s + WRIST_START_S
+    arrays = {"name": np.array(f"Stress-Predict {WRIST}, {WRIST_START_S} to {WRIST_STOP_S} s")}
+    arrays["subject"] = np.array(session.subject)
+    for sensor in ("ppg", "acc"):
+        whole = session.recordings[sensor]
+        first = round((clock_s - whole.t0_s) * whole.fs_hz)
+        length = round((WRIST_STOP_S - WRIST_START_S) * whole.fs_hz)
+        arrays |= {
+            f"{sensor}.samples": whole.samples[:, first : first + length],
+            f"{sensor}.fs_hz": np.array(whole.fs_hz),
+            f"{sensor}.units": np.array(whole.units),
+            f"{sensor}.channels": np.array(whole.channels),
+            f"{sensor}.t0_s": np.array(0.0),
+        }
+    rate = session.events["hr"]
+    inside = (rate.time_s >= clock_s) & (rate.time_s < clock_s + WRIST_STOP_S - WRIST_START_S)
+    arrays |= {
+        "rate.samples": rate.value[inside][None].astype(np.float32),
+        "rate.fs_hz": np.array(1.0),
+        "rate.units": np.array("bpm"),
+        "rate.channels": np.array(("wristband",)),
+        "rate.t0_s": np.array(float(rate.time_s[inside][0] - clock_s)),
+    }
+    write_npz(ASSETS / "wrist.npz", arrays)
+
+
 if __name__ == "__main__":
     root = Path(sys.argv[1])
     originals = root / "mitbih" / "wfdb"
@@ -63,3 +93,4 @@ if __name__ == "__main__":
         folder = originals if originals.is_dir() else originals.parent
         cut_wfdb(folder / record, HERE / record, start=0, stop=MINUTES * 60 * FS_HZ)
     cut_excerpt(root)
+    cut_wrist(root)
