@@ -10,6 +10,7 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from physioedge.cli import demo_wrist
 from physioedge.cli.console import SHIPPED, SHIPPED_BUNDLE, SHIPPED_RECORD, print_json
 
 if TYPE_CHECKING:
@@ -58,13 +59,20 @@ def run(args: argparse.Namespace) -> int:
     if console:
         console.opening(recording, load_ms, engine.name)
     streamed = stream(bundle, engine, recording, load_ms, console.beat if console else None)
+    if console:
+        console.closing(streamed)
+    shipped = args.record == SHIPPED and args.bundle == SHIPPED_BUNDLE
+    worn = demo_wrist.wear(console.say if console else lambda line: None) if shipped else None
     target = args.out / REPORT
     args.out.mkdir(parents=True, exist_ok=True)
-    target.write_text(page(streamed), encoding="utf-8")
+    target.write_text(page(streamed, worn), encoding="utf-8")
     if args.json:
-        print_json({**summary(streamed), "report": str(target), "plots": plots.available()})
+        wrist = {} if worn is None else {"wrist": demo_wrist.summary(worn)}
+        print_json({**summary(streamed), **wrist, "report": str(target), "plots": plots.available()})
         return 0
-    Console(sys.stdout, bundle).closing(streamed)
+    if console and worn:
+        console.say(demo_wrist.closing(worn))
+    print("Not a medical device: for research and development only.")
     if not plots.available():
         print("The report has no plots without matplotlib: pip install 'physioedge[view]'")
     print(f"Report: {target.resolve().as_uri()}")
@@ -197,12 +205,12 @@ class Console:
     def opening(self, recording: Recording, load_ms: float, engine: str) -> None:
         """Print what is about to happen."""
         fs_hz = self._fs_hz = recording.fs_hz
-        self._say(f"{recording.describe()}")
-        self._say(f"{self._manifest.name} {self._manifest.version}: signature, digests and golden vectors hold "
+        self.say(f"{recording.describe()}")
+        self.say(f"{self._manifest.name} {self._manifest.version}: signature, digests and golden vectors hold "
                   f"on {engine} ({load_ms:.0f} ms)")  # fmt: skip
         if fs_hz != self._manifest.contract.sensor.fs_hz:
-            self._say(f"converting {fs_hz:g} Hz to {self._manifest.contract.sensor.fs_hz:g} Hz")
-        self._say(f"\n{'time':>9}  {'beat':<4} {'probability':<{_BAR + 6}}  {'quality':>7}  {'bpm':>4}  flags")
+            self.say(f"converting {fs_hz:g} Hz to {self._manifest.contract.sensor.fs_hz:g} Hz")
+        self.say(f"\n{'time':>9}  {'beat':<4} {'probability':<{_BAR + 6}}  {'quality':>7}  {'bpm':>4}  flags")
 
     def beat(self, result: Result) -> None:
         """Print one result."""
@@ -215,7 +223,7 @@ class Console:
         tail = "  ".join(word for word in (name, ", ".join(result.flags)) if word)
         head = f"{result.t_anchor_s:8.2f}s  {result.label or '?':<4} {chance:<{_BAR + 6}}"
         line = f"{head}  {result.quality:7.2f}  {bpm:>4}  {tail}"
-        self._say(self._painted(line.rstrip(), result.label))
+        self.say(self._painted(line.rstrip(), result.label))
 
     def closing(self, streamed: Streamed) -> None:
         """Print the summary."""
@@ -223,24 +231,23 @@ class Console:
         from physioedge.report.streamed import quantiles
 
         counts = ", ".join(f"{n} {name}" for name, n in streamed.counts.items())
-        self._say(f"\n{len(streamed.results)} beats: {counts}")
+        self.say(f"\n{len(streamed.results)} beats: {counts}")
         rows = streamed.confusion()
         if rows:
             columns = list(next(iter(rows.values())))
-            self._say("\nagainst the annotations:")
-            self._say(table(("annotated", *columns), [(truth, *row.values()) for truth, row in rows.items()]))
+            self.say("\nagainst the annotations:")
+            self.say(table(("annotated", *columns), [(truth, *row.values()) for truth, row in rows.items()]))
             right, judged = streamed.agreement()
             share = f" ({100 * right / judged:.1f} %)" if judged else ""
-            self._say(
+            self.say(
                 f"{right} of {judged} judged beats called as annotated{share}; {streamed.extra()} results elsewhere"
             )
         if len(streamed.work_ms):
             work, delay = quantiles(streamed.work_ms), quantiles(streamed.delays_s)
-            self._say(f"\nwork for a beat: median {work['p50']:.2f} ms, 99 % within {work['p99']:.2f} ms; result "
+            self.say(f"\nwork for a beat: median {work['p50']:.2f} ms, 99 % within {work['p99']:.2f} ms; result "
                       f"{delay['p50']:.2f} s after the R peak")  # fmt: skip
-        self._say(f"{streamed.recording.duration_s:.0f} s of signal in {streamed.wall_s:.2f} s: "
+        self.say(f"{streamed.recording.duration_s:.0f} s of signal in {streamed.wall_s:.2f} s: "
                   f"{streamed.real_time_factor:.0f} times as fast as life")  # fmt: skip
-        self._say("Not a medical device: for research and development only.")
 
     def _bar(self, share: float) -> str:
         full = round(_BAR * share)
@@ -252,5 +259,6 @@ class Console:
         code = "2" if label is None else ("1;33", "1;31", "1;35")[(self._labels.index(label) - 1) % 3]
         return f"\033[{code}m{line}\033[0m"
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Print a line."""
         print(text, file=self._out, flush=True)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 LEARNING_RATE = {"tiny": 1e-3, "paper": 3e-4}
 RANK = 8
+TASKS = (
+    "arrhythmia", "af", "heart_rate", "stress", "sleep_rr", "ppg_rhythm", "fog", "blood_pressure", "sleep",
+)  # fmt: skip
 _ONCE = "folder; a run that was cut off goes on from it"
 
 
@@ -26,9 +29,10 @@ def register(subparsers: Any) -> None:
     what = parser.add_subparsers(dest="what", required=True)
     backbone = what.add_parser("backbone", help="self-supervised pre-training on unlabelled recordings")
     _backbone_options(backbone)
-    adapter = what.add_parser("global", help="fit the arrhythmia task's global adapter on DS1 without 201")
+    adapter = what.add_parser("global", help="fit a task's global adapter on the people who may be learned from")
+    adapter.add_argument("--task", choices=TASKS, default="arrhythmia")
     adapter.add_argument("--backbone", type=Path, help="weights file; by default the shipped one")
-    adapter.add_argument("--steps", type=int, help="default: as chosen on folds of DS1")
+    adapter.add_argument("--steps", type=int, help="default: the task's own; heart_rate has none")
     for each in (backbone, adapter):
         each.add_argument("--seed", type=int, default=0)
         each.add_argument("--out", type=Path, required=True, help=_ONCE)
@@ -140,12 +144,23 @@ def cost_line(cost: dict[str, float]) -> str:
 def _adapter(args: argparse.Namespace) -> int:
     from dataclasses import replace
 
+    import torch
+
     from physioedge.adapters.beats import BeatFit
-    from physioedge.adapters.global_run import train_beats
+    from physioedge.adapters.global_run import train_beats, train_windows
+    from physioedge.adapters.rate.run import train_rate
+    from physioedge.adapters.windows import SETTINGS
     from physioedge.models.shipped import BACKBONE
 
-    config = BeatFit()
-    config = config if args.steps is None else replace(config, steps=args.steps)
-    train_beats(args.backbone or BACKBONE, args.out, config, seed=args.seed, data=args.data)
-    print(f"global adapter in {args.out}")
+    torch.set_num_threads(args.threads)
+    backbone = args.backbone or BACKBONE
+    changed = {} if args.steps is None else {"steps": args.steps}
+    if args.task == "arrhythmia":
+        train_beats(backbone, args.out, replace(BeatFit(), **changed), seed=args.seed, data=args.data)
+    elif args.task == "heart_rate":
+        train_rate(backbone, args.out, seed=args.seed, data=args.data)
+    else:
+        config = replace(SETTINGS[args.task], **changed)
+        train_windows(args.task, backbone, args.out, config, seed=args.seed, data=args.data)
+    print(f"global adapter of {args.task} in {args.out}")
     return 0

@@ -5,26 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from physioedge.report import plots
+from physioedge.report import plots, wrist
 from physioedge.report.colours import class_name
 from physioedge.report.markdown import to_html
 from physioedge.report.shell import document
 from physioedge.report.streamed import WITHHELD, Streamed, quantiles
+from physioedge.report.wrist import Worn
 
 NOTICE = (
     "<strong>Not a medical device.</strong> For research and development only. Do not use it to diagnose, monitor "
     "or treat anybody."
 )
+WRIST_SOURCE = (
+    " Wristband: an excerpt of the Stress-Predict dataset (https://github.com/italha-d/Stress-Predict-Dataset), MIT "
+    "licence, copyright 2022 Talha Iqbal."
+)
 NO_PLOTS = "This report has no plots, because matplotlib is not installed: <code>pip install 'physioedge[view]'</code>."
 
 
-def page(streamed: Streamed) -> str:
+def page(streamed: Streamed, worn: Worn | None = None) -> str:
     """Return the whole page.
 
     Parameters
     ----------
     streamed : Streamed
         With at least one result or none; a quiet recording makes a short report.
+    worn : Worn, optional
+        A wristband beside it.
     """
     drawn = plots.available() and bool(streamed.results)
     name = streamed.bundle.manifest.name
@@ -40,9 +47,10 @@ def page(streamed: Streamed) -> str:
         _confusion(streamed),
         _contract(streamed),
         "</div>",
+        wrist.section(worn) if worn else "",
         _card(streamed),
         _beats(streamed),
-        f"<footer>{escape(_source(streamed))}</footer>",
+        f"<footer>{escape(_source(streamed) + (WRIST_SOURCE if worn else ''))}</footer>",
     ]
     return document(f"{name}: {streamed.recording.name}", parts)
 

@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from physioedge.report.colours import as_variables, class_name, stand_in
+from physioedge.report import drawing
+from physioedge.report.colours import class_name, stand_in
 from physioedge.report.streamed import Streamed
 
 ROW_S = 15.0
 MAX_ROWS = 12
 """Three minutes of strips; longer recordings are shown up to there, and the page says so."""
 _INK, _SOFT, _LINE = stand_in("ink"), stand_in("soft"), stand_in("line")
-_RC = {
-    "svg.fonttype": "none",
-    "font.size": 9,
-    "text.color": _INK,
-    "axes.labelcolor": _SOFT,
-    "axes.edgecolor": _LINE,
-    "xtick.color": _SOFT,
-    "ytick.color": _SOFT,
-    "axes.facecolor": "none",
-    "figure.facecolor": "none",
-    "savefig.facecolor": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 9,
-    "axes.titlelocation": "left",
-    "path.simplify_threshold": 0.3,
-}
 
 
 def available() -> bool:
@@ -49,7 +29,7 @@ def strips(streamed: Streamed) -> str:
     signal = streamed.recording.samples[0]
     low, high = (float(v) for v in np.quantile(signal, [0.001, 0.999]))
     room = 0.35 * max(high - low, 1e-3)
-    with _figure("strips", 11.0, 2.0 * n_rows) as (figure, out):
+    with drawing.figure("strips", 11.0, 2.0 * n_rows) as (figure, out):
         heights = [5.0, 1.5, 0.42, 0.9] * n_rows
         grid = figure.add_gridspec(
             4 * n_rows, 1, height_ratios=heights, hspace=0.16, left=0.052, right=0.985, top=0.995, bottom=0.012
@@ -59,7 +39,7 @@ def strips(streamed: Streamed) -> str:
             axes = [top, *(figure.add_subplot(grid[4 * row + k], sharex=top) for k in (1, 2))]
             top.set_ylim(low - 0.15 * room, high + room)
             _strip(streamed, row * ROW_S, axes, first=row == 0)
-    return _svg(out, "Signal with the label, probability and quality of every beat")
+    return drawing.svg(out, "Signal with the label, probability and quality of every beat")
 
 
 def _strip(streamed: Streamed, start_s: float, axes: list[Any], *, first: bool) -> None:
@@ -132,7 +112,7 @@ def _quality_band(axis: Any, streamed: Streamed, start_s: float, end_s: float) -
 def tachogram(streamed: Streamed) -> str:
     """Interval to the beat before, coloured by the beat's label."""
     times = np.array([r.t_anchor_s for r in streamed.results])
-    with _figure("tachogram", 5.4, 2.9) as (figure, out):
+    with drawing.figure("tachogram", 5.4, 2.9) as (figure, out):
         axis = figure.add_axes((0.11, 0.15, 0.87, 0.74))
         if len(times) > 1:
             axis.plot(times[1:], 1e3 * np.diff(times), color=_LINE, linewidth=0.8, zorder=1)
@@ -143,17 +123,17 @@ def tachogram(streamed: Streamed) -> str:
             _legend(axis)
         axis.set_title("RR interval (ms)")
         axis.set_xlabel("time (s)")
-    return _svg(out, "Interval between beats over time")
+    return drawing.svg(out, "Interval between beats over time")
 
 
 def latency(streamed: Streamed) -> str:
     """Histograms of the work a beat costs and of the delay until its result is known."""
-    with _figure("latency", 5.4, 2.9) as (figure, out):
+    with drawing.figure("latency", 5.4, 2.9) as (figure, out):
         left, right = (figure.add_axes((x, 0.17, 0.385, 0.70)) for x in (0.085, 0.595))
         _histogram(left, streamed.work_ms, "work for a beat (ms)", stand_in("class0"), 1e-3)
         _histogram(right, 1e3 * streamed.delays_s, "R peak to result (ms of signal)", stand_in("good"), 100.0)
         left.set_ylabel("beats")
-    return _svg(out, "Work for each beat, and delay from R peak to result")
+    return drawing.svg(out, "Work for each beat, and delay from R peak to result")
 
 
 def _histogram(axis: Any, values: NDArray[np.float64], title: str, colour: str, least: float) -> None:
@@ -174,32 +154,3 @@ def _histogram(axis: Any, values: NDArray[np.float64], title: str, colour: str, 
 def _legend(axis: Any) -> None:
     axis.legend(loc="lower center", bbox_to_anchor=(0.75, 1.0), ncols=4, frameon=False, handletextpad=0.1, fontsize=9,
                 columnspacing=0.8, borderaxespad=0.1)  # fmt: skip
-
-
-@contextmanager
-def _figure(name: str, width_in: float, height_in: float) -> Iterator[tuple[Any, io.StringIO]]:
-    """Give a figure that is written to the buffer when the block ends; `name` makes its inner ids its own."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    out = io.StringIO()
-    with mpl.rc_context({**_RC, "svg.hashsalt": name}):
-        figure = Figure(figsize=(width_in, height_in))
-        yield figure, out
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-
-
-def _svg(out: io.StringIO, title: str) -> str:
-    """Return the drawing itself, without a prologue, in the page's own colours and letters, as wide as its place."""
-    text = out.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', rf'\1 role="img" aria-label="{title}"', text, count=1)
-    text = re.sub(r"font: (?:bold |700 )?([\d.]+px) [^;\"]*", _plain_font, text)
-    return as_variables(text)
-
-
-def _plain_font(match: re.Match[str]) -> str:
-    weight = "700 " if "bold" in match[0] or "700 " in match[0] else ""
-    return f"font: {weight}{match[1]} system-ui, sans-serif"

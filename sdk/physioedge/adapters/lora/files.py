@@ -14,10 +14,12 @@ from physioedge.models.checkpoint import Provenance, load_backbone
 from physioedge.models.heads import PrototypeHead
 from physioedge.models.layout import Layout
 from physioedge.models.network import Network, network_on
+from physioedge.models.rate import RateNetwork, SpectralRate
 from physioedge_export.merge import CONFIG_FILE, WEIGHTS_FILE, LoraAdapter, merged_state, read_adapter
 from physioedge_runtime.errors import AdapterError, BackboneMismatch
 
 TASK_FILE = "physioedge.json"
+POOLED, RATE = "pooled", "spectral_rate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,8 @@ class TaskNote:
     training_subjects, datasets : tuple of str
     fit : mapping
         How it was fitted.
+    network : str
+        `POOLED`, or `RATE` for the heart rate network that reads spectra as well.
     """
 
     task: str
@@ -53,6 +57,7 @@ class TaskNote:
     training_subjects: tuple[str, ...]
     datasets: tuple[str, ...]
     fit: dict[str, Any]
+    network: str = POOLED
 
 
 def head_constants(network: Network) -> dict[str, list[float]]:
@@ -101,7 +106,9 @@ def load_note(folder: Path) -> TaskNote:
         ) from error  # fmt: skip
 
 
-def merged_network(backbone: Backbone, digest: str, folder: Path) -> tuple[Network, LoraAdapter, TaskNote]:
+def merged_network(
+    backbone: Backbone, digest: str, folder: Path
+) -> tuple[Network | RateNetwork, LoraAdapter, TaskNote]:
     """The task's network with the adapter of `folder` merged in float, in evaluation mode.
 
     Raises
@@ -116,20 +123,29 @@ def merged_network(backbone: Backbone, digest: str, folder: Path) -> tuple[Netwo
         raise BackboneMismatch(
             f"an adapter for backbone {note.backbone_digest[:12]}", f"one for {digest[:12]}", "Fit it on this backbone."
         )
-    n_outputs = len(note.labels or note.values)
-    network = network_on(backbone.laid_out(note.layout), n_outputs, classes=bool(note.labels), head_seed=note.head_seed)
+    network = _bare(backbone.laid_out(note.layout), note)
     network.load_state_dict(merged_state(network.state_dict(), adapter))
     for name, value in note.head.items():
-        getattr(network.head, name).copy_(torch.tensor(value))
+        network.get_buffer(f"head.{name}").copy_(torch.tensor(value))
     return network.eval(), adapter, note
 
 
-def load_network(backbone_file: Path, folder: Path) -> tuple[Network, LoraAdapter, TaskNote, Provenance]:
+def _bare(backbone: Backbone, note: TaskNote) -> Network | RateNetwork:
+    """The network of a note, without what was fitted."""
+    if note.network == RATE:
+        return RateNetwork(backbone, SpectralRate(acc="acc" in note.layout.names))
+    n_outputs = len(note.labels or note.values)
+    return network_on(backbone, n_outputs, classes=bool(note.labels), head_seed=note.head_seed)
+
+
+def load_network(
+    backbone_file: Path, folder: Path
+) -> tuple[Network | RateNetwork, LoraAdapter, TaskNote, Provenance]:
     """The network of a backbone file and a global adapter's folder, with everything to say about it.
 
     Returns
     -------
-    network : Network
+    network : Network or RateNetwork
         Adapter merged in float, evaluation mode.
     adapter : LoraAdapter
         Its arrays; A is what slots share.

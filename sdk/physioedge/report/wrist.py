@@ -1,0 +1,108 @@
+"""The wristband part of the demo's report: a value every few seconds beside what the wristband itself said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physioedge.report import drawing, plots
+from physioedge.report.colours import stand_in
+from physioedge.signals.recording import Recording
+from physioedge_runtime.bundle.container import Bundle
+from physioedge_runtime.result import Result
+
+SHOWN_S = 8.0
+"""So much of the pulse wave is drawn, from the middle of the recording: a window of the model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worn:
+    """A wristband that went through a stream.
+
+    Attributes
+    ----------
+    recordings : mapping of sensor to Recording
+    bundle : Bundle
+        Gives one value.
+    results : tuple of Result
+    wall_s : float
+        Of all pushes.
+    reference : Recording or None
+        The same value from elsewhere, at its own rate.
+    """
+
+    recordings: Mapping[str, Recording]
+    bundle: Bundle
+    results: tuple[Result, ...]
+    wall_s: float
+    reference: Recording | None
+
+    @property
+    def judged(self) -> list[Result]:
+        """Results with a value."""
+        return [result for result in self.results if result.values]
+
+    def referred(self) -> NDArray[np.float64]:
+        """The reference at the end of every judged window, (judged,); NaN where there is none."""
+        at_s = np.array([result.t_end_s for result in self.judged])
+        if self.reference is None or not len(at_s):
+            return np.full(len(at_s), np.nan)
+        times = self.reference.t0_s + np.arange(self.reference.samples.shape[1]) / self.reference.fs_hz
+        return np.interp(at_s, times, self.reference.samples[0].astype(np.float64))
+
+    def difference(self) -> float | None:
+        """Mean absolute difference from the reference; None without one."""
+        own = np.array([result.values[0] for result in self.judged])
+        apart = np.abs(own - self.referred())
+        return float(apart.mean()) if len(apart) and np.isfinite(apart).all() else None
+
+
+def section(worn: Worn) -> str:
+    """The section of the page."""
+    value = worn.bundle.contract.values[0]
+    recording = next(iter(worn.recordings.values()))
+    sensors = ", ".join(f"{name} at {one.fs_hz:g} Hz" for name, one in worn.recordings.items())
+    work_ms = 1e3 * worn.wall_s / max(1, len(worn.results))
+    words = (
+        f"{recording.name}: {sensors}, streamed through the signed bundle {worn.bundle.manifest.name} "
+        f"{worn.bundle.manifest.version}. {len(worn.judged)} of {len(worn.results)} windows judged; {work_ms:.1f} ms "
+        "of work each. A window is what the model sees at once; nothing is smoothed over windows."
+    )
+    apart = worn.difference()
+    if apart is not None:
+        words += (
+            f" Mean difference from the wristband's own figure: {apart:.1f} {value.units}. That figure is no "
+            "reference: it is made of the same pulse wave, smoothed and with a delay."
+        )
+    drawn = f"<div class='scroll wide'>{plot(worn)}</div>" if plots.available() and worn.judged else ""
+    title = escape(value.name.replace("_", " ").capitalize())
+    return f"<section><h2>{title} from the wrist</h2><p>{escape(words)}</p>{drawn}</section>"
+
+
+def plot(worn: Worn) -> str:
+    """Values over time with the wristband's own, and a piece of the pulse wave."""
+    value = worn.bundle.contract.values[0]
+    lead = next(iter(worn.recordings.values()))
+    with drawing.figure("wrist", 11.0, 3.4) as (figure, out):
+        axes = figure.add_axes((0.05, 0.42, 0.935, 0.50))
+        if worn.reference is not None:
+            times = worn.reference.t0_s + np.arange(worn.reference.samples.shape[1]) / worn.reference.fs_hz
+            axes.plot(times, worn.reference.samples[0], color=stand_in("soft"), label="the wristband's own")
+        axes.plot([r.t_end_s for r in worn.judged], [r.values[0] for r in worn.judged], "o", markersize=3.6,
+                  color=stand_in("class0"), label="this model, each window alone")  # fmt: skip
+        axes.set_title(f"{value.name.replace('_', ' ')} ({value.units})")
+        axes.set_xlim(0, lead.duration_s)
+        axes.legend(loc="lower right", frameon=False, fontsize=9)
+        below = figure.add_axes((0.05, 0.12, 0.935, 0.18))
+        start = round(max(0.0, lead.duration_s / 2 - SHOWN_S / 2) * lead.fs_hz)
+        piece = lead.samples[0, start : start + round(SHOWN_S * lead.fs_hz)]
+        below.plot((start + np.arange(len(piece))) / lead.fs_hz, piece, color=stand_in("ink"), linewidth=0.8)
+        below.set_xlim(start / lead.fs_hz, (start + len(piece)) / lead.fs_hz)
+        below.set_yticks([])
+        below.set_xlabel("time (s)")
+        below.set_title(f"{SHOWN_S:g} s of the pulse wave")
+    return drawing.svg(out, f"{value.name} over time, and the pulse wave")
