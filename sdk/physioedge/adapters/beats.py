@@ -60,7 +60,7 @@ def fit_beats(
         network, beat_draws(records, backbone, config), config, how, seed=seed, label=f"arrhythmia {how}, seed {seed}",
         checkpoint=checkpoint,
     )  # fmt: skip
-    network.head.log_prior.copy_(log_prior(records, config.prior_share))
+    network.get_buffer("head.log_prior").copy_(log_prior(records, config.prior_share))
     return wrapped
 
 

@@ -83,13 +83,12 @@ class WindowDraw:
         self.kinds, self.inputs, self.targets, self.config = list(windows.task.sensors), inputs, targets, config
         self.class_share: NDArray[np.float64] | None = None
         weight = np.ones(len(targets))
+        groups = [np.asarray(targets) == label for label in range(len(windows.task.labels))]
         if windows.task.labels:
-            count = np.bincount(targets, minlength=len(windows.task.labels)).astype(np.float64)
-            share = np.where(count > 0, count**config.class_power, 0.0)
+            found = np.bincount(targets, minlength=len(windows.task.labels)).astype(np.float64)
+            share = np.where(found > 0, found**config.class_power, 0.0)
             self.class_share = share / share.sum()
-        for group in [np.asarray(targets) == k for k in range(len(windows.task.labels))] or [
-            np.ones_like(weight, bool)
-        ]:
+        for group in groups or [np.ones(len(targets), np.bool_)]:
             people, index, count = np.unique(windows.subject[group], return_inverse=True, return_counts=True)
             if len(people):
                 each = (count**config.person_power / count)[index]
@@ -170,7 +169,7 @@ def _new(backbone: Backbone, windows: TaskWindows, config: WindowFit, seed: int)
     network = network_on(backbone, outputs, classes=classes, head_seed=HEAD_SEED, temperature=config.temperature)
     head: Any = network.head
     if classes:
-        counts = np.bincount(windows.target.astype(np.int64), minlength=outputs)
+        counts = np.bincount(windows.target.astype(np.int64), minlength=outputs).astype(np.float64)
         head.log_prior.copy_(log_prior(counts, config.prior_share))
         return network
     values = windows.target.astype(np.float64).reshape(len(windows.target), -1)
@@ -185,7 +184,7 @@ def _standard(windows: TaskWindows, network: Network) -> NDArray[np.int64] | NDA
         return windows.target.astype(np.int64)
     head: Any = network.head
     values = windows.target.astype(np.float64).reshape(len(windows.target), -1)
-    return ((values - head.offset.numpy()) / head.scale.numpy()).astype(np.float32)
+    return np.asarray((values - head.offset.numpy()) / head.scale.numpy(), np.float32)
 
 
 def embeddings(network: Network, windows: TaskWindows) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from physioedge.models.checkpoint import Provenance
     from physioedge.models.config import BackboneConfig
     from physioedge.models.network import Network
+    from physioedge.models.rate import RateNetwork
     from physioedge_export.merge import LoraAdapter
     from physioedge_export.request import Card
     from physioedge_runtime.bundle.contract import Contract
@@ -100,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
 class _Model:
     """What is exported, and everything to say about it."""
 
-    network: Network
+    network: Network | RateNetwork
     adapter: LoraAdapter
     note: TaskNote
     seen: Provenance

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from physioedge.datasets import mitbih
 from physioedge.evaluation.arrhythmia import metric_rows
 from physioedge.evaluation.beats import MATCH_S, match
 from physioedge.evaluation.intervals import subject_bootstrap
 from physioedge.evaluation.metrics import confusion
-from physioedge.models.network import Network
 from physioedge.results import Row
 from physioedge.tasks.arrhythmia import ALL_CLASSES, LABELS, NAME, beat_record
 from physioedge_runtime import Bundle, Stream
@@ -122,7 +122,7 @@ def _row(
 
 
 def annotated_logits(
-    bundle: Bundle, engine: Engine, network: Network, record: str, data: Path | None
+    bundle: Bundle, engine: Engine, network: nn.Module, record: str, data: Path | None
 ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float32]]]:
     """Labels, and logits (beat, class) by precision, for every annotated beat with a full window.
 

@@ -72,7 +72,8 @@ class Modality:
     def from_dict(cls, values: dict[str, Any]) -> Modality:
         """Inverse of `to_dict`; an unknown key raises ``TypeError``."""
         lists = ("views", "centre", "scale")
-        return cls(**{key: tuple(value) if key in lists else value for key, value in values.items()})
+        parts: dict[str, Any] = {key: tuple(value) if key in lists else value for key, value in values.items()}
+        return cls(**parts)
 
 
 ECG = Modality(

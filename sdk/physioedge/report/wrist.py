@@ -52,7 +52,7 @@ class Worn:
         if self.reference is None or not len(at_s):
             return np.full(len(at_s), np.nan)
         times = self.reference.t0_s + np.arange(self.reference.samples.shape[1]) / self.reference.fs_hz
-        return np.interp(at_s, times, self.reference.samples[0].astype(np.float64))
+        return np.asarray(np.interp(at_s, times, self.reference.samples[0].astype(np.float64)))
 
     def difference(self) -> float | None:
         """Mean absolute difference from the reference; None without one."""
