@@ -54,6 +54,7 @@ def _near(a: NDArray[Any], b: NDArray[Any], tolerance: float) -> bool:
 def _candidates(bundle: Bundle, folder: Path) -> Iterator[Network]:
     """Every backbone with every adapter for it, where both are for this bundle's backbone and inputs."""
     from physioedge.adapters.lora.files import TASK_FILE, load_network, load_note
+    from physioedge.models.network import Network
 
     adapters = sorted(path.parent for path in folder.rglob(TASK_FILE))
     for path in sorted(folder.rglob("*.safetensors")):
@@ -65,6 +66,8 @@ def _candidates(bundle: Bundle, folder: Path) -> Iterator[Network]:
                     continue
                 network = load_network(path, adapter)[0]
             except PhysioEdgeError:  # another backbone, or no weights at all
+                continue
+            if not isinstance(network, Network):  # the bench judges beats, not spectra
                 continue
             backbone = network.backbone
             if backbone.layout.input_shapes(backbone.config) == list(bundle.contract.input_shapes.values()):
