@@ -120,7 +120,29 @@ ARMS: Mapping[str, Arm] = {
 }
 
 
-OF_TASK: Mapping[str, Mapping[str, Arm]] = {"heart_rate": {}}
+def _rate(function: str, *, alone: bool = False, without: tuple[str, ...] = ()) -> Arm:
+    """An arm of heart rate on the backbone; `alone` judges every window on its own."""
+    return Arm(
+        module="physioedge.evaluation.rate_arms", function=function, on_backbone=True, smooth=alone, without=without
+    )
+
+
+_RATE_ARMS: Mapping[str, Arm] = {
+    "global": _rate("global_adapter", alone=True),
+    "global_forward": _rate("global_forward"),
+    "global_lag8s": _rate("global_lag8s"),
+    "global_noacc": _rate("global_adapter", alone=True, without=_ACC),
+    "global_forward_noacc": _rate("global_forward", without=_ACC),
+    "global_lag8s_noacc": _rate("global_lag8s", without=_ACC),
+    "global_ppg1": _rate("global_ppg1", alone=True),
+    "global_ppg1_forward": _rate("global_ppg1_forward"),
+    "probe": _rate("probe", alone=True),
+    "full": _rate("full", alone=True),
+    "no_backbone": _rate("no_backbone", alone=True),
+    "no_backbone_forward": _rate("no_backbone_forward"),
+    "no_backbone_lag8s": _rate("no_backbone_lag8s"),
+}
+OF_TASK: Mapping[str, Mapping[str, Arm]] = {"heart_rate": _RATE_ARMS}
 """Arms that a task has in place of, or beside, those of the same name in `ARMS`."""
 
 
@@ -132,7 +154,8 @@ def arm_of(name: str, task: str) -> Arm:
     EvaluationRefused
         There is none, or it is not made for the task.
     """
-    known = {key: one for key, one in ARMS.items() if not one.tasks or task in one.tasks} | OF_TASK.get(task, {})
+    known = {key: one for key, one in ARMS.items() if not one.tasks or task in one.tasks}
+    known.update(OF_TASK.get(task, {}))
     arm = known.get(name)
     if arm is None:
         fitting = list(known)

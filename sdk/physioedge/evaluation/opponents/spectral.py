@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from physioedge.tasks.windowed import CANONICAL_HZ, TaskWindows
 
-GRID_BPM = np.arange(40.0, 201.0, 1.0)
+Float = NDArray[np.float64]
+
+GRID_BPM: Float = np.arange(40.0, 201.0, 1.0).astype(np.float64)
 _BAND_HZ = (0.5, 4.5)
 _BINS_PER_HZ = 64
 """Zero padding: bins of about 1 bpm, between which the grid is interpolated."""
 _WIDTHS_BPM = (5.0, 7.0, 10.0, 14.0)
 _FLOORS = (0.01, 0.1)
 _CLEANINGS = ("wiener", "both")
-
-Float = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
