@@ -15,7 +15,7 @@ from physioedge.tasks.windowed import Task, TaskWindows, context_needed_s, input
 from physioedge_runtime.errors import ShapeError
 from tiny_training import tiny_backbone, tiny_config
 
-CONFIG = WindowFit(steps=60, batch=16, learning_rate=2e-2, full_learning_rate=3e-3, lora=LoraShape(rank=2), vary=False)
+CONFIG = WindowFit(steps=60, batch=16, learning_rate=1e-2, full_learning_rate=3e-3, lora=LoraShape(rank=2), vary=False)
 
 
 def task(labels: tuple[str, ...]) -> Task:

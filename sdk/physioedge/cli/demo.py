@@ -196,8 +196,7 @@ class Console:
     def __init__(self, out: TextIO, bundle: Bundle) -> None:
         self._out, self._labels = out, bundle.contract.labels
         self._manifest = bundle.manifest
-        known = bundle.manifest.task_info.get("labels", {})
-        self._names = known if isinstance(known, dict) else {}
+        self._names = bundle.manifest.task_info
         self._colour = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
         self._blocks = (out.encoding or "").lower().replace("-", "") == "utf8"
         self._last_s: float | None = None

@@ -32,7 +32,7 @@ def wear(say: Any) -> Worn:
         bundle,
         fs_hz={name: one.fs_hz for name, one in recordings.items()},
         units={name: one.units for name, one in recordings.items()},
-        resample="polyphase",
+        resample=dict.fromkeys(recordings, "polyphase"),
         engine="auto",
     )
     sensors = ", ".join(f"{name} at {one.fs_hz:g} Hz" for name, one in recordings.items())

@@ -167,9 +167,7 @@ def fitted(
     if not path.exists():
         config = config or SETTINGS[train.task.name]
         frozen = frozen_embeddings(setting)[setting.windows.fitted(setting.fold)]
-        module = fit_windows(
-            backbone, train, config, how, seed=seed, frozen=frozen, checkpoint=path.with_suffix(".pt")
-        )
+        module = fit_windows(backbone, train, config, how, seed=seed, frozen=frozen, checkpoint=path.with_suffix(".pt"))
         network: Network = module.base_model.model if how == GLOBAL else module
         network.eval()
         weight, bias = _readout(network)

@@ -99,8 +99,7 @@ class Streamed:
 
     def label_names(self) -> dict[str, str]:
         """Return what the labels mean, as the bundle says; the label itself where it says nothing."""
-        said = self.bundle.manifest.task_info.get("labels", {})
-        known = said if isinstance(said, dict) else {}
+        known = self.bundle.manifest.task_info
         return {label: str(known.get(label, label)) for label in self.labels}
 
 

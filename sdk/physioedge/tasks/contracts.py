@@ -56,7 +56,7 @@ EXCEPTIONS: Mapping[tuple[str, str], Plausible] = {("sleep", "ecg"): EEG}
 
 CHANNELS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "af": {"ecg": ("I",)},
-    "heart_rate": {"ppg": ("PPG1", "PPG2"), "acc": ("x", "y", "z")},
+    "heart_rate": {"ppg": ("PPG",), "acc": ("x", "y", "z")},
     "stress": {"ppg": ("BVP",), "acc": ("x", "y", "z"), "eda": ("EDA",), "temp": ("TEMP",)},
     "sleep_rr": {"rr": ("interval", "gap")},
     "ppg_rhythm": {"ppg": ("PPG",)},

@@ -162,14 +162,18 @@ def layout_of(
 def inputs_of(windows: TaskWindows, layout: Layout, config: BackboneConfig) -> list[NDArray[np.float32]]:
     """What a graph of `layout` takes of windows: the newest samples of each sensor, (n, channel, input_samples) each.
 
+    Of a sensor with more channels than the layout has, the first are taken.
+
     Raises
     ------
     ShapeError
-        The windows have less past than the layout's frontends need.
+        The windows have less past than the layout's frontends need, or fewer channels.
     """
     out = []
     for one, (_, length) in zip(layout.sensors, layout.input_shapes(config), strict=True):
-        array = windows.samples[one.sensor]
+        array = windows.samples[one.sensor][:, : one.channels]
+        if array.shape[1] < one.channels:
+            raise ShapeError(f"{array.shape[1]} channels of {one.sensor}", f"{one.channels}", "Use all channels.")
         if array.shape[2] < length:
             needed_s = length / CANONICAL_HZ[one.kind] - windows.task.window_s
             raise ShapeError(

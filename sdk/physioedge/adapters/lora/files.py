@@ -138,9 +138,7 @@ def _bare(backbone: Backbone, note: TaskNote) -> Network | RateNetwork:
     return network_on(backbone, n_outputs, classes=bool(note.labels), head_seed=note.head_seed)
 
 
-def load_network(
-    backbone_file: Path, folder: Path
-) -> tuple[Network | RateNetwork, LoraAdapter, TaskNote, Provenance]:
+def load_network(backbone_file: Path, folder: Path) -> tuple[Network | RateNetwork, LoraAdapter, TaskNote, Provenance]:
     """The network of a backbone file and a global adapter's folder, with everything to say about it.
 
     Returns
