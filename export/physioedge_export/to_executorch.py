@@ -123,7 +123,7 @@ def executorch_runner(data: bytes, names: Sequence[str]) -> Runner:
         first, embedding = method.execute([torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in names])
         return first.numpy().copy(), embedding.numpy().copy()
 
-    run.program = program  # type: ignore[attr-defined]  # the method does not keep its program alive
+    run.kept = data, program  # type: ignore[attr-defined]  # the method keeps neither alive
     return run
 
 
