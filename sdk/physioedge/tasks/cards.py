@@ -47,7 +47,7 @@ CARDS: Mapping[str, TaskCard] = {
         ),
     ),
     "heart_rate": TaskCard(
-        judges="Estimates the heart rate of the last 8 s from two PPG channels and the accelerometer of a wrist, also "
+        judges="Estimates the heart rate of the last 8 s from the PPG and the accelerometer of a wrist, also "
         "while running.",
         answers={"heart_rate": "heart rate, from the chest ECG in fitting"},
         limits=("Fitted on eleven people on a treadmill, whose heart rates lay between 66 and 177 bpm.",),
