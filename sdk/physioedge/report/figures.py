@@ -43,7 +43,7 @@ class Figure:
     unit: str = ""
 
 
-_SHIPPED = "arrhythmia-shipped.json"
+_SHIPPED, _RATE = "arrhythmia-shipped.json", "heart_rate.json"
 FIGURES = (
     Figure("beats.json", "detector", "all44", "sensitivity", "R peaks found, 44 records", 100, 2, "%"),
     Figure("beats.json", "detector", "all44", "ppv", "R peaks found that are beats", 100, 2, "%"),
@@ -56,6 +56,11 @@ FIGURES = (
     Figure("arrhythmia.json", "global", "DS2", "ppv:S", "Positive predictive value for S"),
     Figure("arrhythmia.json", "global", "DS2", "kappa", "Cohen's kappa"),
     Figure("arrhythmia.json", "global", "DS2", "ece", "Expected calibration error"),
+    Figure(_RATE, "global", "test", "mae", "Heart rate while running, each window alone: mean error", 1, 2, "bpm"),
+    Figure(_RATE, "global_forward", "test", "mae", "The same followed over time, nothing from later", 1, 2, "bpm"),
+    Figure(_RATE, "global_lag8s", "test", "mae", "The same 8 s late", 1, 2, "bpm"),
+    Figure(_RATE, "global_forward_noacc", "test", "mae", "Followed, without accelerometer", 1, 2, "bpm"),
+    Figure(_RATE, "spectral_forward", "test", "mae", "Followed, classical spectra alone", 1, 2, "bpm"),
     Figure(_SHIPPED, "global_int8", "DS2", "same_label_as_fp32", "Shipped int8: same label as fp32", 100, 2, "%"),
     Figure(_SHIPPED, "global_int8", "DS2", "macro_f1_drop_points", "Macro-F1 lost to int8", 1, 2, "points"),
     Figure(_SHIPPED, "global_int8", "DS2:lived", "accuracy", "Accuracy as lived, beats it labels"),
