@@ -94,8 +94,8 @@ def page(results: Path) -> str:
     """The page, in Markdown."""
     lines = ["# The tasks", "", "Made by `python -m physioedge.report.tasks` from the files beside it. Protocols: "
              "[docs/tasks.md](../docs/tasks.md), [docs/evaluation.md](../docs/evaluation.md). Intervals are 95 % over "
-             "people (records for AF); an arm is *ahead* or *behind* where the difference exceeds the joint interval. Rows "
-             "of an arm that takes a seed with fewer than five of them are a first look, no claim.",
+             "people (records for AF); an arm is *ahead* or *behind* where the difference exceeds the joint interval. "
+             "Rows of an arm that takes a seed with fewer than five of them are a first look, no claim.",
              "", "![every arm of every task](tasks.png)", ""]  # fmt: skip
     found = {shown: _rows(results, shown) for shown in SHOWN if (results / f"{shown.task}.json").exists()}
     lines += _overview(found)
