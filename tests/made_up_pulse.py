@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from physioedge.tasks import heart_rate
@@ -43,10 +45,8 @@ def made_up_runs(rates, cadences, seed=0):
             people.append(person)
     samples = {"ppg": np.stack(ppg), "acc": np.stack(acc)}
     start_s = CONTEXT_S + HOP_S * np.concatenate([np.arange(len(rate)) for rate in rates.values()])
-    return windows_of(
-        heart_rate.TASK, np.array(target, np.float32)[:, None], people, samples=samples, context_s=CONTEXT_S,
-        start_s=start_s,
-    )  # fmt: skip
+    values = np.array(target, np.float32)[:, None]
+    return replace(windows_of(heart_rate.TASK, values, people, samples=samples, context_s=CONTEXT_S), start_s=start_s)
 
 
 def three_people(n=30):
