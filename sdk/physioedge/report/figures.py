@@ -59,6 +59,8 @@ FIGURES = (
     Figure(_RATE, "global", "test", "mae", "Heart rate while running, each window alone: mean error", 1, 2, "bpm"),
     Figure(_RATE, "global_forward", "test", "mae", "The same followed over time, nothing from later", 1, 2, "bpm"),
     Figure(_RATE, "global_lag8s", "test", "mae", "The same 8 s late", 1, 2, "bpm"),
+    Figure(_RATE, "global_ppg1", "test", "mae", "As shipped: one PPG channel, each window alone", 1, 2, "bpm"),
+    Figure(_RATE, "no_backbone_forward", "test", "mae", "Followed, the network without the backbone", 1, 2, "bpm"),
     Figure(_RATE, "global_forward_noacc", "test", "mae", "Followed, without accelerometer", 1, 2, "bpm"),
     Figure(_RATE, "spectral_forward", "test", "mae", "Followed, classical spectra alone", 1, 2, "bpm"),
     Figure(_SHIPPED, "global_int8", "DS2", "same_label_as_fp32", "Shipped int8: same label as fp32", 100, 2, "%"),
