@@ -123,3 +123,12 @@ def test_windows_with_more_past_must_be_the_same_windows(made, monkeypatch):
     monkeypatch.setattr(run, "task_module", lambda name: SimpleNamespace(windows=fewer))
     with pytest.raises(EvaluationRefused, match="same ones"):
         made.go(["prototypes"])
+
+
+def test_other_settings_do_not_reuse_a_stored_fit(made, monkeypatch):
+    made.go(["global"])
+    fits = made.root / "work" / "stress" / "fits"
+    assert len(list(fits.iterdir())) == 1
+    monkeypatch.setattr(backbone_arms, "SETTINGS", {"stress": replace(QUICK, steps=QUICK.steps + 1)})
+    made.go(["global"])
+    assert len(list(fits.iterdir())) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,7 @@ from physioedge.adapters.windows import SETTINGS, TOKENS, WindowFit, fit_windows
 from physioedge.datasets import mitbih
 from physioedge.models.checkpoint import load_backbone, read_config
 from physioedge.tasks import arrhythmia
-from physioedge.tasks.windowed import TaskWindows, chosen, context_needed_s, layout_of
-
-CONTEXT_S = 2.0
-"""Past before every window unless a frontend needs more."""
+from physioedge.tasks.windowed import CONTEXT_S, TaskWindows, chosen, context_needed_s, layout_of, task_module
 
 
 def train_beats(backbone_file: Path, out: Path, config: BeatFit, *, seed: int, data: Path | None) -> None:
@@ -52,11 +48,6 @@ def train_windows(
     backbone, _, digest = load_backbone(backbone_file, layout)
     wrapped = fit_windows(backbone, windows, config, seed=seed, checkpoint=out / "checkpoint.pt")
     save_adapter(out, wrapped, windows_note(wrapped, digest, windows, module, config, seed))
-
-
-def task_module(name: str) -> Any:
-    """The module of a windowed task: ``TASK`` and ``windows``; ``COLUMNS`` where it has several values."""
-    return importlib.import_module(f"physioedge.tasks.{name}")
 
 
 def windows_note(

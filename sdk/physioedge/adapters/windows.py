@@ -80,7 +80,7 @@ class WindowDraw:
     def __init__(
         self, windows: TaskWindows, inputs: list[NDArray[np.float32]], targets: NDArray[Any], config: WindowFit
     ) -> None:
-        self.kinds, self.inputs, self.targets, self.config = list(windows.task.sensors), inputs, targets, config
+        self.kinds, self.inputs, self.targets, self.config = list(windows.samples), inputs, targets, config
         self.class_share: NDArray[np.float64] | None = None
         weight = np.ones(len(targets))
         groups = [np.asarray(targets) == label for label in range(len(windows.task.labels))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 import sys
 from dataclasses import dataclass
@@ -117,6 +116,7 @@ def _model(task: str, weights: str, adapter_folder: str) -> _Model:
     """The network with its adapter merged in float, its contract, and whom the weights have seen."""
     from physioedge.adapters.lora.files import load_network, load_note
     from physioedge.tasks.cards import card_of
+    from physioedge.tasks.windowed import task_module
     from physioedge_runtime.errors import AdapterError
 
     card_of(task)
@@ -125,7 +125,7 @@ def _model(task: str, weights: str, adapter_folder: str) -> _Model:
     if note.task != task:
         raise AdapterError(f"an adapter for {note.task}", f"one for {task}", f"Say --task {note.task}.")
     network, adapter, note, seen = load_network(backbone, folder)
-    module = importlib.import_module(f"physioedge.tasks.{task}")
+    module = task_module(task)
     contract = _contract(module, note, network.backbone.config)
     if contract.labels != note.labels or tuple(value.name for value in contract.values) != note.values:
         raise AdapterError(

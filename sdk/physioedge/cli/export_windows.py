@@ -15,7 +15,7 @@ from physioedge.models.config import BackboneConfig
 from physioedge.signals.read import read_recording
 from physioedge.signals.recording import Recording
 from physioedge.tasks import arrhythmia
-from physioedge.tasks.windowed import chosen, context_needed_s, inputs_of
+from physioedge.tasks.windowed import CONTEXT_S, chosen, context_needed_s, inputs_of
 from physioedge_export.request import Windows
 from physioedge_runtime.bundle.contract import Contract
 from physioedge_runtime.errors import DatasetError, RecordError, UnitMismatch
@@ -27,8 +27,6 @@ GOLDEN_WINDOWS = 8
 PER_RECORD = 24
 WINDOWS = 504
 """Of a task on windows; as many as the records of ``arrhythmia`` give."""
-CONTEXT_S = 2.0
-"""Past before every window unless a frontend needs more, as in fitting."""
 BySensor = Mapping[str, NDArray[np.float32]]
 
 

@@ -5,7 +5,7 @@ One fit serves several arms: what it says of the judged people is kept as embedd
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physioedge.adapters.fitting import FULL, GLOBAL
-from physioedge.adapters.windows import SETTINGS, TOKENS, WindowFit, embeddings, fit_head, fit_windows
+from physioedge.adapters.windows import SETTINGS, TOKENS, embeddings, fit_head, fit_windows
 from physioedge.evaluation.metrics import softmax
 from physioedge.models.backbone import Backbone
 from physioedge.models.checkpoint import load_backbone, read_config
@@ -71,6 +71,11 @@ class Read:
         """Probabilities (n, class) or values (n, k)."""
         out = embedding.astype(np.float64) @ self.weight.T + self.bias
         return softmax(out) if classes else out
+
+
+def settings_of(task: str) -> dict[str, Any]:
+    """How the networks of a task are fitted, as plain values."""
+    return {"fit": asdict(SETTINGS[task]), "tokens": dict(TOKENS.get(task, {}))}
 
 
 def facts_of(windows: TaskWindows, backbone: Path) -> tuple[tuple[str, ...], str, float]:
@@ -158,14 +163,12 @@ def _centred(train: TaskWindows, test: TaskWindows, seed: int, setting: Setting,
     return read.answer(moved, classes=bool(train.task.labels))
 
 
-def fitted(
-    train: TaskWindows, test: TaskWindows, seed: int, how: str, setting: Setting, config: WindowFit | None = None
-) -> Read:
+def fitted(train: TaskWindows, test: TaskWindows, seed: int, how: str, setting: Setting) -> Read:
     """A fit's embeddings of `test`, from the cache where it is finished."""
     backbone = _laid_out(train, setting.backbone)
     path = setting.cache / f"{how}-seed{seed}-fold{setting.fold}.npz"
     if not path.exists():
-        config = config or SETTINGS[train.task.name]
+        config = SETTINGS[train.task.name]
         frozen = frozen_embeddings(setting)[setting.windows.fitted(setting.fold)]
         module = fit_windows(backbone, train, config, how, seed=seed, frozen=frozen, checkpoint=path.with_suffix(".pt"))
         network: Network = module.base_model.model if how == GLOBAL else module

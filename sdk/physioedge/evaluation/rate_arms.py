@@ -5,8 +5,10 @@ One fit serves several arms: what it says of the judged person is kept as logits
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,11 @@ FLOOR = 0.01
 """Added to the probabilities, so that one window alone never rules a rate out."""
 
 Float = NDArray[np.float64]
+
+
+def settings_of(task: str) -> dict[str, Any]:
+    """How the network is fitted, as plain values; the trackers are no part of a fit."""
+    return {"task": task, "fit": asdict(CONFIG)}
 
 
 def of_window(

@@ -11,20 +11,12 @@ from physioedge.models.backbone import Backbone
 from physioedge.models.heads import Head, PrototypeHead, ValueHead
 
 
-class Network(nn.Module):
-    """Raw samples of every sensor to ``(logits or values, embedding)``.
+class Embedder(nn.Module):
+    """What every network of a task begins with: raw samples to the pooled embedding of its backbone."""
 
-    Parameters
-    ----------
-    backbone : Backbone
-        Laid out for the sensors of the task.
-    head : PrototypeHead or ValueHead
-        Logits (batch, class), or values (batch, value).
-    """
-
-    def __init__(self, backbone: Backbone, head: Head) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        self.backbone, self.head = backbone, head
+        self.backbone = backbone
 
     def embed(self, *signals: Tensor) -> Tensor:
         """Embedding (batch, embedding_dim) of raw samples (batch, channel, input_samples), one a sensor."""
@@ -36,6 +28,22 @@ class Network(nn.Module):
         with torch.autocast("cpu", torch.bfloat16):
             tokens = self.backbone.tokens(patches)
         return self.backbone.pooled(tokens.float())
+
+
+class Network(Embedder):
+    """Raw samples of every sensor to ``(logits or values, embedding)``.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Laid out for the sensors of the task.
+    head : PrototypeHead or ValueHead
+        Logits (batch, class), or values (batch, value).
+    """
+
+    def __init__(self, backbone: Backbone, head: Head) -> None:
+        super().__init__(backbone)
+        self.head = head
 
     def raw(self, embedding: Tensor) -> Tensor:
         """What the loss is taken on: scores without prior, or values in deviations from their mean."""

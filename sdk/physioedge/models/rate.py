@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from physioedge.models.backbone import Backbone
 from physioedge.models.modality import ACC, PPG
+from physioedge.models.network import Embedder
 from physioedge.models.spectrum import GRID_BPM, MULTIPLES, PowerSpectrum
 
 WIDTH, KERNEL, LAYERS = 24, 7, 3
@@ -77,7 +78,7 @@ class SpectralRate(nn.Module):
         return out.reshape(out.shape[0], out.shape[2])
 
 
-class RateNetwork(nn.Module):
+class RateNetwork(Embedder):
     """Raw samples to ``(heart rate in bpm, embedding)``.
 
     Parameters
@@ -96,8 +97,8 @@ class RateNetwork(nn.Module):
     sharpness: Tensor
 
     def __init__(self, backbone: Backbone, spectral: SpectralRate) -> None:
-        super().__init__()
-        self.backbone, self.spectral = backbone, spectral
+        super().__init__(backbone)
+        self.spectral = spectral
         self.projection = nn.Linear(backbone.layout.embedding_dim(backbone.config), RANK)
         self.readout = nn.Linear(RANK, _CURVES)
         nn.init.zeros_(self.readout.weight)  # at first the spectra alone are heard
@@ -108,17 +109,6 @@ class RateNetwork(nn.Module):
         self.register_buffer("curves", curves, persistent=False)
         self.register_buffer("grid_bpm", grid[:, None], persistent=False)
         self.register_buffer("sharpness", torch.full((1, 1), SHARPNESS), persistent=False)
-
-    def embed(self, *signals: Tensor) -> Tensor:
-        """Embedding (batch, embedding_dim) of raw samples (batch, channel, input_samples), one a sensor."""
-        return self.backbone.pooled(self.backbone(*signals))
-
-    def quick_embed(self, *signals: Tensor) -> Tensor:
-        """As `embed`, with the frontends in float32 and the blocks in bfloat16: how it is fitted."""
-        patches = self.backbone.patches(signals)
-        with torch.autocast("cpu", torch.bfloat16):
-            tokens = self.backbone.tokens(patches)
-        return self.backbone.pooled(tokens.float())
 
     def logits(self, embedding: Tensor, *signals: Tensor) -> Tensor:
         """Logits (batch, rate) over `GRID_BPM`, of signals and their embedding."""

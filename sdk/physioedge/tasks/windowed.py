@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,9 @@ from physioedge_runtime.errors import ShapeError
 
 CANONICAL_HZ: Mapping[str, float] = {modality.kind: modality.fs_hz for modality in ALL}
 """The one rate of each kind of sensor that graphs take; ``rr`` is the interval series, held between beats."""
+
+CONTEXT_S = 2.0
+"""Past before every window unless a frontend needs more: the same for every arm, so that all judge the same windows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +118,11 @@ class TaskWindows:
     def fitted(self, fold: int) -> NDArray[np.bool_]:
         """Windows that may be fitted on when a fold is judged: everybody else's."""
         return np.asarray(self.fold != fold, np.bool_)
+
+
+def task_module(name: str) -> Any:
+    """The module of a task: ``TASK``, ``windows``; optional ``VERSION``, ``COLUMNS``, ``BY_RECORD``, ``smoothed``."""
+    return importlib.import_module(f"physioedge.tasks.{name}")
 
 
 def chosen(windows: TaskWindows, kept: NDArray[np.bool_], without: tuple[str, ...] = ()) -> TaskWindows:

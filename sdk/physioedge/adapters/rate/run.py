@@ -12,8 +12,7 @@ from physioedge.adapters.lora.files import RATE, TaskNote, save_adapter
 from physioedge.adapters.rate.fitting import RateFit, fit_on, fit_spectral, rate_layout
 from physioedge.models.checkpoint import load_backbone, read_config
 from physioedge.tasks import heart_rate
-
-CONTEXT_S = 2.0
+from physioedge.tasks.windowed import CONTEXT_S
 
 
 def train_rate(backbone_file: Path, out: Path, config: RateFit | None = None, *, seed: int, data: Path | None) -> None:

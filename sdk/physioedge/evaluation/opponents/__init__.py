@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -63,6 +65,11 @@ class Arm:
             A package it needs is not installed (most arms say so only when they are called).
         """
         return getattr(importlib.import_module(self.module), self.function)
+
+    def settings_of(self, task: str) -> str:
+        """A short digest of how an arm on the backbone is fitted: with other settings stored fits are not its own."""
+        found = importlib.import_module(self.module).settings_of(task)
+        return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:8]
 
 
 _HERE = "physioedge.evaluation.opponents"

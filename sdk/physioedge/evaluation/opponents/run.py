@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -19,19 +18,12 @@ from physioedge.evaluation.opponents import Arm, arm_of
 from physioedge.evaluation.opponents.score import Answers, rows_of
 from physioedge.models.shipped import BACKBONE
 from physioedge.results import Row
-from physioedge.tasks.windowed import TaskWindows, chosen
+from physioedge.tasks.windowed import CONTEXT_S, TaskWindows, chosen, task_module
 from physioedge_runtime.errors import EvaluationRefused
 
-CONTEXT_S = 2.0
-"""Past before every window, the same for all arms, so that all are judged on the same windows."""
 FITS_VERSION = 1
-"""Raised when the way the backbone is fitted changes: stored answers on it are made again."""
+"""Raised when the code that fits the backbone changes; settings are part of a stored answer's name by themselves."""
 Progress = Callable[[str], None]
-
-
-def task_module(name: str) -> Any:
-    """The module of a task: ``TASK``, ``windows``; optional ``VERSION``, ``COLUMNS``, ``BY_RECORD``, ``smoothed``."""
-    return importlib.import_module(f"physioedge.tasks.{name}")
 
 
 def run_task(
@@ -154,7 +146,7 @@ def _answers(
         here = windows.fold == fold
         version = f"v{getattr(module, 'VERSION', 1)}.{arm.version}"
         if own is not None and arm.on_backbone:
-            version += f".{FITS_VERSION}-{own.digest[:8]}"
+            version += f".{FITS_VERSION}-{own.digest[:8]}-{arm.settings_of(windows.task.name)}"
         path = work / windows.task.name / name / f"{version}-seed{seed}-fold{fold}.npz"
         if not path.exists():
             source, extra = windows, {}
