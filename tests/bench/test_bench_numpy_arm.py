@@ -28,8 +28,10 @@ def torch_outputs(model, windows):
     return [torch.cat(values).numpy() for values in zip(*outputs, strict=True)]
 
 
-def one_sensor(kind, channels, n_tokens, pool_tokens=0):
-    sensor = SensorLayout(sensor=kind, kind=kind, channels=channels, n_tokens=n_tokens, pool_tokens=pool_tokens)
+def one_sensor(kind, channels, n_tokens, pool_tokens=0, *, spread=False):
+    sensor = SensorLayout(
+        sensor=kind, kind=kind, channels=channels, n_tokens=n_tokens, pool_tokens=pool_tokens, spread=spread
+    )
     return Layout(sensors=(sensor,))
 
 
@@ -44,7 +46,7 @@ NETWORKS = {
     "twin": lambda: away_from_zero(random_network(replace(SMALL, causal=False), LAYOUT, 3)),
     "tiny": lambda: random_network(TINY, arrhythmia.LAYOUT, 3),
     "pulse, two channels, values": lambda: values_of(SMALL, one_sensor("ppg", 2, 9)),
-    "movement, nine channels": lambda: random_network(SMALL, one_sensor("acc", 9, 7, 2), 2),
+    "movement, nine channels": lambda: random_network(SMALL, one_sensor("acc", 9, 7, 2, spread=True), 2),
     "intervals": lambda: random_network(TINY, one_sensor("rr", 2, 10), 3),
 }
 

@@ -32,7 +32,7 @@ LAYOUT = Layout(sensors=(SensorLayout(sensor="ecg", kind="ecg", channels=1, n_to
 SEVERAL = Layout(
     sensors=(
         SensorLayout(sensor="ppg", kind="ppg", channels=2, n_tokens=6),
-        SensorLayout(sensor="acc", kind="acc", channels=3, n_tokens=3, pool_tokens=2),
+        SensorLayout(sensor="acc", kind="acc", channels=3, n_tokens=3, pool_tokens=2, spread=True),
     )
 )
 """Three streams of two kinds: both channels of the pulse share a patch embedding."""

@@ -59,7 +59,10 @@ def test_several_sensors_and_values(exported: dict[str, Any]) -> None:
     windows, b = several_feeds(5), slot_arrays(slots, seed=2, size=0.1)
     found = run_windows(graph, windows, b)
     assert found.first.shape == (5, 2)
-    assert found.embedding.shape == (5, 3 * 32)  # two streams of the pulse, one of the movement
+    assert found.embedding.shape == (
+        5,
+        4 * 32,
+    )  # two streams of the pulse, one of the movement told by its deviation too
     expected = run_windows(torch_runner(exported["several_slotted"], names), windows, b)
     assert compare(("torch", "onnx"), expected, found, FP32, output="values").holds
     for sensor in ("signal.ppg", "signal.acc"):  # every sensor, and every channel of it, counts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -109,6 +111,19 @@ def test_two_channels_of_one_kind_are_two_streams_with_the_same_weights():
         once, swapped = backbone(ppg, acc), backbone(ppg.flip(1), acc)
     torch.testing.assert_close(once[:, :8], swapped[:, 8:16], atol=1e-5, rtol=0)
     assert backbone.pooled(once).shape == (1, 3 * 16) == (1, WRIST.embedding_dim(backbone.config))
+
+
+def test_an_embedding_tells_means_and_where_asked_deviations_over_the_newest_tokens():
+    ppg, acc = WRIST.sensors
+    wide = Layout(sensors=(ppg, replace(acc, spread=True, pool_tokens=3)))
+    backbone = tiny_backbone(layout=wide)
+    tokens = torch.randn(2, wide.n_tokens(backbone.config), 16, generator=torch.Generator().manual_seed(0))
+    found = backbone.pooled(tokens)
+    assert found.shape == (2, wide.embedding_dim(backbone.config)) == (2, 4 * 16)
+    torch.testing.assert_close(found[:, :16], tokens[:, :8].mean(1))
+    torch.testing.assert_close(found[:, 32:48], tokens[:, -3:].mean(1))
+    torch.testing.assert_close(found[:, 48:], tokens[:, -3:].std(1, correction=0), atol=1e-4, rtol=1e-4)
+    assert Layout.from_dict(wide.to_dict()) == wide
 
 
 def test_another_layout_shares_the_weights():

@@ -11,11 +11,11 @@ import numpy as np
 from physioedge.adapters.beats import HEAD_SEED, BeatFit, fit_beats
 from physioedge.adapters.lora.files import TaskNote, head_constants, save_adapter
 from physioedge.adapters.windows import HEAD_SEED as WINDOWS_HEAD_SEED
-from physioedge.adapters.windows import SETTINGS, TOKENS, WindowFit, fit_windows
+from physioedge.adapters.windows import SETTINGS, WindowFit, fit_windows, layout_for
 from physioedge.datasets import mitbih
 from physioedge.models.checkpoint import load_backbone, read_config
 from physioedge.tasks import arrhythmia
-from physioedge.tasks.windowed import CONTEXT_S, TaskWindows, chosen, context_needed_s, layout_of, task_module
+from physioedge.tasks.windowed import CONTEXT_S, TaskWindows, chosen, context_needed_s, task_module
 
 
 def train_beats(backbone_file: Path, out: Path, config: BeatFit, *, seed: int, data: Path | None) -> None:
@@ -38,7 +38,7 @@ def train_windows(
     shape = read_config(backbone_file)
     windows: TaskWindows = module.windows(data, context_s=CONTEXT_S)
     channels = {kind: array.shape[1] for kind, array in windows.samples.items()}
-    layout = layout_of(windows.task, channels, shape, TOKENS.get(task))
+    layout = layout_for(windows.task, channels, shape)
     needed_s = context_needed_s(layout, shape)
     if needed_s > CONTEXT_S:
         windows = module.windows(data, context_s=needed_s)

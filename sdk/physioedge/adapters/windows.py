@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from physioedge.adapters.fitting import GLOBAL, PROBE, FitConfig, Signals, fit_module, fit_network, log_prior
 from physioedge.adapters.variation import varied
 from physioedge.models.backbone import Backbone
+from physioedge.models.config import BackboneConfig
 from physioedge.models.heads import ValueHead
+from physioedge.models.layout import Layout
 from physioedge.models.network import Network, network_on
-from physioedge.tasks.windowed import TaskWindows, inputs_of
+from physioedge.tasks.windowed import Task, TaskWindows, inputs_of, layout_of
 
 HEAD_SEED = 7
 HEAD_STEPS = 600
@@ -61,6 +63,13 @@ SETTINGS: Mapping[str, WindowFit] = {
 """By task; steps follow the number of windows and the processor time that a table may take."""
 TOKENS: Mapping[str, Mapping[str, int]] = {"stress": {"ppg": 60, "acc": 30}}
 """Sensors of a task whose newest part alone is looked at: half a minute of pulse and movement, to save time."""
+SPREAD = True
+"""Windows are read by how much their tokens change, too; chosen on people that nobody judges."""
+
+
+def layout_for(task: Task, channels: Mapping[str, int], config: BackboneConfig) -> Layout:
+    """What the network of a windowed task takes, by the number of channels of each sensor."""
+    return layout_of(task, channels, config, TOKENS.get(task.name), spread=SPREAD)
 
 
 class WindowDraw:

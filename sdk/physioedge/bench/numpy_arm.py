@@ -71,7 +71,11 @@ def numpy_network(shape: dict[str, Any], w: dict[str, Array]) -> Callable[[Array
         for i in range(config["n_layers"]):
             x = block(x, f"backbone.blocks.{i}")
         x = norm(x, "backbone.norm").reshape(streams, per_stream, -1)
-        embedding = x[:, -sensor["pool_tokens"] :].mean(1).reshape(1, -1)  # 0 takes all of them
+        last = x[:, -sensor["pool_tokens"] :]  # 0 takes all of them
+        statistics = [last.mean(1)]
+        if sensor["spread"]:
+            statistics.append(np.sqrt(last.var(1) + np.float32(1e-5)))
+        embedding = np.concatenate(statistics, axis=1).reshape(1, -1)
         answer = linear(embedding, "head.projection")
         if "head.prototypes" not in w:
             return w["head.offset"] + w["head.scale"] * answer, embedding

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physioedge.adapters.fitting import FULL, GLOBAL
-from physioedge.adapters.windows import SETTINGS, TOKENS, embeddings, fit_head, fit_windows
+from physioedge.adapters.windows import SETTINGS, SPREAD, TOKENS, embeddings, fit_head, fit_windows, layout_for
 from physioedge.evaluation.metrics import softmax
 from physioedge.models.backbone import Backbone
 from physioedge.models.checkpoint import load_backbone, read_config
 from physioedge.models.heads import PrototypeHead
 from physioedge.models.layout import Layout
 from physioedge.models.network import Network
-from physioedge.tasks.windowed import TaskWindows, chosen, context_needed_s, layout_of
+from physioedge.tasks.windowed import TaskWindows, chosen, context_needed_s
 
 _FEW = 1e-6
 _REFERENCE_WINDOWS = 400
@@ -75,7 +75,7 @@ class Read:
 
 def settings_of(task: str) -> dict[str, Any]:
     """How the networks of a task are fitted, as plain values."""
-    return {"fit": asdict(SETTINGS[task]), "tokens": dict(TOKENS.get(task, {}))}
+    return {"fit": asdict(SETTINGS[task]), "tokens": dict(TOKENS.get(task, {})), "spread": SPREAD}
 
 
 def facts_of(windows: TaskWindows, backbone: Path) -> tuple[tuple[str, ...], str, float]:
@@ -212,7 +212,7 @@ def _bare(backbone: Backbone) -> Network:
 
 def _layout(windows: TaskWindows, backbone: Path) -> Layout:
     channels = {kind: array.shape[1] for kind, array in windows.samples.items()}
-    return layout_of(windows.task, channels, read_config(backbone), TOKENS.get(windows.task.name))
+    return layout_for(windows.task, channels, read_config(backbone))
 
 
 def _laid_out(windows: TaskWindows, backbone: Path) -> Backbone:

@@ -18,6 +18,9 @@ from physioedge.models.config import BackboneConfig
 from physioedge.models.frontend import Frontend
 from physioedge.models.layout import Layout, attention_mask, rotary_tables, token_ends
 
+_LEAST_VARIANCE = 1e-5
+"""Added to the variance over tokens, so that its root has a slope at zero."""
+
 
 def rotate_half_matrix(n_heads: int, head_dim: int) -> Tensor:
     """Matrix R with ``x @ R = concat(-x2, x1)``, repeated per head: (head, head_dim, head_dim)."""
@@ -155,11 +158,15 @@ class Backbone(nn.Module):
         return self.transformed(self.embedded(patches))
 
     def pooled(self, tokens: Tensor) -> Tensor:
-        """Embedding (batch, embedding_dim): for each stream the mean of its last tokens, side by side."""
+        """Embedding (batch, embedding_dim): of each stream's last tokens the mean, and the deviation if asked for."""
         parts, end = [], 0
         for one in self.streams:
             end += one.n_tokens
-            parts.append(tokens[:, end - one.pooled : end].mean(1))
+            last = tokens[:, end - one.pooled : end]
+            parts.append(last.mean(1))
+            if one.spread:
+                away = last - last.mean(1, keepdim=True)
+                parts.append(torch.sqrt((away * away).mean(1) + _LEAST_VARIANCE))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def forward(self, *signals: Tensor) -> Tensor:

@@ -33,6 +33,9 @@ class SensorLayout:
         Tokens of each stream, all fully supported by real past samples.
     pool_tokens : int
         The embedding takes the mean of the last so many tokens of each stream; 0 for all.
+    spread : bool
+        The embedding takes their deviation from that mean too: how much a long window changes, which the mean of it
+        hides.
     """
 
     sensor: str
@@ -40,6 +43,7 @@ class SensorLayout:
     channels: int
     n_tokens: int
     pool_tokens: int = 0
+    spread: bool = False
 
     def streams(self, modality: Modality) -> int:
         """Streams of tokens this sensor gives.
@@ -68,6 +72,11 @@ class SensorLayout:
         """Tokens of each stream that are averaged."""
         return self.pool_tokens or self.n_tokens
 
+    @property
+    def statistics(self) -> int:
+        """Numbers of each feature that the embedding holds: the mean, and the deviation where it is asked for."""
+        return 2 if self.spread else 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
@@ -85,8 +94,8 @@ class Layout:
         return [one for one in self.sensors for _ in range(one.streams(config.modality(one.kind)))]
 
     def embedding_dim(self, config: BackboneConfig) -> int:
-        """Length of the embedding: the streams' means side by side."""
-        return config.d_model * len(self.streams(config))
+        """Length of the embedding: the streams' means, and deviations where asked for, side by side."""
+        return config.d_model * sum(one.statistics for one in self.streams(config))
 
     def n_tokens(self, config: BackboneConfig) -> int:
         """Tokens in the sequence."""

@@ -136,8 +136,9 @@ def chosen(windows: TaskWindows, kept: NDArray[np.bool_], without: tuple[str, ..
 
 
 def layout_of(
-    task: Task, channels: Mapping[str, int], config: BackboneConfig, tokens: Mapping[str, int] | None = None
-) -> Layout:
+    task: Task, channels: Mapping[str, int], config: BackboneConfig, tokens: Mapping[str, int] | None = None,
+    *, spread: bool = False,
+) -> Layout:  # fmt: skip
     """What a graph of a task takes: every sensor's whole window, or the last so many tokens of it.
 
     Parameters
@@ -148,6 +149,8 @@ def layout_of(
     config : BackboneConfig
     tokens : mapping of sensor to int, optional
         Of sensors whose newest part alone is looked at.
+    spread : bool
+        The embedding holds deviations over the tokens beside means.
 
     Raises
     ------
@@ -165,7 +168,8 @@ def layout_of(
                 "Choose another window.",
             )
         kept = (tokens or {}).get(kind, round(n_tokens))
-        sensors.append(SensorLayout(sensor=kind, kind=kind, channels=channels[kind], n_tokens=kept))
+        rows = channels[kind]
+        sensors.append(SensorLayout(sensor=kind, kind=kind, channels=rows, n_tokens=kept, spread=spread))
     return Layout(sensors=tuple(sensors))
 
 
