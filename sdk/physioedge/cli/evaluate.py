@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 WINDOWED = ("af", "heart_rate", "stress", "sleep_rr", "ppg_rhythm", "fog", "blood_pressure", "sleep")
 PARTS = ("choose", "arms", "shipped", "beats", "engines")
+BUNDLE = "bundle"
 SHOWN = ("accuracy", "macro_f1", "sensitivity:S", "ppv:S", "sensitivity:V", "ppv:V", "kappa", "ece")
 
 
@@ -22,7 +23,8 @@ def register(subparsers: Any) -> None:
     parser.add_argument("task", choices=("arrhythmia", *WINDOWED), help="see docs/tasks.md")
     parser.add_argument("--parts", default="arms,shipped,beats", help=f"any of {','.join(PARTS)}: choices on folds of "
                         "DS1; arms fitted and scored on DS2; the bundle on DS2; the beat detector; the bundle's graphs "
-                        "against each other")  # fmt: skip
+                        "against each other. Of other tasks: arms, or bundle for a bundle on its task's windows and "
+                        "recordings")  # fmt: skip
     parser.add_argument("--arms", help="by default global,probe,cnn,full,bidirectional; for the other tasks "
                         "majority,classical,minirocket,cnn,global,probe")  # fmt: skip
     parser.add_argument("--candidates", default="base", help="for choose: names of physioedge.evaluation.folds")
@@ -30,6 +32,8 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--backbone", type=Path, help="weights file; by default the shipped one")
     parser.add_argument("--twin", type=Path, help="weights file of the bidirectional twin")
     parser.add_argument("--bundle", type=Path, help="by default the shipped one")
+    parser.add_argument("--adapter", type=Path, help="for bundle: the adapter it was exported from; by default the "
+                        "shipped one")  # fmt: skip
     parser.add_argument("--trust", type=Path, help="public key to trust")
     parser.add_argument("--data", type=Path, help="folder that holds the datasets")
     parser.add_argument("--work", type=Path, help="folder for unfinished work; by default runs/TASK")
@@ -43,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Exit code: 0 when the rows are written."""
     args.work = args.work or Path("runs") / args.task
     if args.task in WINDOWED:
-        return _windowed(args)
+        return _bundled(args) if args.parts == BUNDLE else _windowed(args)
     from physioedge.evaluation import files
 
     args.arms = args.arms or "global,probe,cnn,full,bidirectional"
@@ -67,6 +71,15 @@ def _windowed(args: argparse.Namespace) -> int:
         backbone=args.backbone,
     )  # fmt: skip
     return _show(rows, args)
+
+
+def _bundled(args: argparse.Namespace) -> int:
+    from physioedge.evaluation.bundles import write_bundle
+
+    if args.bundle is None:
+        print("--parts bundle needs --bundle FILE, see docs/export.md", file=sys.stderr)
+        return 2
+    return _show(write_bundle(args), args)
 
 
 def _show(rows: list[Row], args: argparse.Namespace) -> int:

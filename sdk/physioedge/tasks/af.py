@@ -10,6 +10,7 @@ import numpy as np
 from physioedge.datasets import cinc2017
 from physioedge.datasets.location import find
 from physioedge.datasets.splits import load_split
+from physioedge.signals.recording import Recording
 from physioedge.tasks.cache import stored
 from physioedge.tasks.cutting import at_canonical_rates, cut, fits
 from physioedge.tasks.joining import Piece, join
@@ -55,6 +56,11 @@ def windows(
         The recordings are not here or damaged.
     """
     return stored(TASK, VERSION, find(cinc2017.NAME, root), context_s, lambda: _made(root, context_s, progress))
+
+
+def recordings(record: str, root: Path | None = None) -> dict[str, Recording]:
+    """What a stream would be given of a record, by sensor."""
+    return {"ecg": cinc2017.load(record, root)}
 
 
 def _made(root: Path | None, context_s: float, progress: Callable[[str], None] | None) -> TaskWindows:

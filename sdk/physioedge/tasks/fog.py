@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from physioedge.datasets import daphnet_fog
 from physioedge.datasets.location import find
 from physioedge.datasets.splits import load_split
-from physioedge.signals.recording import Recording, Session
+from physioedge.signals.recording import Recording
 from physioedge.tasks.cache import stored
 from physioedge.tasks.cutting import at_canonical_rates, cut, fits
 from physioedge.tasks.joining import Piece, join
@@ -72,13 +72,13 @@ def _made(root: Path | None, context_s: float, progress: Callable[[str], None] |
 
 
 def _piece(record: str, root: Path | None, context_s: float) -> Piece:
-    session = daphnet_fog.load(record, root)
-    t0_s = next(iter(session.recordings.values())).t0_s
-    converted = at_canonical_rates({"acc": _all_nine(session)}, TASK.sensors)
+    found = recordings(record, root)
+    t0_s = found["acc"].t0_s
+    converted = at_canonical_rates(found, TASK.sensors)
     start_s, target = labelled(daphnet_fog.sample_labels(record, root), t0_s)
     kept = fits(converted, start_s, context_s, TASK.window_s)
     return Piece(
-        subject=session.subject,
+        subject=found["acc"].subject,
         record=record,
         samples=cut(converted, start_s[kept], context_s, TASK.window_s),
         target=target[kept],
@@ -87,13 +87,16 @@ def _piece(record: str, root: Path | None, context_s: float) -> Piece:
     )
 
 
-def _all_nine(session: Session) -> Recording:
-    sensors = list(session.recordings.values())
-    return replace(
+def recordings(record: str, root: Path | None = None) -> dict[str, Recording]:
+    """What a stream would be given of a record: all nine axes as one sensor."""
+    found = daphnet_fog.load(record, root).recordings
+    sensors = list(found.values())
+    nine = replace(
         sensors[0],
         samples=np.concatenate([sensor.samples for sensor in sensors]),
-        channels=tuple(f"{name}_{axis}" for name, one in session.recordings.items() for axis in one.channels),
+        channels=tuple(f"{name}_{axis}" for name, one in found.items() for axis in one.channels),
     )
+    return {"acc": nine}
 
 
 def labelled(label: NDArray[np.int64], t0_s: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from physioedge.datasets import troika
 from physioedge.datasets.location import find
 from physioedge.datasets.splits import load_split
+from physioedge.signals.recording import Recording
 from physioedge.tasks.cache import stored
 from physioedge.tasks.cutting import at_canonical_rates, cut, fits
 from physioedge.tasks.joining import Piece, join
@@ -59,6 +60,12 @@ def windows(
     return stored(TASK, VERSION, find(troika.NAME, root), context_s, lambda: _made(root, context_s, progress))
 
 
+def recordings(record: str, root: Path | None = None) -> dict[str, Recording]:
+    """What a stream would be given of a record, by sensor."""
+    found = troika.load(record, root).recordings
+    return {kind: found[kind] for kind in TASK.sensors}
+
+
 def smoothed(values: NDArray[np.float64], these: TaskWindows) -> NDArray[np.float64]:
     """Median of each value (n, k) and the up to four before it in the same record; looks at no later window."""
     out = np.array(values)
@@ -72,7 +79,7 @@ def smoothed(values: NDArray[np.float64], these: TaskWindows) -> NDArray[np.floa
 def _made(root: Path | None, context_s: float, progress: Callable[[str], None] | None) -> TaskWindows:
     pieces = []
     for record in troika.records(root):
-        sensors = at_canonical_rates(troika.load(record, root).recordings, TASK.sensors)
+        sensors = at_canonical_rates(recordings(record, root), TASK.sensors)
         labels = troika.labels(record, root)
         kept = fits(sensors, labels.start_s, context_s, TASK.window_s) & (labels.start_s >= EARLIEST_S)
         start_s = labels.start_s[kept]

@@ -10,6 +10,7 @@ import numpy as np
 from physioedge.datasets import slpdb_rr
 from physioedge.datasets.location import find
 from physioedge.datasets.splits import load_split
+from physioedge.signals.recording import Recording
 from physioedge.signals.tachogram import tachogram
 from physioedge.tasks.cache import stored
 from physioedge.tasks.cutting import cut
@@ -55,6 +56,17 @@ def windows(
         Records are not here or damaged.
     """
     return stored(TASK, VERSION, find(slpdb_rr.NAME, root), context_s, lambda: _made(root, context_s, progress))
+
+
+def recordings(record: str, root: Path | None = None) -> dict[str, Recording]:
+    """What a stream would be given of a night: the series of intervals, from its start on."""
+    end_s, rate_hz = float(slpdb_rr.labels(record, root).end_s[-1]), CANONICAL_HZ["rr"]
+    series = tachogram(slpdb_rr.intervals(record, root), end_s, rate_hz)
+    night = Recording(
+        samples=series, fs_hz=rate_hz, units="s", channels=("interval", "gap"), name=record,
+        subject=slpdb_rr.subject_of(record),
+    )  # fmt: skip
+    return {"rr": night}
 
 
 def _made(root: Path | None, context_s: float, progress: Callable[[str], None] | None) -> TaskWindows:

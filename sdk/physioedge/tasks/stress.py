@@ -12,6 +12,7 @@ from physioedge.datasets import stress_predict
 from physioedge.datasets.info import Labels
 from physioedge.datasets.location import find
 from physioedge.datasets.splits import load_split
+from physioedge.signals.recording import Recording
 from physioedge.tasks.cache import stored
 from physioedge.tasks.cutting import at_canonical_rates, cut, fits
 from physioedge.tasks.joining import Piece, join
@@ -69,13 +70,19 @@ def grid(labels: Labels) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     return starts[kept], (positive[kept] > 0).astype(np.int64)
 
 
+def recordings(record: str, root: Path | None = None) -> dict[str, Recording]:
+    """What a stream would be given of a record, by sensor."""
+    found = stress_predict.load(record, root).recordings
+    return {kind: found[kind] for kind in TASK.sensors}
+
+
 def _made(root: Path | None, context_s: float, progress: Callable[[str], None] | None) -> TaskWindows:
     pieces = []
     for record in stress_predict.records(root):
         if record in stress_predict.UNLABELLED:
             continue
-        recordings = stress_predict.load(record, root).recordings
-        sensors = at_canonical_rates(recordings, TASK.sensors)
+        found = recordings(record, root)
+        sensors = at_canonical_rates(found, TASK.sensors)
         start_s, target = grid(stress_predict.labels(record, root))
         kept = fits(sensors, start_s, context_s, TASK.window_s)
         pieces.append(
@@ -85,7 +92,7 @@ def _made(root: Path | None, context_s: float, progress: Callable[[str], None] |
                 samples=cut(sensors, start_s[kept], context_s, TASK.window_s),
                 target=target[kept],
                 start_s=start_s[kept],
-                t0_s=min(recording.t0_s for recording in recordings.values()),
+                t0_s=min(recording.t0_s for recording in found.values()),
             )
         )
         if progress is not None:

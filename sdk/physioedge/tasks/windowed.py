@@ -121,7 +121,10 @@ class TaskWindows:
 
 
 def task_module(name: str) -> Any:
-    """The module of a task: ``TASK``, ``windows``; optional ``VERSION``, ``COLUMNS``, ``BY_RECORD``, ``smoothed``."""
+    """The module of a task: ``TASK``, ``windows``; optional ``VERSION``, ``COLUMNS``, ``BY_RECORD``, ``smoothed``.
+
+    Where the source gives recordings rather than windows, ``recordings(record, root)`` too.
+    """
     return importlib.import_module(f"physioedge.tasks.{name}")
 
 
