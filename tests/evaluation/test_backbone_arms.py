@@ -13,7 +13,8 @@ from physioedge.adapters import windows as fits
 from physioedge.adapters.lora.config import LoraShape
 from physioedge.adapters.windows import WindowFit
 from physioedge.evaluation import backbone_arms
-from physioedge.evaluation.opponents import run
+from physioedge.evaluation.opponents import VARIANTS, run
+from physioedge.evaluation.variants import varied_fit
 from physioedge.models.checkpoint import Provenance, save_backbone
 from physioedge_runtime.errors import EvaluationRefused
 from tiny_training import tiny_backbone
@@ -75,8 +76,8 @@ def test_all_arms_on_the_backbone(made):
     assert all(value(rows, arm) > 0.8 for arm in ("global", "probe", "prototypes", "full"))
     document = json.loads((made.root / "out" / "stress.json").read_text())
     assert len(document["backbone"]) == 64 and set(document["arms"]) == set(arms)
-    fitted = sorted(p.name for p in (made.root / "work" / "stress" / "fits").rglob("*.npz"))
-    assert fitted == ["frozen.npz", *(f"{how}-seed0-fold{k}.npz" for how in ("full", "global") for k in range(3))]
+    fitted = sorted(p.name.split("-")[0] for p in (made.root / "work" / "stress" / "fits").rglob("*.npz"))
+    assert fitted == ["frozen", *["full"] * 3, *["global"] * 3]  # the frozen backbone's embeddings once for all
     assert made.asked == [2.0]
 
 
@@ -85,8 +86,8 @@ def test_centring_takes_the_persons_own_mean_and_no_label(made):
     windows = fog_windows()
     for fold in range(3):
         setting = backbone_arms.Setting(
-            backbone=made.root / "backbone.safetensors", windows=windows, fold=fold,
-            cache=next((made.root / "work" / "stress" / "fits").iterdir()),
+            backbone=made.root / "backbone.safetensors", digest="0" * 64, windows=windows, fold=fold,
+            cache=next(p for p in (made.root / "work" / "stress" / "fits").iterdir() if p.is_dir()),
         )  # fmt: skip
         test = run.chosen(windows, windows.fold == fold)
         train = run.chosen(windows, windows.fitted(fold))
@@ -101,6 +102,18 @@ def test_centring_takes_the_persons_own_mean_and_no_label(made):
             backbone_arms.centring(train, blind, 0, setting=setting),
             backbone_arms.centring(train, test, 0, setting=setting),
         )
+
+
+def test_variants_change_one_thing_each(made):
+    rows = made.go(["probe", "probe_free", "probe_mean", "global_rank1"])
+    assert all(value(rows, arm) > 0.7 for arm in ("probe", "probe_free", "probe_mean", "global_rank1"))
+    fits_of = made.root / "work" / "stress" / "fits"
+    assert len(list(fits_of.glob("frozen-*.npz"))) == 2  # with deviations, and means alone
+    for name in VARIANTS:
+        changed = varied_fit(QUICK, name)
+        assert (changed != QUICK) != (name == "mean"), name
+    assert varied_fit(QUICK, "") == QUICK
+    assert varied_fit(QUICK, "rank1").lora.rank == 1 and not varied_fit(QUICK, "free").prototypes
 
 
 def test_a_judged_person_the_weights_know_is_refused(made, weights):
@@ -128,7 +141,7 @@ def test_windows_with_more_past_must_be_the_same_windows(made, monkeypatch):
 def test_other_settings_do_not_reuse_a_stored_fit(made, monkeypatch):
     made.go(["global"])
     fits = made.root / "work" / "stress" / "fits"
-    assert len(list(fits.iterdir())) == 1
+    assert len(list(fits.glob("v*"))) == 1
     monkeypatch.setattr(backbone_arms, "SETTINGS", {"stress": replace(QUICK, steps=QUICK.steps + 1)})
     made.go(["global"])
-    assert len(list(fits.iterdir())) == 2
+    assert len(list(fits.glob("v*"))) == 2

@@ -28,7 +28,9 @@ def runs():
 def setting(runs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("rate")
     write_backbone(folder / "backbone.safetensors")
-    return Setting(backbone=folder / "backbone.safetensors", windows=runs, cache=folder / "fits", fold=2)
+    return Setting(
+        backbone=folder / "backbone.safetensors", digest="0" * 64, windows=runs, cache=folder / "fits", fold=2
+    )
 
 
 @pytest.fixture(autouse=True)

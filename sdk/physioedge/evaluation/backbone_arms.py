@@ -5,6 +5,8 @@ One fit serves several arms: what it says of the judged people is kept as embedd
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physioedge.adapters.fitting import FULL, GLOBAL
-from physioedge.adapters.windows import SETTINGS, SPREAD, TOKENS, embeddings, fit_head, fit_windows, layout_for
+from physioedge.adapters.windows import SETTINGS, TOKENS, WindowFit, embeddings, fit_head, fit_windows, layout_for
 from physioedge.evaluation.metrics import softmax
+from physioedge.evaluation.variants import spread_of, varied_fit
 from physioedge.models.backbone import Backbone
 from physioedge.models.checkpoint import load_backbone, read_config
 from physioedge.models.heads import PrototypeHead
@@ -34,18 +37,38 @@ class Setting:
     ----------
     backbone : Path
         Weights file.
+    digest : str
+        Of its weights.
     windows : TaskWindows
         All of the task, with as much past as the backbone needs.
     cache : Path
         Folder of finished fits.
     fold : int
         Which fold is judged; part of a fit's name.
+    variant : str
+        Of the fit, see `variants`.
     """
 
     backbone: Path
+    digest: str
     windows: TaskWindows
     cache: Path
     fold: int
+    variant: str = ""
+
+    @property
+    def config(self) -> WindowFit:
+        """How the task's network is fitted."""
+        return varied_fit(SETTINGS[self.windows.task.name], self.variant)
+
+    def laid_out(self) -> Backbone:
+        """The backbone for the task's windows."""
+        return load_backbone(self.backbone, self.layout)[0]
+
+    @property
+    def layout(self) -> Layout:
+        """What the task's network takes."""
+        return _layout(self.windows, self.backbone, self.variant)
 
 
 @dataclass(frozen=True)
@@ -73,9 +96,10 @@ class Read:
         return softmax(out) if classes else out
 
 
-def settings_of(task: str) -> dict[str, Any]:
+def settings_of(task: str, variant: str = "") -> dict[str, Any]:
     """How the networks of a task are fitted, as plain values."""
-    return {"fit": asdict(SETTINGS[task]), "tokens": dict(TOKENS.get(task, {})), "spread": SPREAD}
+    fit = asdict(varied_fit(SETTINGS[task], variant))
+    return {"fit": fit, "tokens": dict(TOKENS.get(task, {})), "spread": spread_of(variant)}
 
 
 def facts_of(windows: TaskWindows, backbone: Path) -> tuple[tuple[str, ...], str, float]:
@@ -93,10 +117,8 @@ def global_adapter(train: TaskWindows, test: TaskWindows, seed: int, *, setting:
 def probe(train: TaskWindows, test: TaskWindows, seed: int, *, setting: Setting) -> NDArray[np.float64]:
     """The head alone on the frozen backbone."""
     frozen = frozen_embeddings(setting)
-    network = fit_head(
-        _laid_out(train, setting.backbone), train, frozen[setting.windows.fitted(setting.fold)],
-        SETTINGS[train.task.name], seed=seed,
-    )  # fmt: skip
+    known = frozen[setting.windows.fitted(setting.fold)]
+    network = fit_head(setting.laid_out(), train, known, setting.config, seed=seed)
     weight, bias = _readout(network)
     asked = frozen[setting.windows.fold == setting.fold]
     return Read(asked, asked.mean(0), weight, bias).answer(asked, classes=bool(train.task.labels))
@@ -137,11 +159,12 @@ def centring_half(train: TaskWindows, test: TaskWindows, seed: int, *, setting: 
 
 def frozen_embeddings(setting: Setting) -> NDArray[np.float32]:
     """Embeddings of all windows of a task under the backbone as it is, from the cache where they are made."""
-    path = setting.cache / "frozen.npz"
+    layout = hashlib.sha256(json.dumps(setting.layout.to_dict()).encode()).hexdigest()[:8]
+    path = setting.cache.parent / f"frozen-{setting.digest[:8]}-{layout}.npz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part.npz")
-        np.savez(part, embedding=embeddings(_bare(_laid_out(setting.windows, setting.backbone)), setting.windows))
+        np.savez(part, embedding=embeddings(_bare(setting.laid_out()), setting.windows))
         part.replace(path)
     with np.load(path, allow_pickle=False) as file:
         return np.asarray(file["embedding"], np.float32)
@@ -165,12 +188,12 @@ def _centred(train: TaskWindows, test: TaskWindows, seed: int, setting: Setting,
 
 def fitted(train: TaskWindows, test: TaskWindows, seed: int, how: str, setting: Setting) -> Read:
     """A fit's embeddings of `test`, from the cache where it is finished."""
-    backbone = _laid_out(train, setting.backbone)
     path = setting.cache / f"{how}-seed{seed}-fold{setting.fold}.npz"
     if not path.exists():
-        config = SETTINGS[train.task.name]
         frozen = frozen_embeddings(setting)[setting.windows.fitted(setting.fold)]
-        module = fit_windows(backbone, train, config, how, seed=seed, frozen=frozen, checkpoint=path.with_suffix(".pt"))
+        module = fit_windows(
+            setting.laid_out(), train, setting.config, how, seed=seed, frozen=frozen, checkpoint=path.with_suffix(".pt")
+        )
         network: Network = module.base_model.model if how == GLOBAL else module
         network.eval()
         weight, bias = _readout(network)
@@ -210,10 +233,6 @@ def _bare(backbone: Backbone) -> Network:
     return Network(backbone, PrototypeHead(backbone.layout.embedding_dim(backbone.config), 2)).eval()
 
 
-def _layout(windows: TaskWindows, backbone: Path) -> Layout:
+def _layout(windows: TaskWindows, backbone: Path, variant: str = "") -> Layout:
     channels = {kind: array.shape[1] for kind, array in windows.samples.items()}
-    return layout_for(windows.task, channels, read_config(backbone))
-
-
-def _laid_out(windows: TaskWindows, backbone: Path) -> Backbone:
-    return load_backbone(backbone, _layout(windows, backbone))[0]
+    return layout_for(windows.task, channels, read_config(backbone), spread=spread_of(variant))

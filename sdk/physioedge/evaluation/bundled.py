@@ -206,9 +206,9 @@ def _streamed(bundle: Bundle, engine: Engine, recordings: Mapping[str, Recording
 
 def _as_recording(kind: str, samples: NDArray[np.float32], end_s: float, windows: TaskWindows, row: int) -> Recording:
     return Recording(
-        samples=samples, fs_hz=CANONICAL_HZ[kind], units=KINDS[kind].units, channels=tuple(map(str, range(len(samples)))),
-        name=f"{windows.record[row]}:{row}", subject=str(windows.subject[row]),
-        t0_s=float(end_s - samples.shape[1] / CANONICAL_HZ[kind]),
+        samples=samples, fs_hz=CANONICAL_HZ[kind], units=KINDS[kind].units,
+        channels=tuple(map(str, range(len(samples)))), name=f"{windows.record[row]}:{row}",
+        subject=str(windows.subject[row]), t0_s=float(end_s - samples.shape[1] / CANONICAL_HZ[kind]),
     )  # fmt: skip
 
 

@@ -37,8 +37,8 @@ FLOOR = 0.01
 Float = NDArray[np.float64]
 
 
-def settings_of(task: str) -> dict[str, Any]:
-    """How the network is fitted, as plain values; the trackers are no part of a fit."""
+def settings_of(task: str, variant: str = "") -> dict[str, Any]:
+    """How the network is fitted, as plain values; the trackers are no part of a fit, and there are no variants."""
     return {"task": task, "fit": asdict(CONFIG)}
 
 

@@ -45,6 +45,8 @@ class Arm:
         Raised when its answers change: stored answers of an older version are made again.
     on_backbone : bool
         It takes ``setting`` too, a `physioedge.evaluation.backbone_arms.Setting`.
+    variant : str
+        Of the fit, see `physioedge.evaluation.variants`; empty for none.
     """
 
     module: str
@@ -55,6 +57,7 @@ class Arm:
     smooth: bool = True
     version: int = 1
     on_backbone: bool = False
+    variant: str = ""
 
     def load(self) -> Any:
         """The function itself, a `FitPredict` or one that takes ``setting`` beside it.
@@ -68,7 +71,7 @@ class Arm:
 
     def settings_of(self, task: str) -> str:
         """A short digest of how an arm on the backbone is fitted: with other settings stored fits are not its own."""
-        found = importlib.import_module(self.module).settings_of(task)
+        found = importlib.import_module(self.module).settings_of(task, self.variant)
         return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -127,6 +130,15 @@ ARMS: Mapping[str, Arm] = {
 }
 
 
+VARIANTS = ("rank1", "rank4", "rank16", "free", "tau0.1", "tau10", "mean")
+"""Of fits, for ablations: ``global_rank1``, ``probe_free``, ...; what each changes says `..variants`."""
+_VARIED: Mapping[str, Arm] = {
+    f"{name}_{variant}": Arm(module=_BACKBONE, function=function, on_backbone=True, tasks=_CLASSES, variant=variant)
+    for name, function in (("global", "global_adapter"), ("probe", "probe"))
+    for variant in VARIANTS
+}
+
+
 def _rate(function: str, *, alone: bool = False, without: tuple[str, ...] = ()) -> Arm:
     """An arm of heart rate on the backbone; `alone` judges every window on its own."""
     return Arm(
@@ -161,10 +173,10 @@ def arm_of(name: str, task: str) -> Arm:
     EvaluationRefused
         There is none, or it is not made for the task.
     """
-    known = {key: one for key, one in ARMS.items() if not one.tasks or task in one.tasks}
+    known = {key: one for key, one in {**ARMS, **_VARIED}.items() if not one.tasks or task in one.tasks}
     known.update(OF_TASK.get(task, {}))
     arm = known.get(name)
     if arm is None:
-        fitting = list(known)
+        fitting = [one for one in known if one not in _VARIED]
         raise EvaluationRefused(f"arm {name!r} for {task}", f"one of {', '.join(fitting)}", "Name one of them.")
     return arm

@@ -151,7 +151,8 @@ def _answers(
         if not path.exists():
             source, extra = windows, {}
             if own is not None and arm.on_backbone:
-                source, extra = own.windows, {"setting": _setting(own, work / windows.task.name, version, fold)}
+                setting = _setting(own, work / windows.task.name, version, fold, arm.variant)
+                source, extra = own.windows, {"setting": setting}
             train = chosen(source, source.fitted(fold), arm.without)
             began_s = time.process_time()
             answer = arm.load()(train, chosen(source, here, arm.without), seed, **extra)
@@ -164,10 +165,13 @@ def _answers(
     return out, spent_s
 
 
-def _setting(own: _Own, work: Path, version: str, fold: int) -> Any:
+def _setting(own: _Own, work: Path, version: str, fold: int, variant: str) -> Any:
     from physioedge.evaluation.backbone_arms import Setting
 
-    return Setting(backbone=own.backbone, windows=own.windows, cache=work / "fits" / version, fold=fold)
+    return Setting(
+        backbone=own.backbone, digest=own.digest, windows=own.windows, cache=work / "fits" / version, fold=fold,
+        variant=variant,
+    )  # fmt: skip
 
 
 def _save(path: Path, answer: NDArray[np.float64], start_s: NDArray[np.float64], cpu_s: float) -> None:
