@@ -125,8 +125,8 @@ def _overview(found: Mapping[Shown, tuple[dict[str, Row], dict[str, Any]]]) -> l
             judged[rival] += 1
             ahead[rival] += better > 0
             holds[rival] += better >= -half_width
-            cells.append(f"{_value(arms[rival], shown)}: {verdict(better, half_width)}")
-        own = _value(arms[OWN], shown) if OWN in arms else "-"
+            cells.append(f"{value_of(arms[rival], shown)}: {verdict(better, half_width)}")
+        own = value_of(arms[OWN], shown) if OWN in arms else "-"
         lines.append(f"| {shown.title} | {shown.metric} | {own} | " + " | ".join(cells) + " |")
     lines += ["", "| | " + " | ".join(RIVALS) + " |", "|---" * (len(RIVALS) + 1) + "|"]
     lines.append("| better value | " + " | ".join(f"{ahead[r]} of {judged[r]}" for r in RIVALS) + " |")
@@ -146,7 +146,7 @@ def _section(shown: Shown, arms: Mapping[str, Row], document: Mapping[str, Any])
         cpu_s = notes.get(arm, {}).get("cpu_s")
         span = "" if row.low is None or row.high is None else f"{_number(row.low, shown)} to {_number(row.high, shown)}"
         spent = "" if cpu_s is None else f"{cpu_s / 60:.1f} min"
-        lines.append(f"| {arm} | {_value(row, shown)} | {span} | {row.seeds} | {spent} |")
+        lines.append(f"| {arm} | {value_of(row, shown)} | {span} | {row.seeds} | {spent} |")
     return [*lines, ""]
 
 
@@ -154,7 +154,8 @@ def _number(value: float, shown: Shown) -> str:
     return f"{value:.2f}" if shown.unit else f"{value:.3f}"
 
 
-def _value(row: Row, shown: Shown) -> str:
+def value_of(row: Row, shown: Shown) -> str:
+    """A row's value with its unit, as pages print it."""
     return f"{_number(row.value, shown)} {shown.unit}".rstrip()
 
 
@@ -168,21 +169,25 @@ def plot(results: Path, path: Path) -> None:
     for place in axes[len(found) :]:
         place.set_axis_off()
     for (shown, arms, _), place in zip(found, axes, strict=False):
-        names = list(arms)[::-1]
-        for height, name in enumerate(names):
-            row = arms[name]
-            colour = "tab:blue" if name == OWN else "0.45"
-            if row.low is not None and row.high is not None:
-                place.plot([row.low, row.high], [height, height], color=colour, linewidth=2, alpha=0.5)
-            place.plot([row.value], [height], marker="o", markersize=5, color=colour)
-        place.set_yticks(range(len(names)), names, fontsize=7)
-        better = "smaller is better" if shown.smaller_is_better else "larger is better"
-        place.set_title(
-            f"{shown.title}: {shown.metric}{' in ' + shown.unit if shown.unit else ''}, {better}", fontsize=9
-        )
-        place.grid(axis="x", alpha=0.3)
+        panel(place, shown, arms)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
+
+
+def panel(place: Any, shown: Shown, arms: Mapping[str, Row]) -> None:
+    """Value and interval of every arm on a matplotlib axes, the first on top, the backbone's own in colour."""
+    names = list(arms)[::-1]
+    for height, name in enumerate(names):
+        row = arms[name]
+        colour = "tab:blue" if name == OWN else "0.45"
+        if row.low is not None and row.high is not None:
+            place.plot([row.low, row.high], [height, height], color=colour, linewidth=2, alpha=0.5)
+        place.plot([row.value], [height], marker="o", markersize=5, color=colour)
+    place.set_yticks(range(len(names)), names, fontsize=7)
+    better = "smaller is better" if shown.smaller_is_better else "larger is better"
+    unit = f" in {shown.unit}" if shown.unit else ""
+    place.set_title(f"{shown.title}: {shown.metric}{unit}, {better}", fontsize=9)
+    place.grid(axis="x", alpha=0.3)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
