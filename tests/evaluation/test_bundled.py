@@ -8,11 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from physioedge import results
 from physioedge.cli.demo_wrist import BUNDLE, RECORD
 from physioedge.cli.main import main
 from physioedge.evaluation import bundled, bundles
+from physioedge.results import Row
 from physioedge.signals.npz import read_npz_session
-from physioedge.tasks import heart_rate
+from physioedge.tasks import fog, heart_rate
 from physioedge.tasks.cutting import at_canonical_rates, cut
 from physioedge_runtime.errors import EvaluationRefused
 from windows_made_up import windows_of
@@ -40,8 +42,8 @@ def windows(root, *, context_s):
 
 @pytest.fixture
 def made_up(monkeypatch):
-    module = SimpleNamespace(windows=windows, recordings=recordings, COLUMNS=("",))
-    monkeypatch.setattr(bundles, "task_module", lambda name: module)
+    module = SimpleNamespace(windows=windows, recordings=recordings, COLUMNS=("",), TASK=heart_rate.TASK)
+    monkeypatch.setattr(bundles, "task_module", lambda name: module if name == "heart_rate" else fog)
     return module
 
 
@@ -55,9 +57,15 @@ def found_in(tmp_path):
 
 
 def test_a_bundle_agrees_with_its_weights_and_with_itself_as_a_stream(made_up, tmp_path, capsys):
-    other = {"task": "fog", "arm": "int8", "group": "g", "metric": "m", "unit": "1", "value": 1.0, "low": None,
-             "high": None, "n": 1, "seeds": 1}  # fmt: skip
-    (tmp_path / bundles.FILE).write_text(json.dumps({"rows": [other], "tasks": {"fog": {"bundle": "b"}}}))
+    others = [
+        Row(task="fog", arm=arm, group=group, metric=metric, unit="1", value=0.5, low=None, high=None, n=1, seeds=1)
+        for arm, group, metric in (
+            ("fp32", "g", "balanced_accuracy"), ("int8", "g", "balanced_accuracy"), ("int8", "g", "same_label_as_fp32"),
+            ("int8", "streamed, g", "coverage"), ("int8", "streamed, g", "difference_max"),
+            ("int8", "streamed, g", "accuracy"),
+        )
+    ]  # fmt: skip
+    results.write(tmp_path / bundles.FILE, "before", others, tasks={"fog": {"bundle": "b"}})
     assert run(tmp_path, "--bundle", str(BUNDLE)) == 0
     rows, held = found_in(tmp_path), json.loads((tmp_path / bundles.FILE).read_text())
     streamed = f"streamed, {bundled.UNSEEN}"
@@ -67,7 +75,10 @@ def test_a_bundle_agrees_with_its_weights_and_with_itself_as_a_stream(made_up, t
     assert rows["int8", streamed, "coverage"] > 0.8
     assert 0.0 < rows["int8", streamed, "mae"] < 40.0
     assert set(held["tasks"]) == {"fog", "heart_rate"}
-    assert sum(row["task"] == "fog" for row in held["rows"]) == 1
+    table = bundles.page([row for row in results.read(tmp_path / bundles.FILE) if row.task == "heart_rate"])
+    assert f"| heart_rate | {bundled.UNSEEN} | mae | {rows['fp32', bundled.UNSEEN, 'mae']:.3f} bpm |" in table
+    assert sum(row["task"] == "fog" for row in held["rows"]) == 6
+    assert "| fog | g | balanced_accuracy | 0.500 |" in (tmp_path / "bundles.md").read_text()
     assert "streamed" in capsys.readouterr().out
 
 

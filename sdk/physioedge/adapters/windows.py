@@ -55,7 +55,7 @@ class WindowFit(FitConfig):
 
 
 SETTINGS: Mapping[str, WindowFit] = {
-    "af": WindowFit(steps=400),
+    "af": WindowFit(steps=1000),
     "stress": WindowFit(steps=40, batch=32, class_power=0.0, prior_share=0.0),
     "sleep_rr": WindowFit(steps=60, batch=48),
     "ppg_rhythm": WindowFit(steps=200),

@@ -17,6 +17,12 @@ from physioedge_runtime.engine import load_engine
 from physioedge_runtime.errors import EvaluationRefused
 
 FILE = "bundles.json"
+_ABOUT = """Written by `physioedge evaluate TASK --parts bundle` beside the JSON of the same name; not edited by hand.
+int8 on onnxruntime against the same network in float32 on up to 2000 of the task's windows, and streamed from the
+task's recordings in chunks of 5 s. *streamed - cut*: how far results of the stream are from the same graph on the same
+windows cut out at once. *right*: share of right labels, or mean error, over streamed results that are not withheld."""
+_HEAD = "| task | people | metric | fp32 | int8 | int8 costs | coverage | streamed - cut, largest | right |"
+COMMAND = "physioedge evaluate TASK --parts bundle --bundle FILE --adapter DIR"
 
 
 def write_bundle(args: argparse.Namespace) -> list[Row]:
@@ -61,5 +67,33 @@ def _write(args: argparse.Namespace, rows: list[Row], facts: dict[str, Any]) -> 
         kept = [row for row in results.read(path) if row.task != args.task]
         tasks = json.loads(path.read_text())["tasks"]
     tasks[args.task] = facts
-    command = "physioedge evaluate TASK --parts bundle --bundle FILE --adapter DIR"
-    results.write(path, command, sorted(kept + rows, key=lambda row: row.task), tasks=dict(sorted(tasks.items())))
+    every = sorted(kept + rows, key=lambda row: row.task)
+    results.write(path, COMMAND, every, tasks=dict(sorted(tasks.items())))
+    path.with_suffix(".md").write_text(page(every), encoding="utf-8")
+
+
+def page(rows: list[Row]) -> str:
+    """The rows as a Markdown table, one line a task."""
+    lines = ["# Every task as a bundle", "", _ABOUT, "", _HEAD, "|---|---|---|--:|--:|--:|--:|--:|--:|"]
+    for task in dict.fromkeys(row.task for row in rows):
+        lines.append(_line([row for row in rows if row.task == task]))
+    return "\n".join(lines) + "\n"
+
+
+def _line(rows: list[Row]) -> str:
+    value = {(row.arm, row.group.startswith("streamed"), row.metric): row for row in rows}
+    task, group = rows[0].task, rows[0].group
+    metric = next(m for m in (task_module(task).TASK.metric, "mae:sbp", "mae") if ("fp32", False, m) in value)
+    classes = ("int8", False, "same_label_as_fp32") in value
+    exact, shipped = value["fp32", False, metric], value["int8", False, metric]
+    if classes:
+        cost = f"{100 * value['int8', False, 'same_label_as_fp32'].value:.2f} % same labels"
+    else:
+        cost = f"{value['int8', False, metric + '_added'].value:+.2f} % error"
+    right = value["int8", True, "accuracy" if classes else metric]
+    unit = "" if classes else f" {exact.unit}"
+    return (
+        f"| {task} | {group} | {metric} | {exact.value:.3f}{unit} | {shipped.value:.3f}{unit} | {cost} "
+        f"| {100 * value['int8', True, 'coverage'].value:.1f} % | {value['int8', True, 'difference_max'].value:.2g} "
+        f"| {right.value:.3f}{unit} |"
+    )
