@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from physioedge_runtime.bundle.contract import Contract
 from physioedge_runtime.engine import Adapter, Engine
+from physioedge_runtime.engine.slots import split_adapter
 from physioedge_runtime.errors import PhysioEdgeError
 from physioedge_runtime.result import Result, softmax
 from physioedge_runtime.signal.alignment import Aligned
@@ -31,6 +32,7 @@ class Judge:
     Attributes
     ----------
     adapter : mapping of str to float32, or None
+        As it was given to `use`.
     adapter_id : str
     """
 
@@ -39,6 +41,15 @@ class Judge:
         self._limits = [(value.low, value.high) for value in contract.values]
         self.adapter: Adapter | None = None
         self.adapter_id = adapter_id
+        self._slots: Adapter | None = None
+        self._bias: NDArray[np.float32] | None = None
+
+    def use(self, adapter: Adapter | None, adapter_id: str) -> None:
+        """Other LoRA arrays, another bias, or both, from the next window on; as `Stream.set_adapter`."""
+        slots, bias = None, None
+        if adapter is not None:
+            slots, bias = split_adapter(adapter, self._engine.slots, self._contract.n_outputs)
+        self.adapter, self.adapter_id, self._slots, self._bias = adapter, adapter_id, slots, bias
 
     def judge(self, aligned: Aligned) -> Result:
         """The result of one window; never raises for the signal or the engine."""
@@ -59,10 +70,11 @@ class Judge:
             return self._result(aligned, index, flags)
         windows = [one.window for one in everyone if one.window is not None]
         try:
-            first, embedding = self._engine.run(tuple(windows) if parts else windows[0], self.adapter)
+            first, embedding = self._engine.run(tuple(windows) if parts else windows[0], self._slots)
         except PhysioEdgeError:
             return self._result(aligned, index, (*flags, "engine_error"))
-        return self._answer(aligned, index, flags, first[0], embedding[0])
+        answer = first[0] if self._bias is None else first[0] + self._bias
+        return self._answer(aligned, index, flags, answer, embedding[0])
 
     def _answer(
         self,

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.contract import Contract
 from physioedge_runtime.engine import Adapter, Engine, load_engine
-from physioedge_runtime.engine.slots import check_adapter
 from physioedge_runtime.errors import SignalError, SnapshotError, UnknownSensor
 from physioedge_runtime.judging import Judge
 from physioedge_runtime.result import Result
@@ -171,7 +170,8 @@ class Stream:
         Parameters
         ----------
         adapter : mapping of str to float32, or None
-            One array for each slot; None is the global model.
+            One array for each slot, or none for any; beside them, or alone, ``head.bias`` (n_outputs,), which is added
+            to logits or values and fits merged graphs too. None is the global model.
         adapter_id : str
             What results will name.
 
@@ -182,8 +182,7 @@ class Stream:
         """
         if adapter is not None:
             adapter = {name: np.array(array) for name, array in adapter.items()}  # later changes stay the caller's
-            check_adapter(adapter, self.engine.slots)
-        self._judge.adapter, self._judge.adapter_id = adapter, adapter_id
+        self._judge.use(adapter, adapter_id)
 
     def snapshot(self) -> dict[str, Any]:
         """The whole state as a dict of numbers, text and arrays, for `restore`."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from physioedge_runtime import faults
 from physioedge_runtime.bundle.contract import Thresholds, TriggerSpec
+from physioedge_runtime.engine.slots import BIAS
 from physioedge_runtime.errors import (
     ChannelMismatch,
     ContractError,
@@ -423,6 +424,29 @@ def test_adapters_change_between_windows_and_bad_ones_are_refused() -> None:
     assert {r.adapter for r in mine} == {"ada"} and all(r.probability > 0.9 for r in mine)
     live.set_adapter(None)
     assert live.adapter_id == "global"
+
+
+def test_a_bias_moves_the_answer_with_slots_and_without() -> None:
+    live = stream()
+    plain = [r for r in live.push(ECG[:, :2000]) if r.label]
+    bias = np.array([40.0, 0.0, 0.0], np.float32)
+    live.set_adapter({BIAS: bias}, "centred")
+    bias[:] = np.nan  # ours is a copy
+    moved = [r for r in live.push(ECG[:, 2000:2800]) if r.label]
+    assert {r.label for r in moved} == {live.contract.labels[0]} != {r.label for r in plain}
+    again = stream()
+    again.push(ECG[:, :2000])
+    state = live.snapshot()
+    again.restore(state)
+    assert again.adapter_id == "centred"
+    assert same(live.push(ECG[:, 2800:]), again.push(ECG[:, 2800:]))
+    live.set_adapter({SLOT.name: np.array([[9.0, 0.0, 0.0]], np.float32), BIAS: np.zeros(3, np.float32)}, "both")
+    for wrong in (np.zeros(2, np.float32), np.zeros(3)):
+        with pytest.raises(SlotMismatch, match=r"head\.bias"):
+            live.set_adapter({BIAS: wrong}, "bad")
+    with pytest.raises(NonFiniteAdapter):
+        live.set_adapter({BIAS: np.array([0.0, np.nan, 0.0], np.float32)}, "bad")
+    assert live.adapter_id == "both"
 
 
 def test_runs_a_real_bundle(tmp_path: Path) -> None:

@@ -12,6 +12,37 @@ from physioedge_runtime.errors import NonFiniteAdapter, SlotMismatch
 
 MAX_SLOT_NORM = 100.0
 """Largest Frobenius norm of one slot's array: far above any fitted adapter, far below what overflows."""
+BIAS = "head.bias"
+"""An array of an adapter that is no slot: added to the graph's first output, in whatever form the graph is."""
+
+
+def split_adapter(
+    adapter: Mapping[str, NDArray[np.float32]], slots: Sequence[SlotSpec], n_outputs: int
+) -> tuple[dict[str, NDArray[np.float32]] | None, NDArray[np.float32] | None]:
+    """An adapter's arrays for the slots, and its bias, each None where it has none; both checked.
+
+    Parameters
+    ----------
+    adapter : mapping of str to float32
+        One array for each slot, or none for any; and `BIAS`, float32 (n_outputs,), or not.
+    slots : sequence of SlotSpec
+        Of the graph in use.
+    n_outputs : int
+        Labels or values.
+
+    Raises
+    ------
+    SlotMismatch, NonFiniteAdapter
+        As `check_adapter`; of the bias likewise.
+    """
+    if not isinstance(adapter, Mapping):
+        raise _mismatch(f"a {type(adapter).__name__} as adapter", "a mapping of slot names to arrays")
+    arrays = {name: array for name, array in adapter.items() if name != BIAS}
+    if BIAS in adapter:
+        _check_array(BIAS, adapter[BIAS], (n_outputs,), MAX_SLOT_NORM)
+    if arrays or BIAS not in adapter:
+        check_adapter(arrays, slots)
+    return (arrays or None), adapter.get(BIAS)
 
 
 def check_adapter(
@@ -36,17 +67,18 @@ def check_adapter(
         came = f"an adapter with {len(adapter)} arrays (missing {missing[:3]}, unknown {unknown[:3]})"
         raise _mismatch(came, f"exactly the {len(wanted)} slots")
     for name, shape in wanted.items():
-        array = adapter[name]
-        if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.shape != shape:
-            kind = f"{array.dtype}{array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-            raise _mismatch(f"slot {name} given {kind}", f"float32{shape}")
-        norm = float(np.linalg.norm(array.astype(np.float64)))
-        if not norm <= max_norm:  # also true for NaN
-            raise NonFiniteAdapter(
-                f"slot {name} with norm {norm:.4g}",
-                f"finite values of norm at most {max_norm:g}",
-                "Reject the adapter.",
-            )
+        _check_array(f"slot {name}", adapter[name], shape, max_norm)
+
+
+def _check_array(name: str, array: object, shape: tuple[int, ...], max_norm: float) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype != np.float32 or array.shape != shape:
+        kind = f"{array.dtype}{array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise _mismatch(f"{name} given {kind}", f"float32{shape}")
+    norm = float(np.linalg.norm(array.astype(np.float64)))
+    if not norm <= max_norm:  # also true for NaN
+        raise NonFiniteAdapter(
+            f"{name} with norm {norm:.4g}", f"finite values of norm at most {max_norm:g}", "Reject the adapter."
+        )
 
 
 def _mismatch(came: str, expected: str) -> SlotMismatch:
