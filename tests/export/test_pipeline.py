@@ -20,12 +20,14 @@ from export_small import (
 
 from physioedge_export import build, parity
 from physioedge_export.build import Choice
+from physioedge_export.centring import Head, centring_file, head_of
 from physioedge_export.merge import LoraAdapter
 from physioedge_export.parity import Tolerance
 from physioedge_export.pipeline import adapter_noise, export_bundle
 from physioedge_export.quantize import QuantizeConfig, quantize_weight
 from physioedge_export.request import Card, Destination, Windows
-from physioedge_export.runners import torch_runner
+from physioedge_export.runners import run_windows, torch_runner
+from physioedge_runtime.adaptation.centring import Centre
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.signing import public_key
 from physioedge_runtime.engine import load_engine
@@ -51,6 +53,7 @@ def export(exported: dict[str, Any], folder: Path, **changes: Any) -> Any:
         "card": CARD,
         "destination": Destination(bundle=folder / "small.physio", signing_key=KEY, report=folder / "report"),
         "adapter": exported["adapter"],
+        "head": head_of(exported["model"].head, CONFIG.d_model, 0.5),
         "choice": BOTH,
     }
     return export_bundle(exported["model"], **{**parts, **changes})
@@ -78,6 +81,20 @@ def test_the_runtime_loads_every_graph(made: tuple[Path, Any], exported: dict[st
     assert (
         np.abs(golden["graphs/slots.int8.onnx/adapted_logits"] - golden["graphs/slots.int8.onnx/logits"]).max() > 1e-3
     )
+
+
+def test_a_device_can_centre_what_the_graph_says(made: tuple[Path, Any], exported: dict[str, Any]) -> None:
+    folder, _ = made
+    centre = Centre.of(Bundle.open(folder / "small.physio", trust=public_key(KEY)))
+    found = run_windows(torch_runner(exported["model"], ["signal"]), {"signal": ecg_windows(8, seed=3)})
+    level = found.first - found.embedding @ centre.weight.T
+    np.testing.assert_allclose(level, np.broadcast_to(level[:1], level.shape), atol=1e-4)
+    seen = run_windows(torch_runner(exported["model"], ["signal"]), {"signal": windows().calibration["ecg"]})
+    np.testing.assert_allclose(centre.reference, seen.embedding.mean(0), atol=0.02)  # int8 against float
+    assert centre.share == 0.5
+    bent = Head(weight=centre.weight + 0.5, share=0.5)
+    with pytest.raises(ExportError, match="strays"):
+        centring_file(bent, found)
 
 
 def test_several_sensors_and_values(exported: dict[str, Any], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from physioedge.models.config import BackboneConfig
     from physioedge.models.network import Network
     from physioedge.models.rate import RateNetwork
+    from physioedge_export.centring import Head
     from physioedge_export.merge import LoraAdapter
     from physioedge_export.request import Card
     from physioedge_runtime.bundle.contract import Contract
@@ -77,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         card=_card(model, args.name or args.task, args.bundle_version),
         destination=Destination(bundle=args.out, signing_key=args.key, report=args.report),
         adapter=model.adapter,
+        head=_head(model),
         choice=Choice(
             targets=_list(args.target),
             adapters=_list(args.adapters),
@@ -110,6 +112,17 @@ class _Model:
     @property
     def config(self) -> BackboneConfig:
         return self.network.backbone.config
+
+
+def _head(model: _Model) -> Head | None:
+    """What centring needs of the network's head, where it is linear."""
+    from physioedge.models.network import Network
+    from physioedge.tasks.contracts import CENTRING_SHARE
+    from physioedge_export.centring import head_of
+
+    if not isinstance(model.network, Network):
+        return None
+    return head_of(model.network.head, model.contract.embedding_dim, CENTRING_SHARE)
 
 
 def _model(task: str, weights: str, adapter_folder: str) -> _Model:

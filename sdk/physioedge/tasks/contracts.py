@@ -24,6 +24,8 @@ MIN_QUALITY: Mapping[str, float] = {"af": 0.0}
 """By task, where it is not `USUAL_QUALITY`: too noisy is one of the answers of ``af``, so noise withholds none."""
 USUAL_QUALITY = 0.5
 """Half of what the model looks at must have been recorded well; signals that were not measured are never judged."""
+CENTRING_SHARE = 0.5
+"""Of a person's distance from everybody's mean embedding, what centring takes away."""
 MIN_PROBABILITY = 0.5
 """A label that is no more probable than all others together is withheld; of two labels, none is."""
 
