@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from safetensors.numpy import load, save
 
-from physioedge_runtime.bundle.tensors import read_tensors, write_tensors
+from physioedge_runtime.bundle.tensors import ADAPTER_TYPES, read_tensors, write_tensors
 from physioedge_runtime.errors import FormatError
 
 names = st.text(st.characters(codec="ascii", exclude_characters="\0"), min_size=1, max_size=12).filter(
@@ -57,6 +57,18 @@ def test_read_arrays_are_copies() -> None:
 def test_types_that_do_not_belong() -> None:
     with pytest.raises(FormatError, match="float64"):
         write_tensors({"a": np.zeros(2)})
+
+
+def test_half_precision_belongs_to_adapters_only() -> None:
+    half = {"a": np.arange(3, dtype=np.float16), "b": np.ones((1, 2), np.float32)}
+    with pytest.raises(FormatError, match="float16"):
+        write_tensors(half)
+    data = write_tensors(half, ADAPTER_TYPES)
+    assert data == save(half) and same(read_tensors(data, ADAPTER_TYPES), half)
+    with pytest.raises(FormatError, match="F16"):
+        read_tensors(data)
+    with pytest.raises(FormatError, match="I8"):
+        read_tensors(write_tensors({"a": np.zeros(2, np.int8)}), ADAPTER_TYPES)
 
 
 def file(header: object, body: bytes) -> bytes:

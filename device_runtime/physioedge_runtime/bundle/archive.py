@@ -1,4 +1,4 @@
-"""The zip subset a bundle is stored in, byte for byte.
+"""The zip subset that bundles and adapter files are stored in, byte for byte.
 
 Every byte of the archive follows from the names and contents, so there is nothing to interpret: the reader takes name,
 size and CRC from each local header, rebuilds header, directory and end record itself and compares. Compression, gaps,
@@ -109,8 +109,8 @@ def check_names(names: list[str]) -> None:
 
 
 def bad_format(came: str, expected: str) -> FormatError:
-    """One message for everything that is no whole, unaltered bundle."""
-    return FormatError(came, expected, "The file is no bundle, or damaged or truncated; copy or download it again.")
+    """One message for everything that is no whole, unaltered file of ours."""
+    return FormatError(came, expected, "The file is damaged, truncated or of another kind; copy or download it again.")
 
 
 def _read_local(view: memoryview, offset: int) -> Entry:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import stat
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,20 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physioedge_runtime.bundle.archive import (
-    MANIFEST,
-    MAX_BUNDLE_BYTES,
-    MAX_MANIFEST_BYTES,
-    SIGNATURE,
-    Entry,
-    bad_format,
-    read_archive,
-)
+from physioedge_runtime.bundle.archive import MAX_BUNDLE_BYTES, MAX_MANIFEST_BYTES, bad_format
 from physioedge_runtime.bundle.contract import EMBEDDING, Contract
 from physioedge_runtime.bundle.manifest import GraphEntry, Manifest
-from physioedge_runtime.bundle.signing import PIN_PREFIX, check_pin, load_trust, verify
+from physioedge_runtime.bundle.signed import open_signed, read_once
 from physioedge_runtime.bundle.tensors import read_tensors
-from physioedge_runtime.errors import BundleError, DigestMismatch, FormatError
+from physioedge_runtime.errors import BundleError
 
 
 class Bundle:
@@ -75,16 +63,11 @@ class Bundle:
             The file or a key cannot be read.
         """
         file = Path(path)
-        pin = trust if isinstance(trust, str) and trust.startswith(PIN_PREFIX) else None
-        trusted = load_trust(trust) if pin is None else {}
-        entries = read_archive(_read_once(file))
-        manifest_bytes = bytes(_within(entries[MANIFEST], MAX_MANIFEST_BYTES))
-        signature = bytes(_within(entries[SIGNATURE], MAX_MANIFEST_BYTES))
-        signer = verify(manifest_bytes, signature, trusted) if pin is None else check_pin(manifest_bytes, pin)
-        manifest = Manifest.from_bytes(manifest_bytes)
-        _check_files(manifest, entries)
-        views = {name: entry.data for name, entry in entries.items() if name not in (MANIFEST, SIGNATURE)}
-        return cls(file, manifest, hashlib.sha256(manifest_bytes).hexdigest(), signer, views)
+        data = read_once(file, what="a bundle", max_bytes=MAX_BUNDLE_BYTES)
+        archive = open_signed(data, trust, max_manifest_bytes=MAX_MANIFEST_BYTES)
+        manifest = Manifest.from_bytes(archive.manifest)
+        archive.check_files(manifest.files)
+        return cls(file, manifest, archive.digest, archive.signer, archive.files)
 
     @property
     def contract(self) -> Contract:
@@ -136,51 +119,3 @@ class Bundle:
                 shapes[f"{graph.file}/{prefix}{c.output_name}"] = (n, c.n_outputs)
                 shapes[f"{graph.file}/{prefix}{EMBEDDING}"] = (n, c.embedding_dim)
         return shapes
-
-
-def _read_once(path: Path) -> bytes:
-    """The whole file, within the limit; later checks and uses are all of these same bytes."""
-    try:
-        # a pipe would otherwise block before it can be refused
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with os.fdopen(handle, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise bad_format(f"{path}, which is no regular file", "a bundle file")
-            if status.st_size > MAX_BUNDLE_BYTES:
-                raise bad_format(f"{path} of {status.st_size} bytes", f"at most {MAX_BUNDLE_BYTES}")
-            data = file.read(status.st_size)
-    except OSError as error:
-        raise BundleError(
-            f"{path}, which cannot be read ({error.strerror or error})", "a bundle file", "Check the path."
-        ) from error
-    if not data:
-        raise bad_format(f"{path}, which is empty", "a bundle")
-    return data
-
-
-def _within(entry: Entry, limit: int) -> memoryview:
-    if len(entry.data) > limit:
-        raise bad_format(f"{entry.name} of {len(entry.data)} bytes", f"at most {limit}")
-    return entry.data
-
-
-def _check_files(manifest: Manifest, entries: Mapping[str, Entry]) -> None:
-    present = set(entries) - {MANIFEST, SIGNATURE}
-    if present != set(manifest.files):
-        odd = sorted(present ^ set(manifest.files))
-        raise FormatError(
-            f"files {odd} either missing or not in the manifest", "exactly the files it lists", "Get the bundle again."
-        )
-    for name, wanted in manifest.files.items():
-        data = entries[name].data
-        found = hashlib.sha256(data).hexdigest()
-        if len(data) != wanted.bytes or found != wanted.sha256:
-            raise DigestMismatch(
-                f"{name} with {len(data)} bytes, SHA-256 {found[:16]}...",
-                f"{wanted.bytes} bytes, {wanted.sha256[:16]}...",
-                "The file was damaged or altered; get the bundle again.",
-            )
-    for entry in entries.values():  # last, so that damaged contents are reported as such above
-        if zlib.crc32(entry.data) != entry.crc:
-            raise bad_format(f"{entry.name} with a wrong CRC-32", "the CRC-32 of its content")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from physioedge_runtime.bundle.contract import EMBEDDING, Contract
+from physioedge_runtime.bundle.plain import Fail, check_kinds, load_object
 from physioedge_runtime.errors import BundleError, FormatError, SchemaTooNew
 
 MANIFEST_SCHEMA = 1
@@ -18,7 +19,7 @@ PRECISIONS = ("fp32", "int8", "int8_static")
 ADAPTER_FORMS = ("merged", "slots")
 MAX_GOLDEN_WINDOWS = 64
 MAX_TOLERANCE = 100.0
-_HEX64 = re.compile(r"[0-9a-f]{64}")
+HEX64 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class Manifest:
         ContractError
             The contract inside does not hold together.
         """
-        values = _load(data)
+        values = load_object(data, _fail)
         version = values.get("schema_version")
         if type(version) is int and version > MANIFEST_SCHEMA:
             raise SchemaTooNew(
@@ -174,7 +175,7 @@ class Manifest:
             version=values["version"],
             contract=contract,
             graphs=tuple(_graph(row, contract.output_name) for row in values["graphs"]),
-            files={name: _file(name, row) for name, row in values["files"].items()},
+            files={name: read_file_entry(name, row, _fail) for name, row in values["files"].items()},
             golden_file=values["golden"]["file"],
             golden_windows=values["golden"]["windows"],
             licence=values["licence"]["spdx"],
@@ -218,16 +219,6 @@ _MANIFEST_FIELDS: dict[str, type] = {
 }
 
 
-def _load(data: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(data.decode("ascii"), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        _fail(f"no usable JSON ({type(error).__name__})", "ASCII JSON, each key once, finite numbers")
-    if not isinstance(values, dict):
-        _fail(f"a {type(values).__name__}", "an object")
-    return values
-
-
 def _graph(row: Any, output_name: str) -> GraphEntry:
     _shape("graph", row, {"file": str, "engine": str, "precision": str, "adapters": str, "tolerance": dict})
     tolerance = row["tolerance"]
@@ -241,33 +232,16 @@ def _graph(row: Any, output_name: str) -> GraphEntry:
     return GraphEntry(row["file"], row["engine"], row["precision"], row["adapters"], *limits)
 
 
-def _file(name: str, row: Any) -> FileEntry:
-    _shape(f"file {name}", row, {"sha256": str, "bytes": int})
-    if not _HEX64.fullmatch(row["sha256"]) or row["bytes"] < 0:
-        _fail(f"file {name} with {row}", "64 lower-case hex digits and a size")
+def read_file_entry(name: str, row: Any, fail: Fail) -> FileEntry:
+    """Digest and size of one file as a manifest states them."""
+    check_kinds(f"file {name}", row, {"sha256": str, "bytes": int}, fail)
+    if not HEX64.fullmatch(row["sha256"]) or row["bytes"] < 0:
+        fail(f"file {name} with {row}", "64 lower-case hex digits and a size")
     return FileEntry(row["sha256"], row["bytes"])
 
 
 def _shape(what: str, values: Any, wanted: Mapping[str, type]) -> None:
-    """All wanted keys of their kinds and no others; an int may stand for a float, a bool for neither."""
-    if not isinstance(values, dict) or set(values) != set(wanted):
-        keys = sorted(values) if isinstance(values, dict) else type(values).__name__
-        _fail(f"{what} with {keys}", f"exactly {sorted(wanted)}")
-    for key, kind in wanted.items():
-        kinds = (int, float) if kind is float else (kind,)
-        if type(values[key]) not in kinds:
-            _fail(f"{what}.{key} = {values[key]!r:.80}", f"a value of kind {kind.__name__}")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key twice")
-    return found
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no JSON number")
+    check_kinds(what, values, wanted, _fail)
 
 
 def _fail(came: str, expected: str) -> NoReturn:

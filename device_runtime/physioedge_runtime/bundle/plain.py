@@ -1,11 +1,39 @@
-"""Frozen dataclasses from plain JSON values, with the kind of every field checked."""
+"""From JSON to plain values and frozen dataclasses, with the kind of every field checked."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 _T = TypeVar("_T")
+
+
+Fail = Callable[[str, str], NoReturn]
+"""Raises the caller's error about what came and what was expected."""
+
+
+def load_object(data: bytes, fail: Fail) -> dict[str, Any]:
+    """The object in ASCII JSON bytes; keys that come twice, NaN and infinities go to `fail`."""
+    try:
+        values = json.loads(data.decode("ascii"), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        fail(f"no usable JSON ({type(error).__name__})", "ASCII JSON, each key once, finite numbers")
+    if not isinstance(values, dict):
+        fail(f"a {type(values).__name__}", "an object")
+    return values
+
+
+def check_kinds(what: str, values: Any, wanted: Mapping[str, type], fail: Fail) -> None:
+    """All wanted keys of their kinds and no others; an int may stand for a float, a bool for neither."""
+    if not isinstance(values, dict) or set(values) != set(wanted):
+        keys = sorted(values) if isinstance(values, dict) else type(values).__name__
+        fail(f"{what} with {keys}", f"exactly {sorted(wanted)}")
+    for key, kind in wanted.items():
+        kinds = (int, float) if kind is float else (kind,)
+        if type(values[key]) not in kinds:
+            fail(f"{what}.{key} = {values[key]!r:.80}", f"a value of kind {kind.__name__}")
 
 
 def build(kind: type[_T], values: Any) -> _T:
@@ -48,3 +76,14 @@ def _typed(name: str, kind: str, value: Any) -> Any:
             raise TypeError(f"{name} = {value!r:.80} where a list belongs")
         return tuple(_typed(name, item, v) if item in ("str", "int", "float") else v for v in value)
     return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key twice")
+    return found
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON number")

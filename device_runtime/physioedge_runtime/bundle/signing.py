@@ -70,12 +70,12 @@ def verify(message: bytes, signature_file: bytes, trusted: Mapping[str, bytes]) 
     signature = base64.b64decode(match[2]) if match else b""
     if match is None or base64.b64encode(signature) != match[2]:
         raise FormatError(
-            "a manifest.sig in another form", "the one of docs/bundle.md (ed25519)", "Get the bundle again."
+            "a manifest.sig in another form", "the one of docs/bundle.md (ed25519)", "Get the file again."
         )
     signer = match[1].decode()
     if signer not in trusted:
         raise UntrustedKey(
-            f"a bundle signed by key {signer}",
+            f"a file signed by key {signer}",
             f"one of the trusted keys ({', '.join(sorted(trusted)) or 'none'})",
             "If you trust its maker, name their public key: trust='public.pem' (command line: --trust public.pem).",
         )
@@ -86,7 +86,7 @@ def verify(message: bytes, signature_file: bytes, trusted: Mapping[str, bytes]) 
         VerifyKey(trusted[signer]).verify(message, signature)
     except BadSignatureError as error:
         raise SignatureInvalid(
-            "a manifest that was changed after signing", f"the one key {signer} signed", "Get the bundle again."
+            "a manifest that was changed after signing", f"the one key {signer} signed", "Get the file again."
         ) from error
     return signer
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,22 @@ from physioedge_runtime.errors import FormatError
 MAX_HEADER_BYTES = 1024 * 1024
 MAX_TENSORS = 4096
 MAX_RANK = 8
-_TYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8"), "I8": np.dtype("i1")}
+_TYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype("<f4"), "I64": np.dtype("<i8"), "I8": np.dtype("i1"), "F16": np.dtype("<f2"),
+}  # fmt: skip
+BUNDLE_TYPES = ("F32", "I64", "I8")
+ADAPTER_TYPES = ("F32", "F16")
 
 
-def read_tensors(data: bytes | memoryview) -> dict[str, NDArray[Any]]:
+def read_tensors(data: bytes | memoryview, types: Sequence[str] = BUNDLE_TYPES) -> dict[str, NDArray[Any]]:
     """Arrays by name, each a copy of its own.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    types : sequence of str
+        Which types may occur.
 
     Raises
     ------
@@ -41,7 +52,7 @@ def read_tensors(data: bytes | memoryview) -> dict[str, NDArray[Any]]:
     header = _header(bytes(view[8 : 8 + header_bytes]))
     body = view[8 + header_bytes :]
     arrays, position = {}, 0
-    for begin, end, name, kind, shape in sorted(_checked(name, row) for name, row in header.items()):
+    for begin, end, name, kind, shape in sorted(_checked(name, row, types) for name, row in header.items()):
         if begin != position or end > len(body):
             raise _bad(f"array {name!r} at bytes {begin} to {end}", f"bytes from {position} on, up to {len(body)}")
         arrays[name] = np.frombuffer(body[begin:end], _TYPES[kind]).reshape(shape).copy()
@@ -51,15 +62,15 @@ def read_tensors(data: bytes | memoryview) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def write_tensors(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def write_tensors(arrays: Mapping[str, NDArray[Any]], types: Sequence[str] = BUNDLE_TYPES) -> bytes:
     """The arrays as one safetensors file; the same arrays always give the same bytes.
 
     Raises
     ------
     FormatError
-        An array's type is none of float32, int64 and int8.
+        An array's type is none of `types`: for a bundle float32, int64 and int8.
     """
-    kinds = {dtype: kind for kind, dtype in _TYPES.items()}
+    kinds = {_TYPES[kind]: kind for kind in types}
     header: dict[str, Any] = {}
     parts, position = [], 0
     for name in sorted(arrays, key=lambda n: (-arrays[n].dtype.itemsize, n)):  # wide types first keeps them aligned
@@ -92,13 +103,13 @@ def _header(text: bytes) -> dict[str, Any]:
     return header
 
 
-def _checked(name: str, row: Any) -> tuple[int, int, str, str, tuple[int, ...]]:
+def _checked(name: str, row: Any, types: Sequence[str]) -> tuple[int, int, str, str, tuple[int, ...]]:
     """Begin, end, name, type and shape of one header row."""
     if not isinstance(row, dict) or set(row) != {"dtype", "shape", "data_offsets"}:
         raise _bad(f"array {name!r} described by {row!r:.80}", "dtype, shape and data_offsets")
     kind, shape, offsets = row["dtype"], row["shape"], row["data_offsets"]
-    if not isinstance(kind, str) or kind not in _TYPES:
-        raise _bad(f"array {name!r} of type {kind!r:.40}", f"one of {', '.join(_TYPES)}")
+    if not isinstance(kind, str) or kind not in types:
+        raise _bad(f"array {name!r} of type {kind!r:.40}", f"one of {', '.join(types)}")
     if not _naturals(shape) or len(shape) > MAX_RANK or not _naturals(offsets) or len(offsets) != 2:
         raise _bad(f"array {name!r} with shape {shape!r:.80} at {offsets!r:.80}", "lists of whole numbers")
     begin, end = offsets
