@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -134,3 +136,11 @@ def test_predictions_round_trip(tmp_path):
     assert extra["log_prior"].tolist() == [0.0, -1.0, -2.0]
     np.testing.assert_array_equal(extra["prototypes"], network.prototypes.numpy())
     assert [p.name for p in path.parent.iterdir()] == ["p.npz"]
+
+
+def test_predictions_without_a_network_have_no_head(tmp_path):
+    empty = [replace(p, embedding=np.zeros((len(p.label), 0), np.float32)) for p in SEED]
+    save_predictions(tmp_path / "p.npz", empty, None, {"log_prior": np.zeros(3)})
+    found, extra = load_predictions(tmp_path / "p.npz")
+    assert list(extra) == ["log_prior"] and found[0].embedding.shape == (6, 0)
+    np.testing.assert_array_equal(table.matrices([found], NO_PRIOR), table.matrices([SEED], NO_PRIOR))

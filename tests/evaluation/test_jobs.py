@@ -11,7 +11,7 @@ import pytest
 from physioedge.adapters.beats import BeatFit
 from physioedge.datasets import mitbih
 from physioedge.evaluation import jobs as module
-from physioedge.evaluation.arms import load_predictions
+from physioedge.evaluation.arms import ARMS, load_predictions
 from physioedge.evaluation.folds import candidates, folds
 from physioedge.evaluation.jobs import CLASSIC, Job, run_job, run_jobs
 from physioedge.evaluation.report import Plan, jobs_of
@@ -48,6 +48,24 @@ def test_a_job_already_done_is_not_done_again(job, monkeypatch):
     monkeypatch.setattr(module, "fit_arm", lambda *a, **k: pytest.fail("fitted again"))
     assert run_job(job) == path and path.stat().st_mtime_ns == before
     assert run_jobs([job, job], 1) == [path, path]
+
+
+@pytest.mark.parametrize(("arm", "package"), [("classical", "sklearn"), ("minirocket", "aeon")])
+def test_an_opponent_is_a_job_like_any_other(job, arm, package, monkeypatch):
+    pytest.importorskip(package, reason="of the extra `rivals`, which is not installed")
+    _, of_a_network = load_predictions(run_job(job))
+    job = replace(job, arm=arm)
+    path = run_job(job)
+    found, extra = load_predictions(path)
+    assert [p.record for p in found] == ["100", "103"] and list(extra) == ["log_prior"]
+    np.testing.assert_array_equal(extra["log_prior"], of_a_network["log_prior"])
+    for p in found:
+        assert p.embedding.shape == (len(p.label), 0) and len(p.scores) == len(p.time_s) > 20
+        assert np.isfinite(p.scores).all() and p.time_s[0] > 198 / 125 and (p.label == 3).any()
+    monkeypatch.setattr(module, "opponent_predictions", lambda *a, **k: pytest.fail("fitted again"))
+    assert run_job(job) == path
+    with pytest.raises(EvaluationRefused, match="mitbih:101"):
+        run_job(replace(job, test=("100", "101")))
 
 
 def test_the_same_job_elsewhere_gives_the_same_numbers(job, tmp_path):
@@ -103,6 +121,14 @@ def test_the_twin_needs_its_own_weights(tmp_path):
     assert [j.backbone for j in jobs_of(plan)] == [Path("b"), Path("t")]
     with pytest.raises(EvaluationRefused, match="twin"):
         jobs_of(replace(plan, twin=None))
+
+
+def test_an_arm_that_there_is_none_of_is_refused(tmp_path):
+    plan = Plan(arms=ARMS, seeds=1, backbone=Path("b"), twin=Path("t"), config=CONFIG, work=tmp_path, data=None,
+                workers=1)  # fmt: skip
+    assert [j.arm for j in jobs_of(plan)] == list(ARMS) and {"classical", "minirocket"} < set(ARMS)
+    with pytest.raises(EvaluationRefused, match="arms klassical"):
+        jobs_of(replace(plan, arms=("global", "klassical")))
 
 
 def test_folds_hold_every_fitting_record_out_once():

@@ -25,8 +25,8 @@ def register(subparsers: Any) -> None:
                         "DS1; arms fitted and scored on DS2; the bundle on DS2; the beat detector; the bundle's graphs "
                         "against each other. Of other tasks: arms, or bundle for a bundle on its task's windows and "
                         "recordings")  # fmt: skip
-    parser.add_argument("--arms", help="by default global,probe,cnn,full,bidirectional; for the other tasks "
-                        "majority,classical,minirocket,cnn,global,probe")  # fmt: skip
+    parser.add_argument("--arms", help="by default global,probe,cnn,full,bidirectional,classical,minirocket; for "
+                        "the other tasks majority,classical,minirocket,cnn,global,probe")  # fmt: skip
     parser.add_argument("--candidates", default="base", help="for choose: names of physioedge.evaluation.folds")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--backbone", type=Path, help="weights file; by default the shipped one")
@@ -49,8 +49,9 @@ def run(args: argparse.Namespace) -> int:
     if args.task in WINDOWED:
         return _bundled(args) if args.parts == BUNDLE else _windowed(args)
     from physioedge.evaluation import files
+    from physioedge.evaluation.arms import ARMS
 
-    args.arms = args.arms or "global,probe,cnn,full,bidirectional"
+    args.arms = args.arms or ",".join(ARMS)
     parts = args.parts.split(",")
     unknown = set(parts) - set(PARTS)
     if unknown:

@@ -1,4 +1,7 @@
-"""The arms of the arrhythmia table: each fits a network on training records and predicts test records."""
+"""The arms of the arrhythmia table, and those of them that fit a network on training records to predict test records.
+
+The others, `OPPONENTS`, are in `physioedge.evaluation.beat_opponents`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ from physioedge.tasks.arrhythmia import LABELS, BeatRecord
 from physioedge_runtime.bundle.contract import WindowSpec
 from physioedge_runtime.errors import EvaluationRefused
 
-ARMS = ("global", "probe", "full", "cnn", "bidirectional")
+OPPONENTS = ("classical", "minirocket")
+ARMS = ("global", "probe", "cnn", "full", "bidirectional", *OPPONENTS)
 _BATCH = 256
 _CNN_LEARNING_RATE = 1e-3
 _HOW = {"global": GLOBAL, "bidirectional": GLOBAL, "probe": PROBE, "full": FULL}
@@ -29,7 +33,7 @@ _HOW = {"global": GLOBAL, "bidirectional": GLOBAL, "probe": PROBE, "full": FULL}
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """What a network says of the beats of one record.
+    """What an arm says of the beats of one record.
 
     Attributes
     ----------
@@ -39,8 +43,9 @@ class Prediction:
     time_s : float64 (beat,)
         Time of the R peak.
     scores : float32 (beat, class)
-        Without the log prior.
+        Without the log prior: up to a constant, log-probabilities as if all classes were as frequent.
     embedding : float32 (beat, dim)
+        Empty, ``dim`` 0, for an arm without a network.
     """
 
     record: str
@@ -123,14 +128,15 @@ def refuse_overlap(seen: tuple[str, ...], test: tuple[str, ...]) -> None:
         )
 
 
-def save_predictions(path: Path, predictions: list[Prediction], head: Any, extra: dict[str, Any]) -> None:
-    """Predictions of one arm and seed in one npz file, with the head that turns embeddings into scores."""
-    arrays: dict[str, Any] = {
-        "weight": head.projection.weight.detach().numpy(),
-        "bias": head.projection.bias.detach().numpy(),
-        "prototypes": head.prototypes.numpy(),
-        **{k: np.asarray(v) for k, v in extra.items()},
-    }
+def save_predictions(path: Path, predictions: list[Prediction], head: Any | None, extra: dict[str, Any]) -> None:
+    """Predictions of one arm and seed in one npz file, with the head, if any, that turns embeddings into scores."""
+    arrays: dict[str, Any] = {k: np.asarray(v) for k, v in extra.items()}
+    if head is not None:
+        arrays |= {
+            "weight": head.projection.weight.detach().numpy(),
+            "bias": head.projection.bias.detach().numpy(),
+            "prototypes": head.prototypes.numpy(),
+        }
     for p in predictions:
         arrays |= {f"{p.record}/label": p.label, f"{p.record}/time_s": p.time_s}
         arrays |= {f"{p.record}/scores": p.scores, f"{p.record}/embedding": p.embedding.astype(np.float16)}

@@ -16,7 +16,8 @@ import torch
 from physioedge.adapters.beats import BeatFit, log_prior
 from physioedge.adapters.global_run import beats_note
 from physioedge.adapters.lora.files import save_adapter
-from physioedge.evaluation.arms import fit_arm, predict, refuse_overlap, save_predictions
+from physioedge.evaluation.arms import OPPONENTS, fit_arm, predict, refuse_overlap, save_predictions
+from physioedge.evaluation.beat_opponents import opponent_predictions
 from physioedge.models.checkpoint import load_backbone
 from physioedge.tasks import arrhythmia
 
@@ -87,15 +88,18 @@ def run_job(job: Job) -> Path:
     if job.arm != CLASSIC:  # the classic split shares a person by definition, and its row says so
         seen = () if job.development else provenance.training_subjects
         refuse_overlap((*seen, *(r.subject for r in train)), tuple(r.subject for r in test))
+    extra: dict[str, Any] = {"log_prior": log_prior(train, 1.0).numpy()}
+    if job.arm in OPPONENTS:  # of the backbone they know the cut of the window alone
+        found = opponent_predictions(job.arm, train, test, job.config.draw, cut, fs_hz, seed=job.seed)
+        save_predictions(job.predictions, found, None, extra)
+        return job.predictions
     arm = "global" if job.arm == CLASSIC else job.arm
     checkpoint = job.work / "checkpoints" / f"{job.name}.pt"
     fitted = fit_arm(arm, backbone, train, job.config, seed=job.seed, checkpoint=checkpoint)
-    prior = log_prior(train, 1.0)
     keep = job.arm == "global" and not job.development
     if keep:
         save_adapter(job.adapter, fitted.module, beats_note(fitted.module, digest, train, job.config, job.seed))
     reference = [p.embedding.mean(0) for p in predict(fitted, thinned(train), cut, fs_hz)] if keep else []
-    extra: dict[str, Any] = {"log_prior": prior.numpy()}
     if reference:
         extra["reference"] = np.mean(reference, axis=0)
     save_predictions(job.predictions, predict(fitted, test, cut, fs_hz), fitted.head, extra)

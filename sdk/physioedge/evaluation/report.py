@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from physioedge.adapters.beats import BeatFit
 from physioedge.datasets import mitbih
 from physioedge.evaluation import arrhythmia as table
-from physioedge.evaluation.arms import load_predictions
+from physioedge.evaluation.arms import ARMS, load_predictions
 from physioedge.evaluation.jobs import CLASSIC, Job, run_jobs
 from physioedge.evaluation.plots import confusion_and_calibration
 from physioedge.results import Row
@@ -48,8 +48,12 @@ def jobs_of(plan: Plan) -> list[Job]:
     Raises
     ------
     EvaluationRefused
-        The bidirectional arm without the twin's weights: it would be the causal one by another name.
+        An arm that there is none of; the bidirectional arm without the twin's weights: it would be the causal one by
+        another name.
     """
+    unknown = sorted(set(plan.arms) - {*ARMS, CLASSIC})
+    if unknown:
+        raise EvaluationRefused(f"arms {', '.join(unknown)}", f"any of {', '.join((*ARMS, CLASSIC))}", "Name those.")
     if "bidirectional" in plan.arms and plan.twin is None:
         raise EvaluationRefused(
             "arm 'bidirectional' without --twin", "the twin's weights", "Name them, or leave it out."
