@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from physioedge_runtime.bundle.container import Bundle
     from physioedge_runtime.errors import (
         AdapterError,
+        AdapterExpired,
+        AdapterReplayed,
         BackboneMismatch,
         BundleError,
+        BundleMismatch,
         ChannelMismatch,
         ContractError,
         DatasetError,
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
         EngineError,
         EvaluationRefused,
         ExportError,
+        FastForwarded,
         FormatError,
         GoldenMismatch,
         MissingExtra,
@@ -34,18 +38,26 @@ if TYPE_CHECKING:
         SignatureInvalid,
         SlotMismatch,
         SnapshotError,
+        StoreError,
+        StoreLocked,
+        StoreRefused,
+        TaskMismatch,
         UnitMismatch,
         UnknownSensor,
         UntrustedKey,
+        WrongBinding,
     )
     from physioedge_runtime.result import Result
     from physioedge_runtime.stream import Stream
 
 __all__ = [
     "AdapterError",
+    "AdapterExpired",
+    "AdapterReplayed",
     "BackboneMismatch",
     "Bundle",
     "BundleError",
+    "BundleMismatch",
     "ChannelMismatch",
     "ContractError",
     "DatasetError",
@@ -53,6 +65,7 @@ __all__ = [
     "EngineError",
     "EvaluationRefused",
     "ExportError",
+    "FastForwarded",
     "FormatError",
     "GoldenMismatch",
     "MissingExtra",
@@ -67,10 +80,15 @@ __all__ = [
     "SignatureInvalid",
     "SlotMismatch",
     "SnapshotError",
+    "StoreError",
+    "StoreLocked",
+    "StoreRefused",
     "Stream",
+    "TaskMismatch",
     "UnitMismatch",
     "UnknownSensor",
     "UntrustedKey",
+    "WrongBinding",
 ]
 
 _HOMES = {"Bundle": "bundle.container", "Result": "result", "Stream": "stream"}

@@ -21,8 +21,17 @@
     ├── EngineError
     ├── AdapterError
     │   ├── SlotMismatch
+    │   ├── NonFiniteAdapter
+    │   ├── TaskMismatch
     │   ├── BackboneMismatch
-    │   └── NonFiniteAdapter
+    │   ├── BundleMismatch   made for one other bundle
+    │   ├── WrongBinding     made for another device or fleet
+    │   ├── AdapterExpired
+    │   ├── AdapterReplayed  an old one again
+    │   └── FastForwarded    a counter or a time too far ahead to be true
+    ├── StoreError             the adapter store on disk cannot be read or written
+    │   ├── StoreLocked      another process has it
+    │   └── StoreRefused     not in this state of the store
     ├── SnapshotError          a saved stream state that does not fit this stream
     ├── MissingExtra           an optional part of the package is not installed
     ├── DatasetError           recordings that are not here, or not as expected
@@ -101,7 +110,7 @@ class RecordError(SignalError):
 
 
 class BundleError(PhysioEdgeError):
-    """A bundle cannot be used."""
+    """A bundle, or another signed file, cannot be used."""
 
     code = "bundle"
 
@@ -176,6 +185,60 @@ class NonFiniteAdapter(AdapterError):
     """The adapter holds NaN, infinities or an excessive norm."""
 
     code = "adapter-values"
+
+
+class TaskMismatch(AdapterError):
+    """The adapter was made for another task."""
+
+    code = "adapter-task"
+
+
+class BundleMismatch(AdapterError):
+    """The adapter names one bundle, and it is not this one."""
+
+    code = "adapter-bundle"
+
+
+class WrongBinding(AdapterError):
+    """The adapter was signed for another device or fleet."""
+
+    code = "binding"
+
+
+class AdapterExpired(AdapterError):
+    """The adapter's time is over, by the latest time that was ever signed or by a clock that can be right."""
+
+    code = "expired"
+
+
+class AdapterReplayed(AdapterError):
+    """The adapter's counter is not above the last one accepted."""
+
+    code = "replayed"
+
+
+class FastForwarded(AdapterError):
+    """The adapter's counter or time is so far ahead that it would lock later ones out."""
+
+    code = "fast-forward"
+
+
+class StoreError(PhysioEdgeError):
+    """The adapter store cannot be read or written; what served before keeps serving."""
+
+    code = "store"
+
+
+class StoreLocked(StoreError):
+    """Another process, or another part of this one, has the store open."""
+
+    code = "store-locked"
+
+
+class StoreRefused(StoreError):
+    """The store is not in a state that allows this."""
+
+    code = "store-state"
 
 
 class SnapshotError(PhysioEdgeError):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from physioedge_runtime.bundle.archive import MANIFEST, SIGNATURE, build_archive
 from physioedge_runtime.bundle.container import Bundle
@@ -17,6 +17,8 @@ from physioedge_runtime.bundle.manifest import GraphEntry, Manifest, file_entry
 from physioedge_runtime.bundle.signing import public_key, read_private_key, sign
 from physioedge_runtime.bundle.tensors import read_tensors
 from physioedge_runtime.errors import ExportError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,19 @@ def write_bundle(
             f"provenance or task_info with {error}", "finite JSON values", "Pass numbers, texts, lists and dicts only."
         ) from error
     data = build_archive({**files, MANIFEST: manifest, SIGNATURE: sign(manifest, private)})
+    bundle = replace_file(target, data, lambda path: _reopened(path, public_key(private)))
+    bundle.path = target
+    return bundle
+
+
+def replace_file(target: Path, data: bytes, check: Callable[[Path], T]) -> T:
+    """Writes a file in one step or not at all, and gives what `check` makes of it before it takes its place.
+
+    Raises
+    ------
+    ExportError
+        The target cannot be written. What `check` raises goes through; then nothing was written.
+    """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -94,15 +109,19 @@ def write_bundle(
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)
-        bundle = Bundle.open(temporary, trust=public_key(private))
-        bundle.golden()
+        found = check(temporary)
         temporary.replace(target)
         _sync_folder(target.parent)
     except OSError as error:
         raise _unwritable(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
-    bundle.path = target
+    return found
+
+
+def _reopened(path: Path, public: bytes) -> Bundle:
+    bundle = Bundle.open(path, trust=public)
+    bundle.golden()
     return bundle
 
 
