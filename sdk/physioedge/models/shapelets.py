@@ -1,0 +1,138 @@
+"""Shapelets: short patterns, and how near a window comes to each of them anywhere.
+
+The distance is the mean squared difference to the nearest stretch of the window, worked out as a convolution:
+``min_j (|w|^2 - 2 w.s_j + |s_j|^2) / n``. It is what tslearn's LearningShapelets transforms to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from physioedge.models.frontend import Frontend
+from physioedge.models.layout import Layout, SensorLayout
+from physioedge.models.modality import Modality
+from physioedge_runtime.errors import ShapeError
+
+
+class ShapeletTransform(nn.Module):
+    """Distances of a normalised stream to shapelets of one kind of sensor.
+
+    Parameters
+    ----------
+    groups : sequence of float32 (shapelet, row, sample)
+        One a length; rows as `stream_rows` gives them.
+
+    Notes
+    -----
+    Source: Grabocka et al., Learning time-series shapelets, KDD 2014, equations 1 to 4, with the minimum itself in
+    place of the soft one; Tavenard et al., tslearn, JMLR 21 (2020).
+    """
+
+    def __init__(self, groups: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.groups = nn.ParameterList(nn.Parameter(group.clone()) for group in groups)
+        for index, group in enumerate(groups):
+            self.register_buffer(f"ones_{index}", torch.ones(1, *group.shape[1:]), persistent=False)
+
+    @property
+    def n_shapelets(self) -> int:
+        """Distances that come out."""
+        return sum(len(group) for group in self.groups)
+
+    def every_distance(self, rows: Tensor) -> list[Tensor]:
+        """Distances at every position, (batch, shapelet, position) a length."""
+        out = []
+        for index, group in enumerate(self.groups):
+            size = group[0].numel()
+            cross = nn.functional.conv1d(rows, group)  # (B, shapelet, position)
+            energy = nn.functional.conv1d(rows * rows, getattr(self, f"ones_{index}"))
+            own = (group * group).sum((1, 2))[None, :, None]
+            out.append((own - 2 * cross + energy) / size)
+        return out
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Distances (batch, shapelet) of a stream (batch, row, sample)."""
+        nearest = [found.amin(2) for found in self.every_distance(rows)]
+        return torch.cat(nearest, dim=1) if len(nearest) > 1 else nearest[0]
+
+
+def stream_rows(patches: Tensor, modality: Modality) -> Tensor:
+    """A stream's normalised patches as rows in time: every channel in every view of its frontend.
+
+    Parameters
+    ----------
+    patches : float32 (batch, token, token_inputs)
+        Of `Frontend`.
+    modality : Modality
+
+    Returns
+    -------
+    float32 (batch, channel * view, token * patch_samples)
+        Channel by channel, the views of each one after another.
+    """
+    m = modality
+    b, t, _ = patches.shape
+    rows = m.channels * len(m.views)
+    return patches.reshape(b, t, rows, m.patch_samples).transpose(1, 2).reshape(b, rows, t * m.patch_samples)
+
+
+class Extractor(nn.Module):
+    """Raw samples of every sensor of a layout to the distances of all shapelets: what a condition is made of.
+
+    Its inputs are those of the task's network, so that a device cuts windows once.
+
+    Parameters
+    ----------
+    layout : Layout
+    modalities : mapping of kind to Modality
+    banks : mapping of kind to ShapeletTransform
+        Every kind of the layout; two streams of one kind share theirs.
+
+    Raises
+    ------
+    ShapeError
+        A kind has no shapelets, or they are longer than its window.
+    """
+
+    def __init__(self, layout: Layout, modalities: dict[str, Modality], banks: dict[str, ShapeletTransform]) -> None:
+        super().__init__()
+        self.layout, self.modalities = layout, modalities
+        self.streams: list[SensorLayout] = [s for s in layout.sensors for _ in range(s.streams(modalities[s.kind]))]
+        for one in self.streams:
+            _check(one, modalities[one.kind], banks)
+        self.frontends = nn.ModuleList(Frontend(modalities[one.kind], one.n_tokens) for one in self.streams)
+        self.banks = nn.ModuleDict({kind: banks[kind] for kind in dict.fromkeys(one.kind for one in self.streams)})
+
+    @property
+    def n_distances(self) -> int:
+        """Distances a window."""
+        banks = [self.banks[one.kind] for one in self.streams]
+        return sum(bank.n_shapelets for bank in banks if isinstance(bank, ShapeletTransform))
+
+    def forward(self, *signals: Tensor) -> Tensor:
+        """Distances (batch, n_distances) of raw samples (batch, channel, input_samples), one a sensor."""
+        parts = []
+        for one, front, x in zip(self.streams, self.frontends, self._per_stream(signals), strict=True):
+            parts.append(self.banks[one.kind](stream_rows(front(x), self.modalities[one.kind])))
+        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+
+    def _per_stream(self, signals: tuple[Tensor, ...]) -> list[Tensor]:
+        out = []
+        for one, signal in zip(self.layout.sensors, signals, strict=True):
+            width = self.modalities[one.kind].channels
+            out += list(torch.split(signal, width, dim=1)) if one.channels > width else [signal]
+        return out
+
+
+def _check(one: SensorLayout, modality: Modality, banks: dict[str, ShapeletTransform]) -> None:
+    if one.kind not in banks:
+        raise ShapeError(f"no shapelets for {one.kind}", f"some of {', '.join(banks) or 'none'}", "Learn them first.")
+    longest = max(group.shape[2] for group in banks[one.kind].groups)
+    if longest > one.window_samples(modality):
+        raise ShapeError(
+            f"shapelets of {longest} samples in a window of {one.window_samples(modality)} of {one.sensor}",
+            "shapelets no longer than the window", "Leave the longer ones out.",
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Public, fixed shapelets of every kind of sensor: found, learned, stored."""
