@@ -33,7 +33,10 @@ def register(subparsers: Any) -> None:
     adapter.add_argument("--task", choices=TASKS, default="arrhythmia")
     adapter.add_argument("--backbone", type=Path, help="weights file; by default the shipped one")
     adapter.add_argument("--steps", type=int, help="default: the task's own; heart_rate has none")
-    for each in (backbone, adapter):
+    shapelets = what.add_parser("shapelets", help="find and learn the bank of shapelets on people nobody judges")
+    shapelets.add_argument("--kinds", default="", help="some of ecg,ppg,acc,eda,temp,rr; default: all")
+    shapelets.add_argument("--steps", type=int, default=400)
+    for each in (backbone, adapter, shapelets):
         each.add_argument("--seed", type=int, default=0)
         each.add_argument("--out", type=Path, required=True, help=_ONCE)
         each.add_argument("--data", type=Path, help="folder that holds the datasets")
@@ -65,7 +68,17 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     torch.set_num_threads(args.threads)
-    return _backbone(args) if args.what == "backbone" else _adapter(args)
+    return {"backbone": _backbone, "global": _adapter, "shapelets": _shapelets}[args.what](args)
+
+
+def _shapelets(args: argparse.Namespace) -> int:
+    from physioedge.shapelets.learning import ShapeletFit
+    from physioedge.shapelets.run import train_bank
+
+    kinds = tuple(kind for kind in args.kinds.split(",") if kind)
+    digest = train_bank(args.out, ShapeletFit(steps=args.steps), seed=args.seed, data=args.data, kinds=kinds)
+    print(f"bank {digest[:12]} in {args.out / 'shapelets.safetensors'}")
+    return 0
 
 
 def _fault(args: argparse.Namespace) -> str:
