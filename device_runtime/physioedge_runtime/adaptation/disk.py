@@ -1,0 +1,147 @@
+"""The seam between the adapter store and a disk: each side effect is one call, so that a test can cut any of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from physioedge_runtime.errors import StoreError, StoreLocked
+
+LOCK = "lock"
+
+
+class Disk(Protocol):
+    """One folder of files. All but `lock` raise OSError, and FileNotFoundError for a file that is not there.
+
+    Nothing is sure to last through a power cut but contents after `sync` and names after `sync_folder`.
+    """
+
+    def names(self) -> list[str]:
+        """Names of the files there."""
+
+    def read(self, name: str, limit: int) -> bytes:
+        """Content; of a file longer than `limit` only one byte more than that."""
+
+    def write(self, name: str, data: bytes) -> None:
+        """Make or replace the content of a file."""
+
+    def sync(self, name: str) -> None:
+        """Make the content of a file last."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name in one step, in place of the file that had it."""
+
+    def remove(self, name: str) -> None:
+        """Take a name away."""
+
+    def sync_folder(self) -> None:
+        """Make all names last as they are."""
+
+    def lock(self) -> Callable[[], None]:
+        """Hold the folder alone, until the callable that comes back is called or the process ends.
+
+        Raises
+        ------
+        StoreLocked
+            Somebody else holds it.
+        StoreError
+            It cannot be locked.
+        """
+
+
+class FolderDisk:
+    """A folder of the file system, for its owner only; made where there is none.
+
+    Parameters
+    ----------
+    folder : path
+
+    Raises
+    ------
+    StoreError
+        The folder is not there and cannot be made.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        try:
+            if not self.folder.is_dir():
+                self.folder.mkdir(parents=True, mode=0o700)
+                _sync_path(self.folder.parent)
+        except OSError as error:
+            raise StoreError(
+                f"{self.folder}, which cannot be made ({error.strerror or error})", "a folder", "Name another one."
+            ) from error
+
+    def names(self) -> list[str]:
+        """Names of the files there."""
+        return sorted(path.name for path in self.folder.iterdir() if path.is_file() and not path.is_symlink())
+
+    def read(self, name: str, limit: int) -> bytes:
+        """Content; of a file longer than `limit` only one byte more than that."""
+        with os.fdopen(self._open(name, os.O_RDONLY), "rb") as file:
+            return file.read(limit + 1)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Make or replace the content of a file."""
+        with os.fdopen(self._open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
+            file.write(data)
+
+    def sync(self, name: str) -> None:
+        """Make the content of a file last. An error of the write before it is told here at the latest."""
+        handle = self._open(name, os.O_RDWR)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a file another name in one step, in place of the file that had it."""
+        (self.folder / old).replace(self.folder / new)
+
+    def remove(self, name: str) -> None:
+        """Take a name away."""
+        (self.folder / name).unlink()
+
+    def sync_folder(self) -> None:
+        """Make all names last as they are."""
+        _sync_path(self.folder)
+
+    def lock(self) -> Callable[[], None]:
+        """Hold the folder alone, as `Disk.lock`; the lock ends with the process, however that ends."""
+        try:
+            from fcntl import LOCK_EX, LOCK_NB, flock
+        except ImportError as error:
+            raise StoreError("a system without file locks", "one with flock", "Keep the store on Linux.") from error
+        try:
+            handle = self._open(LOCK, os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            raise StoreError(
+                f"{self.folder}, where no file can be made ({error.strerror or error})", "a folder to write to",
+                "Make room, or name another folder.",
+            ) from error  # fmt: skip
+        try:
+            flock(handle, LOCK_EX | LOCK_NB)
+        except OSError as error:
+            os.close(handle)
+            if isinstance(error, BlockingIOError):
+                raise StoreLocked(
+                    f"{self.folder}, which another process has open", "a store of one's own", "Close the other one."
+                ) from error
+            raise StoreError(
+                f"{self.folder}, which cannot be locked ({error.strerror or error})", "a local disk", "Name another."
+            ) from error
+        return lambda: os.close(handle)
+
+    def _open(self, name: str, flags: int) -> int:
+        return os.open(self.folder / name, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0), 0o600)
+
+
+def _sync_path(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
