@@ -25,6 +25,7 @@ from physioedge_runtime.errors import (
     FormatError,
     NonFiniteAdapter,
     SlotMismatch,
+    StoreLocked,
     StoreRefused,
     UntrustedKey,
     WrongBinding,
@@ -317,6 +318,20 @@ def test_a_revoked_key_takes_its_adapters_out_of_service(tmp_path: Path) -> None
     assert ids(again(store, disk)) == ("adapter 1", None)
     with pytest.raises(BundleError, match="absent"):
         opened(Disk(), trust=tmp_path / "absent.pem")
+
+
+def test_a_closed_store_changes_nothing(tmp_path: Path) -> None:
+    store = opened(tmp_path)
+    keep(store, A)
+    store.close()
+    with opened(tmp_path) as other:
+        store.close()  # once more does not take the lock from the other
+        for call in (lambda: store.stage(B), store.pin, lambda: store.rollback("x"), store.forget):
+            with pytest.raises(StoreRefused, match="closed"):
+                call()
+        assert ids(store) == ids(other) == ("adapter 1", None)
+        with pytest.raises(StoreLocked):
+            opened(tmp_path)
 
 
 def test_files_that_are_nobodys() -> None:

@@ -15,7 +15,7 @@ from physioedge_runtime.adaptation.adapter import MAX_ADAPTER_BYTES, SUFFIX, Ada
 from physioedge_runtime.adaptation.disk import Disk
 from physioedge_runtime.adaptation.state import MAX_STATE_BYTES, StoreState, decode, encode
 from physioedge_runtime.bundle.manifest import HEX64
-from physioedge_runtime.errors import PhysioEdgeError, StoreError
+from physioedge_runtime.errors import PhysioEdgeError, StoreError, StoreRefused
 
 STATES = ("state.0", "state.1")
 """The state number n is in the file n mod 2; the other one holds the state before."""
@@ -37,6 +37,8 @@ class StoreFiles:
         The latest one.
     problems : list of str
         What was found wrong.
+    closed : bool
+        Whether nothing may be written any more.
 
     Raises
     ------
@@ -46,6 +48,7 @@ class StoreFiles:
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk
+        self.closed = False
         self.problems: list[str] = []
         states = self._read_states()
         self.state = states[0] if states else StoreState()
@@ -65,6 +68,7 @@ class StoreFiles:
         StoreError
             The disk failed. After a restart it is the state before or this one.
         """
+        self._refuse_closed()
         before = self.state
         state = replace(state, sequence=before.sequence + 1)
         if even_unwritten:
@@ -74,6 +78,7 @@ class StoreFiles:
 
     def put(self, digest: str, data: bytes) -> None:
         """Keep an adapter's file; StoreError where the disk failed."""
+        self._refuse_closed()
         self.sweep()
         self._write(digest + SUFFIX, data)
 
@@ -126,6 +131,10 @@ class StoreFiles:
             raise disk_failed("erase adapters", error) from error
         self.commit(replace(self.state, forgetting=False))
         return sum(name != UNFINISHED for name in names)
+
+    def _refuse_closed(self) -> None:
+        if self.closed:
+            raise StoreRefused("a change of a closed store", "an open one", "Open it again.")
 
     def _ours(self) -> list[str]:
         """Files of adapters and unfinished ones: nothing else is ever removed."""

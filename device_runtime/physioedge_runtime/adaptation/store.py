@@ -115,8 +115,10 @@ class AdapterStore:
         self.close()
 
     def close(self) -> None:
-        """Let others open the store; nothing is pending. To be called once."""
-        self._release()
+        """Let others open the store. Nothing is pending; what is read here stays as it is, changes are refused."""
+        self._files.closed = True
+        release, self._release = self._release, lambda: None
+        release()
 
     @property
     def problems(self) -> tuple[str, ...]:
