@@ -29,6 +29,7 @@
     │   ├── AdapterExpired
     │   ├── AdapterReplayed  an old one again
     │   └── FastForwarded    a counter or a time too far ahead to be true
+    ├── ConditionError         too little of a person yet, or bytes that are no condition
     ├── StoreError             the adapter store on disk cannot be read or written
     │   ├── StoreLocked      another process has it
     │   └── StoreRefused     not in this state of the store
@@ -221,6 +222,12 @@ class FastForwarded(AdapterError):
     """The adapter's counter or time is so far ahead that it would lock later ones out."""
 
     code = "fast-forward"
+
+
+class ConditionError(PhysioEdgeError):
+    """A condition cannot be made, or is not one."""
+
+    code = "condition"
 
 
 class StoreError(PhysioEdgeError):

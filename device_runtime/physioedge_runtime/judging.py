@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from physioedge_runtime.adaptation.collecting import Collector
 from physioedge_runtime.bundle.contract import Contract
 from physioedge_runtime.engine import Adapter, Engine
 from physioedge_runtime.engine.slots import split_adapter
@@ -34,6 +35,8 @@ class Judge:
     adapter : mapping of str to float32, or None
         As it was given to `use`.
     adapter_id : str
+    collector : Collector or None
+        Given the window and the embedding of everything the model is asked about.
     """
 
     def __init__(self, contract: Contract, engine: Engine, adapter_id: str) -> None:
@@ -43,6 +46,7 @@ class Judge:
         self.adapter_id = adapter_id
         self._slots: Adapter | None = None
         self._bias: NDArray[np.float32] | None = None
+        self.collector: Collector | None = None
 
     def use(self, adapter: Adapter | None, adapter_id: str) -> None:
         """Other LoRA arrays, another bias, or both, from the next window on; as `Stream.set_adapter`."""
@@ -50,6 +54,8 @@ class Judge:
         if adapter is not None:
             slots, bias = split_adapter(adapter, self._engine.slots, self._contract.n_outputs)
         self.adapter, self.adapter_id, self._slots, self._bias = adapter, adapter_id, slots, bias
+        if self.collector is not None:
+            self.collector.swapped()
 
     def judge(self, aligned: Aligned) -> Result:
         """The result of one window; never raises for the signal or the engine."""
@@ -73,6 +79,8 @@ class Judge:
             first, embedding = self._engine.run(tuple(windows) if parts else windows[0], self._slots)
         except PhysioEdgeError:
             return self._result(aligned, index, (*flags, "engine_error"))
+        if self.collector is not None:
+            self.collector.add(tuple(windows), embedding[0])
         answer = first[0] if self._bias is None else first[0] + self._bias
         return self._answer(aligned, index, flags, answer, embedding[0])
 

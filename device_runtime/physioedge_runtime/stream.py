@@ -13,17 +13,19 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from physioedge_runtime.adaptation.collecting import Collector
+from physioedge_runtime.adaptation.condition import Condition
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.contract import Contract
 from physioedge_runtime.engine import Adapter, Engine, load_engine
-from physioedge_runtime.errors import SignalError, SnapshotError, UnknownSensor
+from physioedge_runtime.errors import ConditionError, SignalError, SnapshotError, UnknownSensor
 from physioedge_runtime.judging import Judge
 from physioedge_runtime.result import Result
 from physioedge_runtime.signal.admission import BySensor, admissions
 from physioedge_runtime.signal.alignment import Alignment
 from physioedge_runtime.signal.timeline import TOLERANCE_S
 
-SNAPSHOT_VERSION = 3
+SNAPSHOT_VERSION = 4
 GLOBAL_ADAPTER = "global"
 
 
@@ -53,6 +55,8 @@ class Stream:
         shared by several streams.
     tolerance_s : float
         Jitter of the timestamps given to `push`; see `Timeline`.
+    collect : {None, "embedding", "shapelets"}
+        What `condition` is made of, if the bundle offers it; see docs/condition.md. None collects nothing.
 
     Raises
     ------
@@ -85,6 +89,7 @@ class Stream:
         precision: str = "int8",
         engine: Engine | str = "onnxruntime",
         tolerance_s: float = TOLERANCE_S,
+        collect: str | None = None,
     ) -> None:
         self.contract: Contract = bundle.contract
         self.bundle_digest, self._tolerance_s = bundle.digest, tolerance_s
@@ -95,6 +100,7 @@ class Stream:
             engine = load_engine(bundle, engine=engine, precision=precision, adapters=adapters, fallback=True)
         self.engine: Engine = engine
         self._judge = Judge(self.contract, engine, GLOBAL_ADAPTER)
+        self._judge.collector = None if collect is None else Collector(bundle, collect)
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -184,6 +190,26 @@ class Stream:
             adapter = {name: np.array(array) for name, array in adapter.items()}  # later changes stay the caller's
         self._judge.use(adapter, adapter_id)
 
+    def condition(self) -> Condition:
+        """What a host needs to know of the person so far: statistics, not signal. `Condition.preview` shows all of it.
+
+        Raises
+        ------
+        ConditionError
+            The stream collects nothing, or has collected too few windows.
+        """
+        if self._judge.collector is None:
+            raise ConditionError(
+                "a condition of a stream that collects nothing", "one that collects", "Pass collect='embedding'."
+            )
+        return self._judge.collector.condition(self.adapter_id)
+
+    def forget(self) -> None:
+        """As `reset`, and everything collected of the person, too."""
+        self.reset()
+        if self._judge.collector is not None:
+            self._judge.collector.reset()
+
     def snapshot(self) -> dict[str, Any]:
         """The whole state as a dict of numbers, text and arrays, for `restore`."""
         adapter = self._judge.adapter
@@ -192,6 +218,7 @@ class Stream:
             "signal": self._alignment.snapshot(),
             "adapter_id": self.adapter_id,
             "adapter": None if adapter is None else {k: v.copy() for k, v in adapter.items()},
+            "collected": None if self._judge.collector is None else self._judge.collector.snapshot(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -210,14 +237,17 @@ class Stream:
                     raise SnapshotError(
                         f"a snapshot with {key} {state[key]!r}", repr(value), "Restore it where it was taken."
                     )
-            alignment = self._new_alignment()
+            alignment, collector = self._new_alignment(), self._judge.collector
             alignment.restore(state["signal"])
-            adapter, adapter_id = state["adapter"], str(state["adapter_id"])
+            adapter, adapter_id, collected = state["adapter"], str(state["adapter_id"]), state["collected"]
+            statistics = None if collector is None else collector.parsed(collected)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise SnapshotError(
                 f"a damaged snapshot ({type(error).__name__}: {error})", "one made by Stream.snapshot", "Start anew."
             ) from error
         self.set_adapter(adapter, adapter_id)
+        if collector is not None and statistics is not None:
+            collector.take(statistics)
         self._alignment, self._closed = alignment, False
 
     def _new_alignment(self) -> Alignment:
@@ -226,4 +256,5 @@ class Stream:
     def _identity(self) -> dict[str, Any]:
         """What a snapshot and a stream must have in common."""
         rates = {name: one.fs_hz for name, one in zip(self._names, self._admissions, strict=True)}
-        return {"version": SNAPSHOT_VERSION, "bundle": self.bundle_digest, "fs_hz": rates}
+        collects = None if self._judge.collector is None else self._judge.collector.spec.kind
+        return {"version": SNAPSHOT_VERSION, "bundle": self.bundle_digest, "fs_hz": rates, "collects": collects}

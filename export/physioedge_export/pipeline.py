@@ -13,11 +13,11 @@ from torch import nn
 
 from physioedge_export import parity, speed
 from physioedge_export.build import ENGINE_OF, Artifact, Choice, Form, build, contract_with_slots, forms
-from physioedge_export.centring import Head, centring_file
 from physioedge_export.feeds import Array, by_window, first_windows
 from physioedge_export.merge import LoraAdapter, delta_noise
 from physioedge_export.pack import BundleParts, write_bundle
 from physioedge_export.parity import Agreement, Tolerance, compare
+from physioedge_export.personal import Personal, personal_files
 from physioedge_export.report import ExportReport, GraphFacts
 from physioedge_export.request import Card, Destination, Fed, Windows
 from physioedge_export.runners import Outputs, run_windows, torch_runner
@@ -48,7 +48,7 @@ def export_bundle(
     card: Card,
     destination: Destination,
     adapter: LoraAdapter | None = None,
-    head: Head | None = None,
+    personal: Personal | None = None,
     choice: Choice | None = None,
 ) -> ExportReport:
     """Export, check and sign a bundle; write the report whether or not it holds.
@@ -65,8 +65,8 @@ def export_bundle(
     destination : Destination
     adapter : LoraAdapter, optional
         The global adapter that was merged: gives A of the slots, and what int8 must not drown.
-    head : Head, optional
-        Where the first output is linear in the embedding: lets a device centre embeddings, see `centring`.
+    personal : Personal, optional
+        Lets a device centre embeddings and make conditions of shapelets; those of embeddings it always can.
     choice : Choice, optional
         Which graphs; int8 ONNX, merged and slots, by default.
 
@@ -93,9 +93,9 @@ def export_bundle(
     report.write(folder)
     parity.demand(report.agreement)
     _demand_adapter(report)
-    bundle = write_bundle(
-        destination.bundle, parts=work.parts(card), files=work.files(card, head), signing_key=destination.signing_key
-    )
+    outputs = work.outputs[work.shipped[0][1].file]
+    files = {**work.files(card), **personal_files(personal or Personal(), contract, outputs, fed)}
+    bundle = write_bundle(destination.bundle, parts=work.parts(card), files=files, signing_key=destination.signing_key)
     report = dataclasses.replace(
         report,
         agreement=(*report.agreement, *work.read_back(bundle)),
@@ -195,8 +195,8 @@ class _Work:
             licence=card.licence,
         )
 
-    def files(self, card: Card, head: Head | None) -> dict[str, bytes]:
-        """Graphs, golden vectors with the outputs of every graph, what centring needs, model card and licence."""
+    def files(self, card: Card) -> dict[str, bytes]:
+        """Graphs, golden vectors with the outputs of every graph, model card and licence."""
         golden: dict[str, Array] = dict(self.windows.golden)
         for form, artifact in self.shipped:
             runner = artifact.runner(form.names)
@@ -208,8 +208,7 @@ class _Work:
             golden |= {f"adapter/{name}": array for name, array in form.probe.items()}
         texts = {"MODEL_CARD.md": card.model_card.encode(), "LICENCE.txt": card.licence_text.encode()}
         graphs = {artifact.file: artifact.data for _, artifact in self.shipped}
-        centring = {} if head is None else centring_file(head, self.outputs[self.shipped[0][1].file])
-        return {**graphs, **texts, **centring, "golden.safetensors": write_tensors(golden)}
+        return {**graphs, **texts, "golden.safetensors": write_tensors(golden)}
 
     def read_back(self, bundle: Bundle) -> list[Agreement]:
         """The graphs in the bundle against those that were built."""

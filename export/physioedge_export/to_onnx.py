@@ -28,7 +28,9 @@ _CLASSES = "pkg.torch.onnx.class_hierarchy"
 _LINEAR = "torch.nn.modules.linear.Linear"
 
 
-def to_onnx(model: nn.Module, contract: Contract, *, slots: tuple[SlotSpec, ...] = ()) -> ModelProto:
+def to_onnx(
+    model: nn.Module, contract: Contract, *, slots: tuple[SlotSpec, ...] = (), outputs: tuple[str, ...] = ()
+) -> ModelProto:
     """The fp32 graph of a model: the contract's signals (and slots) to ``logits`` or ``values``, and ``embedding``.
 
     Parameters
@@ -39,6 +41,8 @@ def to_onnx(model: nn.Module, contract: Contract, *, slots: tuple[SlotSpec, ...]
         Gives names and shapes of the ends; put it into the file with `with_metadata`.
     slots : tuple of SlotSpec
         Further inputs.
+    outputs : tuple of str, optional
+        Names of other outputs than these two.
 
     Raises
     ------
@@ -55,7 +59,7 @@ def to_onnx(model: nn.Module, contract: Contract, *, slots: tuple[SlotSpec, ...]
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[*contract.input_shapes, *(slot.name for slot in slots)],
-                output_names=[contract.output_name, EMBEDDING],
+                output_names=list(outputs or (contract.output_name, EMBEDDING)),
                 external_data=False,
                 verbose=False,
             )

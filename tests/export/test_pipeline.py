@@ -8,30 +8,39 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from export_small import (
     CONFIG,
     KEY,
+    LAYOUT,
     SAMPLES,
     ecg_windows,
     several_contract,
     several_windows,
     small_contract,
 )
+from numpy.typing import NDArray
 
+from physioedge.models.shapelets import Extractor, ShapeletTransform
 from physioedge_export import build, parity
 from physioedge_export.build import Choice
 from physioedge_export.centring import Head, centring_file, head_of
+from physioedge_export.conditions import Extraction
 from physioedge_export.merge import LoraAdapter
 from physioedge_export.parity import Tolerance
+from physioedge_export.personal import Personal
 from physioedge_export.pipeline import adapter_noise, export_bundle
 from physioedge_export.quantize import QuantizeConfig, quantize_weight
 from physioedge_export.request import Card, Destination, Windows
 from physioedge_export.runners import run_windows, torch_runner
 from physioedge_runtime.adaptation.centring import Centre
+from physioedge_runtime.adaptation.condition import ConditionSpec
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.signing import public_key
 from physioedge_runtime.engine import load_engine
-from physioedge_runtime.errors import ExportError
+from physioedge_runtime.engine.slots import BIAS
+from physioedge_runtime.errors import ConditionError, ExportError, SnapshotError
+from physioedge_runtime.stream import Stream
 
 CARD = Card(name="small", version="1", model_card="# small\n", licence_text="Apache-2.0\n")
 BOTH = Choice(precisions=("fp32", "int8"))
@@ -46,6 +55,12 @@ def of(**changes: Any) -> Windows:
     return dataclasses.replace(windows(), **{name: {"ecg": array} for name, array in changes.items()})
 
 
+def extractor() -> Extractor:
+    generator = torch.Generator().manual_seed(0)
+    bank = ShapeletTransform([torch.randn(3, 1, 25, generator=generator), torch.randn(2, 1, 50, generator=generator)])
+    return Extractor(LAYOUT, {m.kind: m for m in CONFIG.modalities}, {"ecg": bank}).eval()
+
+
 def export(exported: dict[str, Any], folder: Path, **changes: Any) -> Any:
     parts: dict[str, Any] = {
         "contract": small_contract(),
@@ -53,7 +68,10 @@ def export(exported: dict[str, Any], folder: Path, **changes: Any) -> Any:
         "card": CARD,
         "destination": Destination(bundle=folder / "small.physio", signing_key=KEY, report=folder / "report"),
         "adapter": exported["adapter"],
-        "head": head_of(exported["model"].head, CONFIG.d_model, 0.5),
+        "personal": Personal(
+            head=head_of(exported["model"].head, CONFIG.d_model, 0.5),
+            extraction=Extraction(module=extractor(), source="bank"),
+        ),
         "choice": BOTH,
     }
     return export_bundle(exported["model"], **{**parts, **changes})
@@ -95,6 +113,65 @@ def test_a_device_can_centre_what_the_graph_says(made: tuple[Path, Any], exporte
     bent = Head(weight=centre.weight + 0.5, share=0.5)
     with pytest.raises(ExportError, match="strays"):
         centring_file(bent, found)
+
+
+def a_signal() -> NDArray[np.float32]:
+    return np.concatenate([window[0] for window in ecg_windows(40, seed=5)])[None]
+
+
+@pytest.mark.parametrize("kind", ["embedding", "shapelets"])
+def test_a_stream_gives_the_condition_of_the_windows_it_judged(made: tuple[Path, Any], kind: str) -> None:
+    bundle = Bundle.open(made[0] / "small.physio", trust=public_key(KEY))
+    signal, told = a_signal(), {"fs_hz": CONFIG.modality("ecg").fs_hz, "units": "mV", "collect": kind}
+    stream, whole = Stream(bundle, **told), Stream(bundle, **told)
+    with pytest.raises(ConditionError, match="0 windows"):
+        stream.condition()
+    results = whole.push(signal)
+    asked = [result for result in results if result.embedding is not None]
+    assert len(asked) >= 30
+    half = signal.shape[1] // 2
+    stream.push(signal[:, :half])
+    again = Stream(bundle, **told)  # a restart in the middle
+    again.restore(stream.snapshot())
+    again.push(signal[:, half:])
+    found, at_once = again.condition(), whole.condition()
+    assert found.windows == at_once.windows == len(asked)
+    np.testing.assert_allclose(found.mean, at_once.mean, atol=1e-6)
+    spec = ConditionSpec.all_of(bundle)[kind]
+    if kind == "embedding":
+        features = np.stack([result.embedding for result in asked])
+    else:
+        starts = [round(r.t_anchor_s * told["fs_hz"]) + bundle.contract.trigger.lookahead_samples for r in asked]
+        cuts = [signal[None, :, s + 1 - SAMPLES : s + 1] for s in starts]
+        with torch.no_grad():
+            features = np.concatenate([extractor()(torch.from_numpy(np.ascontiguousarray(c))).numpy() for c in cuts])
+    clipped = np.clip(features, spec.low, spec.high)
+    np.testing.assert_allclose(found.mean, clipped.mean(0), atol=2e-4)
+    np.testing.assert_allclose(found.deviation, clipped.std(0), atol=2e-4)
+
+
+@pytest.mark.parametrize("kind", ["embedding", "shapelets"])
+def test_collecting_begins_anew_where_it_must(made: tuple[Path, Any], kind: str) -> None:
+    bundle = Bundle.open(made[0] / "small.physio", trust=public_key(KEY))
+    told = {"fs_hz": CONFIG.modality("ecg").fs_hz, "units": "mV", "collect": kind}
+    again = Stream(bundle, **told)
+    again.push(a_signal())
+    state = again.snapshot()
+    again.set_adapter({BIAS: np.zeros(3, np.float32)}, "mine")  # distances do not depend on adapters, embeddings do
+    if kind == "embedding":
+        with pytest.raises(ConditionError):
+            again.condition()
+    else:
+        assert again.condition().adapter == "mine"
+    again.forget()
+    with pytest.raises(ConditionError):
+        again.condition()
+    with pytest.raises(SnapshotError, match="collects"):
+        Stream(bundle, **{**told, "collect": None}).restore(state)
+    with pytest.raises(ConditionError, match="collects nothing"):
+        Stream(bundle, **{**told, "collect": None}).condition()
+    with pytest.raises(ConditionError, match="bundle offers"):
+        Stream(bundle, **{**told, "collect": "waveform"})
 
 
 def test_several_sensors_and_values(exported: dict[str, Any], tmp_path: Path) -> None:

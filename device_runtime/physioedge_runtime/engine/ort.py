@@ -41,7 +41,7 @@ class OrtEngine(BufferedEngine):
 
     def __init__(self, bundle: Bundle, entry: GraphEntry, *, threads: int = 1) -> None:
         super().__init__(bundle.contract, entry)
-        self._session = _session(bundle.read(entry.file), entry, threads)
+        self._session = new_session(bundle.read(entry.file), entry, threads)
         check_contract(self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY), bundle.contract, entry)
         _check_ends("inputs", self._session.get_inputs(), self._in, entry)
         _check_ends("outputs", self._session.get_outputs(), self._out, entry)
@@ -63,7 +63,8 @@ class OrtEngine(BufferedEngine):
             raise graph_failed(self.entry, "failed to run", error, self.name) from error
 
 
-def _session(model: bytes, entry: GraphEntry, threads: int) -> Any:
+def new_session(model: bytes, entry: GraphEntry, threads: int) -> Any:
+    """A session on the CPU that reads no file beside the verified bytes; EngineError where the graph is refused."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

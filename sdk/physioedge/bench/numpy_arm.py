@@ -70,12 +70,7 @@ def numpy_network(shape: dict[str, Any], w: dict[str, Array]) -> Callable[[Array
         x = linear(x, f"backbone.embed.{sensor['kind']}")
         for i in range(config["n_layers"]):
             x = block(x, f"backbone.blocks.{i}")
-        x = norm(x, "backbone.norm").reshape(streams, per_stream, -1)
-        last = x[:, -sensor["pool_tokens"] :]  # 0 takes all of them
-        statistics = [last.mean(1)]
-        if sensor["spread"]:
-            statistics.append(np.sqrt(last.var(1) + np.float32(1e-5)))
-        embedding = np.concatenate(statistics, axis=1).reshape(1, -1)
+        embedding = _pooled(norm(x, "backbone.norm").reshape(streams, per_stream, -1), sensor)
         answer = linear(embedding, "head.projection")
         if "head.prototypes" not in w:
             return w["head.offset"] + w["head.scale"] * answer, embedding
@@ -83,6 +78,15 @@ def numpy_network(shape: dict[str, Any], w: dict[str, Array]) -> Callable[[Array
         return scores / np.float32(shape["temperature"]) + w["head.log_prior"], embedding
 
     return run
+
+
+def _pooled(x: Array, sensor: dict[str, Any]) -> Array:
+    """Embedding (1, D) of tokens (stream, token, d_model): means, and deviations where asked for."""
+    last = x[:, -sensor["pool_tokens"] :]  # 0 takes all of them
+    statistics = [last.mean(1)]
+    if sensor["spread"]:
+        statistics.append(np.sqrt(last.var(1) + np.float32(1e-5)))
+    return np.concatenate(statistics, axis=1).reshape(1, -1)
 
 
 def _frontend(m: dict[str, Any], kernel: Array | None, signal: Array, n_tokens: int) -> Array:

@@ -65,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
     """Exit code: 0 when the bundle is written and every stage agrees."""
     from physioedge.cli.export_windows import export_windows
     from physioedge_export.build import Choice
+    from physioedge_export.personal import Personal
     from physioedge_export.pipeline import export_bundle
     from physioedge_export.quantize import KEEP_FLOAT
     from physioedge_export.request import Destination
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         card=_card(model, args.name or args.task, args.bundle_version),
         destination=Destination(bundle=args.out, signing_key=args.key, report=args.report),
         adapter=model.adapter,
-        head=_head(model),
+        personal=Personal(head=_head(model)),
         choice=Choice(
             targets=_list(args.target),
             adapters=_list(args.adapters),

@@ -1,0 +1,114 @@
+"""What a bundle says of conditions: the ranges features are clipped to, and the extractor graph of shapelets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from physioedge_export.feeds import Feeds, by_window
+from physioedge_export.runners import Outputs, onnx_session
+from physioedge_export.to_onnx import to_onnx, with_metadata
+from physioedge_runtime.adaptation.condition import EMBEDDING, FILE, SCHEMA, SHAPELETS
+from physioedge_runtime.bundle.contract import Contract
+from physioedge_runtime.engine.extractor import OUTPUT
+from physioedge_runtime.errors import ExportError
+
+GRAPH = "graphs/extractor.onnx"
+TOLERANCE = 1e-4
+WIDTH = 4.0
+"""Embeddings are clipped to so many deviations on either side of everybody's mean."""
+FARTHEST = 2.0
+"""Distances are clipped to so many times the largest one in 99 of 100 windows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extraction:
+    """The extractor to ship.
+
+    Attributes
+    ----------
+    module : nn.Module
+        Signals of the contract's sensors, in order, to distances (1, distance).
+    source : str
+        Digest of the bank it holds.
+    """
+
+    module: nn.Module
+    source: str
+
+
+def condition_files(
+    contract: Contract, outputs: Outputs, checked: Feeds, golden: Feeds, extraction: Extraction | None
+) -> dict[str, bytes]:
+    """Files for a bundle, by their names.
+
+    Parameters
+    ----------
+    contract : Contract
+    outputs : Outputs
+        Of the graph that ships, on `checked`.
+    checked : mapping
+        Windows of the people it was fitted on: ranges come from them.
+    golden : mapping
+        The golden windows: the extractor's answers to them travel along.
+    extraction : Extraction, optional
+        Without one, only embeddings are offered.
+
+    Raises
+    ------
+    ExportError
+        The extractor's graph does not say what the module does.
+    """
+    middle, size = outputs.embedding.mean(0, dtype=np.float64), outputs.embedding.std(0, dtype=np.float64) + 1e-6
+    kinds: dict[str, Any] = {EMBEDDING: _row(middle - WIDTH * size, middle + WIDTH * size, contract.backbone_digest)}
+    files: dict[str, bytes] = {}
+    if extraction is not None:
+        graph = to_onnx(extraction.module, contract, outputs=(OUTPUT,))
+        data = with_metadata(graph, contract, {"precision": "fp32", "extractor": extraction.source})
+        distances = _checked(extraction.module, data, checked)
+        far = FARTHEST * np.quantile(distances, 0.99, axis=0) + 1e-6
+        said = _run(data, golden)
+        kinds[SHAPELETS] = {
+            **_row(np.zeros(len(far)), far, extraction.source),
+            "graph": GRAPH,
+            "golden": [[round(float(v), 7) for v in row] for row in said],
+        }
+        files[GRAPH] = data
+    text = json.dumps({"schema": SCHEMA, "kinds": kinds}, sort_keys=True, separators=(",", ":"))
+    return {**files, FILE: text.encode("ascii")}
+
+
+def _row(low: NDArray[np.float64], high: NDArray[np.float64], source: str) -> dict[str, Any]:
+    return {"low": _short(low), "high": _short(high), "source": source}
+
+
+def _short(values: NDArray[np.float64]) -> list[float]:
+    return [float(f"{v:.5g}") for v in values]
+
+
+def _checked(module: nn.Module, data: bytes, windows: Feeds) -> NDArray[np.float32]:
+    """Distances of the graph for every window; ExportError where the module says others."""
+    import torch
+
+    found = _run(data, windows)
+    with torch.no_grad():
+        wanted = np.concatenate(
+            [module.eval()(*(torch.from_numpy(np.ascontiguousarray(x)) for x in one.values())).numpy()
+             for one in by_window(windows)]
+        )  # fmt: skip
+    off = float((np.abs(found - wanted) / np.maximum(1.0, np.abs(wanted))).max())
+    if not off <= TOLERANCE:
+        raise ExportError(f"an extractor off by {off:.3g}", f"at most {TOLERANCE:g} from torch", "Report this graph.")
+    return found
+
+
+def _run(data: bytes, windows: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    session = onnx_session(data)
+    rows: list[NDArray[np.float32]] = [session.run([OUTPUT], one)[0] for one in by_window(windows)]
+    return np.concatenate(rows)
