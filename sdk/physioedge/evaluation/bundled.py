@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ from physioedge.models.network import Network
 from physioedge.models.rate import RateNetwork
 from physioedge.results import Row
 from physioedge.signals.recording import Recording
-from physioedge.tasks.contracts import KINDS
 from physioedge.tasks.cutting import at_canonical_rates
-from physioedge.tasks.windowed import CANONICAL_HZ, TaskWindows, chosen, inputs_of
+from physioedge.tasks.windowed import TaskWindows, chosen, inputs_of
 from physioedge_runtime import Bundle, Stream
+from physioedge_runtime.bundle.contract import Contract, SensorSpec
 from physioedge_runtime.engine.protocol import Engine
 from physioedge_runtime.result import Result
 
@@ -118,15 +118,22 @@ def parity_rows(module: Any, windows: TaskWindows, group: str, exact: Answers, s
     return rows
 
 
-def replays(module: Any, windows: TaskWindows, root: Path | None) -> Iterator[Replay]:
+def replays(module: Any, windows: TaskWindows, root: Path | None, contract: Contract) -> Iterator[Replay]:
     """Records of `windows`, spread over the people, until they hold `STREAMED` windows.
 
-    Where the source gives windows rather than recordings, each window with its mirrored past is one of its own.
+    Where the source gives windows rather than recordings, each window is one of its own, mirrored as far back as a hop
+    of the contract that ends with it needs.
     """
     ends = windows.start_s + windows.task.window_s
     if not hasattr(module, "recordings"):
         for i in np.linspace(0, len(ends) - 1, min(len(ends), STREAMED)).round().astype(np.int64):
-            alone = {kind: _as_recording(kind, x[i], ends[i], windows, int(i)) for kind, x in windows.samples.items()}
+            alone = {
+                sensor.name: _as_recording(sensor, windows.samples[sensor.name][i], ends[i], windows, int(i))
+                for sensor in contract.sensors
+            }
+            lead, hop = contract.sensor, contract.trigger.hop_samples
+            missing_s = -alone[lead.name].samples.shape[1] % hop / lead.fs_hz
+            alone = {name: _longer(one, missing_s) for name, one in alone.items()}
             yield Replay(recordings=alone, end_s=ends[i : i + 1], target=windows.target[i : i + 1], hop_s=1.0)
         return
     names, count = np.unique(windows.record, return_counts=True)
@@ -164,15 +171,18 @@ def live(bundle: Bundle, engine: Engine, replay: Replay) -> Lived:
 
 
 def lived_rows(module: Any, windows: TaskWindows, group: str, lived: list[Lived]) -> list[Row]:
-    """Coverage, agreement with windows cut out at once, and how often a result is right or how far off it is."""
+    """Coverage, agreement with windows cut out at once, and how often a result is right or how far off it is.
+
+    Coverage is the share of results beside a window of the task that are not withheld.
+    """
     group = f"streamed, {group}"
     pairs = [(result, truth) for one in lived for result, truth in zip(one.results, one.truth, strict=True)]
-    judged = [(result, truth) for result, truth in pairs if result.judged]
-    known = [(result, truth) for result, truth in judged if truth is not None]
+    asked = [(result, truth) for result, truth in pairs if truth is not None]
+    known = [(result, truth) for result, truth in asked if result.judged]
     difference = np.concatenate([one.difference for one in lived])
     unit = "1" if windows.task.labels else windows.task.units
     rows = [
-        _row(windows, group, "coverage", "1", len(judged) / max(1, len(pairs)), len(pairs)),
+        _row(windows, group, "coverage", "1", len(known) / max(1, len(asked)), len(asked)),
         _row(windows, group, "difference_p99", unit, float(np.quantile(difference, 0.99)), len(difference)),
         _row(windows, group, "difference_max", unit, float(difference.max()), len(difference)),
     ]
@@ -204,11 +214,20 @@ def _streamed(bundle: Bundle, engine: Engine, recordings: Mapping[str, Recording
         return results + stream.flush()
 
 
-def _as_recording(kind: str, samples: NDArray[np.float32], end_s: float, windows: TaskWindows, row: int) -> Recording:
+def _longer(recording: Recording, missing_s: float) -> Recording:
+    """The recording mirrored further back."""
+    n = round(missing_s * recording.fs_hz)
+    samples = np.pad(recording.samples, ((0, 0), (n, 0)), mode="reflect")
+    return replace(recording, samples=samples, t0_s=recording.t0_s - n / recording.fs_hz)
+
+
+def _as_recording(
+    sensor: SensorSpec, samples: NDArray[np.float32], end_s: float, windows: TaskWindows, row: int
+) -> Recording:
     return Recording(
-        samples=samples, fs_hz=CANONICAL_HZ[kind], units=KINDS[kind].units,
-        channels=tuple(map(str, range(len(samples)))), name=f"{windows.record[row]}:{row}",
-        subject=str(windows.subject[row]), t0_s=float(end_s - samples.shape[1] / CANONICAL_HZ[kind]),
+        samples=samples, fs_hz=sensor.fs_hz, units=sensor.units, channels=tuple(map(str, range(len(samples)))),
+        name=f"{windows.record[row]}:{row}", subject=str(windows.subject[row]),
+        t0_s=float(end_s - samples.shape[1] / sensor.fs_hz),
     )  # fmt: skip
 
 

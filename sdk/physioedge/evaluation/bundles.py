@@ -43,7 +43,9 @@ def write_bundle(args: argparse.Namespace) -> list[Row]:
     engine = load_engine(bundle)
     exact, shipped = bundled.answers_of(network, engine, part, config)
     rows = bundled.parity_rows(module, part, group, exact, shipped)
-    lived = [bundled.live(bundle, engine, replay) for replay in bundled.replays(module, part, args.data)]
+    lived = [
+        bundled.live(bundle, engine, replay) for replay in bundled.replays(module, part, args.data, bundle.contract)
+    ]
     rows += bundled.lived_rows(module, part, group, lived)
     _write(args, rows, {"bundle": bundle.digest, "bytes": args.bundle.stat().st_size, "engine": engine.name,
                         "records_streamed": len(lived)})  # fmt: skip
