@@ -67,7 +67,7 @@ class Agreement:
     max_probability, p99_probability : float or None
         Classes: largest difference of a probability, and its 99th percentile over windows.
     same_label : float or None
-        Classes: share of windows with the same best label.
+        Classes: share of windows with the same answer, as a runtime gives it: the same label, or withheld by both.
     mean_difference : tuple of float
         Values: mean absolute difference of each, in its unit; empty for classes.
     mean_of_sd : float or None
@@ -98,8 +98,9 @@ class Agreement:
 
 
 def compare(
-    names: tuple[str, str], reference: Outputs, candidate: Outputs, tolerance: Tolerance, *, output: str = LOGITS
-) -> Agreement:
+    names: tuple[str, str], reference: Outputs, candidate: Outputs, tolerance: Tolerance, *, output: str = LOGITS,
+    min_probability: float = 0.0,
+) -> Agreement:  # fmt: skip
     """How far a stage is from the one before it.
 
     A NaN anywhere is a difference without limit.
@@ -112,6 +113,8 @@ def compare(
     tolerance : Tolerance
     output : str
         ``logits``, which are compared as probabilities and labels too, or ``values``.
+    min_probability : float
+        Of the contract: labels less probable than this are withheld.
     """
     first = _largest(reference.first - candidate.first)
     embedding = _largest(reference.embedding - candidate.embedding)
@@ -120,7 +123,10 @@ def compare(
         and embedding <= tolerance.embedding * max(1.0, float(np.abs(reference.embedding).max()))
         and bool(np.isfinite([first, embedding]).all())
     )
-    found, inside = (_values if output == VALUES else _classes)(reference.first, candidate.first, tolerance)
+    if output == VALUES:
+        found, inside = _values(reference.first, candidate.first, tolerance)
+    else:
+        found, inside = _classes(reference.first, candidate.first, tolerance, min_probability)
     return Agreement(
         reference=names[0],
         candidate=names[1],
@@ -150,10 +156,14 @@ def demand(rows: Sequence[Agreement]) -> None:
             )
 
 
-def _classes(reference: Array, candidate: Array, tolerance: Tolerance) -> tuple[dict[str, Any], bool]:
-    probability = np.abs(probabilities(reference) - probabilities(candidate)).max(1)
+def _classes(
+    reference: Array, candidate: Array, tolerance: Tolerance, min_probability: float
+) -> tuple[dict[str, Any], bool]:
+    said = [probabilities(logits) for logits in (reference, candidate)]
+    probability = np.abs(said[0] - said[1]).max(1)
     p99 = float(np.quantile(np.nan_to_num(probability, nan=1.0), 0.99))
-    same = float((reference.argmax(1) == candidate.argmax(1)).mean())
+    answers = [np.where(one.max(1) < min_probability, -1, one.argmax(1)) for one in said]
+    same = float((answers[0] == answers[1]).mean())
     found = {"max_probability": _largest(probability), "p99_probability": p99, "same_label": same}
     return found, p99 <= tolerance.p99_probability and same >= tolerance.same_label
 

@@ -154,7 +154,8 @@ class _Work:
                 self.sqnr[artifact.file] = tuple(layer_sqnr(proto, artifact.proto, inputs))
 
     def _compare(self, names: tuple[str, str], reference: Outputs, found: Outputs, limit: Tolerance) -> Agreement:
-        row = compare(names, reference, found, limit, output=self.contract.output_name)
+        least = self.contract.thresholds.min_probability
+        row = compare(names, reference, found, limit, output=self.contract.output_name, min_probability=least)
         self.agreement.append(row)
         return row
 

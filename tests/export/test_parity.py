@@ -147,3 +147,21 @@ def test_rounds_take_turns() -> None:
     assert "".join(seen) == "aaabbbaaabbb"
     assert [row.file for row in found] == ["a", "b"]
     assert all(0 <= row.p50_ms <= row.p90_ms for row in found)
+
+
+def test_two_withheld_labels_are_the_same_answer():
+    def logits(*rows: tuple[float, float, float]) -> Outputs:
+        return Outputs(first=np.log(np.array(rows, np.float32)), embedding=np.zeros((len(rows), 2), np.float32))
+
+    tied, other = logits((0.41, 0.39, 0.2), (0.8, 0.1, 0.1)), logits((0.39, 0.41, 0.2), (0.8, 0.1, 0.1))
+    assert compare(("a", "b"), tied, other, INT8).same_label == 0.5
+    assert compare(("a", "b"), tied, other, INT8, min_probability=0.5).same_label == 1.0
+    flipped, withheld = logits((0.3, 0.6, 0.1), (0.8, 0.1, 0.1)), logits((0.49, 0.41, 0.1), (0.8, 0.1, 0.1))
+    assert (
+        compare(("a", "b"), logits((0.6, 0.3, 0.1), (0.8, 0.1, 0.1)), flipped, INT8, min_probability=0.5).same_label
+        == 0.5
+    )
+    assert (
+        compare(("a", "b"), logits((0.51, 0.39, 0.1), (0.8, 0.1, 0.1)), withheld, INT8, min_probability=0.5).same_label
+        == 0.5
+    )
