@@ -1,0 +1,112 @@
+"""A fitted generator on disk, and as a host asks it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from physioedge.generator.adapter_set import HEADER, Origin, origin_from_dict, origin_to_dict
+from physioedge.generator.regression import KINDS, Weights
+from physioedge_runtime.adaptation.condition import Condition
+from physioedge_runtime.engine.slots import MAX_SLOT_NORM
+from physioedge_runtime.errors import PhysioEdgeError
+
+ARRAYS = ("middle", "size", "known", "adapters", "level", "mix")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generator:
+    """What a host asks: conditions in, adapters out. It holds no state and draws no random numbers.
+
+    Attributes
+    ----------
+    origin : Origin
+        What it can be asked.
+    weights : Weights
+    """
+
+    origin: Origin
+    weights: Weights
+
+    @property
+    def kind(self) -> str:
+        """How it generates."""
+        return self.weights.kind
+
+    @property
+    def task(self) -> str:
+        """Task of its adapters."""
+        return self.origin.task
+
+    @property
+    def backbone_digest(self) -> str:
+        """Backbone of its adapters."""
+        return self.origin.backbone_digest
+
+    @property
+    def source(self) -> str:
+        """Source of the conditions it takes."""
+        return self.origin.source
+
+    def generate(self, conditions: Sequence[Condition]) -> list[Mapping[str, NDArray[np.float32]]]:
+        """Arrays by slot, one mapping a condition.
+
+        Raises
+        ------
+        ConditionError
+            One is of another task, backbone, kind or source.
+        """
+        features = np.stack([self.origin.features(condition) for condition in conditions])
+        return [_bounded(self.origin.arrays(row)) for row in self.weights(features)]
+
+
+def _bounded(arrays: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+    """No array longer than a device takes: a condition far from everybody's must not make one."""
+    out = {}
+    for name, array in arrays.items():
+        norm = float(np.linalg.norm(array))
+        out[name] = array if norm <= 0.5 * MAX_SLOT_NORM else (array * (0.5 * MAX_SLOT_NORM / norm)).astype(np.float32)
+    return out
+
+
+def save_generator(path: Path, generator: Generator) -> None:
+    """Write a generator in float32."""
+    head = {"origin": origin_to_dict(generator.origin), "kind": generator.kind, "width": generator.weights.width}
+    arrays = {name: np.asarray(getattr(generator.weights, name), np.float32) for name in ARRAYS}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    save_file(arrays, part, metadata={HEADER: json.dumps(head, sort_keys=True)})
+    part.replace(path)
+
+
+def load_generator(path: Path) -> Generator:
+    """The generator of a file.
+
+    Raises
+    ------
+    PhysioEdgeError
+        The file is missing, damaged, or no generator.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            head = json.loads((file.metadata() or {})[HEADER])
+            arrays = {name: file.get_tensor(name).astype(np.float64) for name in ARRAYS}
+        kinds = {"nearest": "knn"}
+        if head["kind"] not in {kinds.get(kind, kind) for kind in KINDS}:
+            raise ValueError(f"kind {head['kind']!r}")
+        return Generator(
+            origin=origin_from_dict(head["origin"]),
+            weights=Weights(kind=head["kind"], width=float(head["width"]), **arrays),
+        )
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise PhysioEdgeError(
+            f"{path.name} ({type(error).__name__}: {error})", "a generator of this version",
+            "Fit it with `physioedge train generator`.",
+        ) from error  # fmt: skip
