@@ -33,6 +33,11 @@
     ├── StoreError             the adapter store on disk cannot be read or written
     │   ├── StoreLocked      another process has it
     │   └── StoreRefused     not in this state of the store
+    ├── LinkError              the host cannot be reached now, or asks to wait
+    ├── HostError              the host cannot serve a request
+    │   ├── RequestInvalid   not of the form it must have
+    │   ├── TokenRefused
+    │   └── HostBusy         not now
     ├── SnapshotError          a saved stream state that does not fit this stream
     ├── MissingExtra           an optional part of the package is not installed
     ├── DatasetError           recordings that are not here, or not as expected
@@ -246,6 +251,37 @@ class StoreRefused(StoreError):
     """The store is not in a state that allows this."""
 
     code = "store-state"
+
+
+class LinkError(PhysioEdgeError):
+    """The host gave no answer, or asks to wait; the same request may succeed after `retry_after_s`."""
+
+    code = "link"
+    retry_after_s = 0.0
+
+
+class HostError(PhysioEdgeError):
+    """The host does not serve a request. From a `Link`, all but `LinkError` are for good: do not send it again."""
+
+    code = "host"
+
+
+class RequestInvalid(HostError):
+    """A request for an adapter, or a file of one, is not of the form it must have."""
+
+    code = "request"
+
+
+class TokenRefused(HostError):
+    """The device is unknown to the host, or its token is another one."""
+
+    code = "token"
+
+
+class HostBusy(HostError):
+    """The host is asked too often, has too much to do, or is about to stop."""
+
+    code = "busy"
 
 
 class SnapshotError(PhysioEdgeError):

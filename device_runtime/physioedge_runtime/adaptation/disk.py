@@ -10,6 +10,8 @@ from typing import Protocol
 from physioedge_runtime.errors import StoreError, StoreLocked
 
 LOCK = "lock"
+UNFINISHED = "unfinished.tmp"
+"""What is being written has this name until it lasts."""
 
 
 class Disk(Protocol):
@@ -49,6 +51,14 @@ class Disk(Protocol):
         StoreError
             It cannot be locked.
         """
+
+
+def write_whole(disk: Disk, name: str, data: bytes) -> None:
+    """A whole file under its name, or the one before: the content lasts before the name does. OSError as `Disk`."""
+    disk.write(UNFINISHED, data)
+    disk.sync(UNFINISHED)
+    disk.rename(UNFINISHED, name)
+    disk.sync_folder()
 
 
 class FolderDisk:

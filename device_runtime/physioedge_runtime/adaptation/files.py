@@ -12,14 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from physioedge_runtime.adaptation.adapter import MAX_ADAPTER_BYTES, SUFFIX, AdapterFile, Target
-from physioedge_runtime.adaptation.disk import Disk
+from physioedge_runtime.adaptation.disk import UNFINISHED, Disk, write_whole
 from physioedge_runtime.adaptation.state import MAX_STATE_BYTES, StoreState, decode, encode
 from physioedge_runtime.bundle.manifest import HEX64
 from physioedge_runtime.errors import PhysioEdgeError, StoreError, StoreRefused
 
 STATES = ("state.0", "state.1")
 """The state number n is in the file n mod 2; the other one holds the state before."""
-UNFINISHED = "unfinished.tmp"
 _ADAPTER = re.compile(HEX64.pattern + re.escape(SUFFIX))
 
 
@@ -157,12 +156,8 @@ class StoreFiles:
         return sorted(found, key=lambda state: -state.sequence)
 
     def _write(self, name: str, data: bytes) -> None:
-        """A whole file under its name, or the one before: the content lasts before the name does."""
         try:
-            self._disk.write(UNFINISHED, data)
-            self._disk.sync(UNFINISHED)
-            self._disk.rename(UNFINISHED, name)
-            self._disk.sync_folder()
+            write_whole(self._disk, name, data)
         except OSError as error:
             raise disk_failed(f"write {name}", error) from error
 

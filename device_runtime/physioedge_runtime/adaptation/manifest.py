@@ -22,7 +22,7 @@ MAX_PROVENANCE_BYTES = 8192
 MAX_COUNTER = 2**53
 MAX_TIME_S = 253_402_300_799
 """The last second of the year 9999."""
-_TEXT = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,126}[\x21-\x7e])?")
+TEXT = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,126}[\x21-\x7e])?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +188,7 @@ def _shape(name: str, shape: Any) -> tuple[int, ...]:
 
 def _check_text(name: str, text: str) -> None:
     wanted = f"1 to {MAX_TEXT} printable ASCII characters, no space at either end"
-    _require(_TEXT.fullmatch(text) is not None, name, text, wanted)
+    _require(TEXT.fullmatch(text) is not None, name, text, wanted)
 
 
 def _check_hex(name: str, text: str) -> None:
