@@ -44,6 +44,7 @@ def train_windows(
         windows = module.windows(data, context_s=needed_s)
     apart = windows.fold < 0
     windows = chosen(windows, apart) if apart.any() else windows
+    windows = module.relative(windows) if hasattr(module, "relative") else windows
     config = config or SETTINGS[task]
     backbone, _, digest = load_backbone(backbone_file, layout)
     wrapped = fit_windows(backbone, windows, config, seed=seed, checkpoint=out / "checkpoint.pt")

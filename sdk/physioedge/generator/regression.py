@@ -139,8 +139,8 @@ def _shares(person: NDArray[np.str_]) -> Floats:
 
 def _squares(a: Floats, b: Floats) -> Floats:
     """Mean squared difference between rows, (a, b)."""
-    both = (a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2 * a @ b.T
-    return np.maximum(both, 0.0) / a.shape[1]
+    both: Floats = (a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2 * a @ b.T
+    return np.asarray(np.maximum(both, 0.0) / a.shape[1])
 
 
 def _uniform(asked: Floats, known: Floats, width: float) -> Floats:
@@ -159,7 +159,7 @@ def _neighbours(asked: Floats, known: Floats, width: float) -> Floats:
 
 
 def _linear(asked: Floats, known: Floats, width: float) -> Floats:
-    return asked @ known.T / asked.shape[1]
+    return np.asarray(asked @ known.T / asked.shape[1])
 
 
 def _gaussian(asked: Floats, known: Floats, width: float) -> Floats:

@@ -123,7 +123,8 @@ class TaskWindows:
 def task_module(name: str) -> Any:
     """The module of a task: ``TASK``, ``windows``; optional ``VERSION``, ``COLUMNS``, ``BY_RECORD``, ``smoothed``.
 
-    Where the source gives recordings rather than windows, ``recordings(record, root)`` too.
+    Where the source gives recordings rather than windows, ``recordings(record, root)`` too; where values are learned as
+    deviations from the person's own, ``relative(windows)`` and ``calibrated(values, windows)``.
     """
     return importlib.import_module(f"physioedge.tasks.{name}")
 

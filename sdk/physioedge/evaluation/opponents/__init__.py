@@ -45,6 +45,8 @@ class Arm:
         Raised when its answers change: stored answers of an older version are made again.
     on_backbone : bool
         It takes ``setting`` too, a `physioedge.evaluation.backbone_arms.Setting`.
+    calibrated : bool
+        Its answers are moved to the person's calibration part, in tasks that do so.
     variant : str
         Of the fit, see `physioedge.evaluation.variants`; empty for none.
     """
@@ -57,6 +59,7 @@ class Arm:
     smooth: bool = True
     version: int = 1
     on_backbone: bool = False
+    calibrated: bool = True
     variant: str = ""
 
     def load(self) -> Any:
@@ -93,7 +96,9 @@ ARMS: Mapping[str, Arm] = {
     "centring_half": Arm(module=_BACKBONE, function="centring_half", on_backbone=True, tasks=_CALIBRATED),
     "majority": Arm(module=f"{_HERE}.floors", function="majority", seeded=False, smooth=False),
     "own_mean": Arm(module=f"{_HERE}.floors", function="own_mean", seeded=False, smooth=False),
-    "own_mean_oracle": Arm(module=f"{_HERE}.floors", function="own_mean_oracle", seeded=False, smooth=False),
+    "own_mean_oracle": Arm(
+        module=f"{_HERE}.floors", function="own_mean_oracle", seeded=False, smooth=False, calibrated=False
+    ),
     "classical": Arm(module=f"{_HERE}.classical"),
     "classical_noacc": Arm(module=f"{_HERE}.classical", without=_ACC),
     "minirocket": Arm(module=f"{_HERE}.minirocket"),

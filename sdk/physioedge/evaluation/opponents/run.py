@@ -80,7 +80,7 @@ def run_task(
             answers, spent_s = _answers(module, windows, arm_name, arm, seed, work, tell, own)
             made.append(answers)
             cpu_s += spent_s
-        rows += rows_of(module, windows, arm_name, made, smooth=arm.smooth)
+        rows += rows_of(module, windows, arm_name, made, smooth=arm.smooth, calibrate=arm.calibrated)
         notes[arm_name] = {"seeds": len(made), "cpu_s": round(cpu_s, 1)}
     everything = kept + rows
     command = f"physioedge evaluate {name} --arms {','.join(notes)} --seeds {seeds}"
@@ -154,6 +154,7 @@ def _answers(
                 setting = _setting(own, work / windows.task.name, version, fold, arm.variant)
                 source, extra = own.windows, {"setting": setting}
             train = chosen(source, source.fitted(fold), arm.without)
+            train = module.relative(train) if hasattr(module, "relative") else train
             began_s = time.process_time()
             answer = arm.load()(train, chosen(source, here, arm.without), seed, **extra)
             _save(path, np.asarray(answer, np.float64), windows.start_s[here], time.process_time() - began_s)

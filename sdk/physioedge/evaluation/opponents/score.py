@@ -18,21 +18,25 @@ GROUP, SMOOTHED = "test", "test smoothed"
 CINC = ("N", "A", "O")
 
 
-def rows_of(module: Any, windows: TaskWindows, arm: str, made: list[Answers], *, smooth: bool) -> list[Row]:
+def rows_of(
+    module: Any, windows: TaskWindows, arm: str, made: list[Answers], *, smooth: bool, calibrate: bool = True
+) -> list[Row]:
     """Rows of one arm.
 
     Parameters
     ----------
     module : module of the task
         ``COLUMNS`` names the columns of a value, ``BY_RECORD`` says that a record has one answer, the mean of
-        its windows' scores or the median of their values, and ``smoothed(values, windows)`` gives a second group of
-        rows.
+        its windows' scores or the median of their values, ``calibrated(values, windows)`` moves answers to the person's
+        calibration part, and ``smoothed(values, windows)`` gives a second group of rows.
     windows : TaskWindows
     arm : str
     made : list of float (n, class) or (n, k)
         Answers, one array a seed; NaN where nobody is judged.
     smooth : bool
         Whether the second group is wanted.
+    calibrate : bool
+        Whether answers are moved where the task does so.
 
     Returns
     -------
@@ -42,6 +46,8 @@ def rows_of(module: Any, windows: TaskWindows, arm: str, made: list[Answers], *,
     if windows.task.labels:
         return _class_rows(windows, arm, made, by_record=getattr(module, "BY_RECORD", False))
     columns, by_record = getattr(module, "COLUMNS", ("",)), getattr(module, "BY_RECORD", False)
+    if calibrate and hasattr(module, "calibrated"):
+        made = [module.calibrated(answers, windows) for answers in made]
     rows = _value_rows(windows, arm, GROUP, made, columns, by_record=by_record)
     if smooth and hasattr(module, "smoothed"):
         after = [module.smoothed(answers, windows) for answers in made]
