@@ -119,7 +119,7 @@ def _shrunk(found: AdapterSet, kind: str, shrink: float, width: float) -> Weight
     gram = _SIMILARITY[kind](known, known, width)
     # a person counts once however many rows there are of it: rows divide its weight, so their penalty grows
     weight = share * len(np.unique(found.person))
-    mix = np.linalg.inv(gram + shrink * np.diag(1.0 / weight))
+    mix = np.asarray(np.linalg.inv(gram + shrink * np.diag(1.0 / weight)), np.float64)
     return Weights(kind=kind, middle=middle, size=size, known=known, adapters=found.adapters - level, level=level,
                    mix=mix, width=width)  # fmt: skip
 
