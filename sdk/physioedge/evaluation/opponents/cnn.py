@@ -24,8 +24,9 @@ LONG = 1500
 """Samples from which on the first layer takes steps of four instead of two."""
 BATCH = 64
 EPOCHS = 10
-LEAST_STEPS, MOST_STEPS = 400, 800
-"""Bounds of the steps that `EPOCHS` come to: a small set is gone through more often, a large one less."""
+LEAST_STEPS, MOST_STEPS, LEAST_EPOCHS = 400, 800, 4
+"""Bounds of the steps that `EPOCHS` come to: a small set is gone through more often, a large one less, but no less than
+four times."""
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 1e-2
 DROPOUT = 0.3
@@ -102,7 +103,8 @@ def _targets(train: TaskWindows) -> tuple[Tensor, Tensor | None, Any, Any]:
 def _fit(
     net: SensorsCnn, samples: dict[str, Tensor], levels: Tensor, y: Tensor, weight: Tensor | None, seed: int
 ) -> None:
-    steps = min(max(EPOCHS * len(y) // BATCH, LEAST_STEPS), MOST_STEPS)
+    most = max(MOST_STEPS, LEAST_EPOCHS * len(y) // BATCH)
+    steps = min(max(EPOCHS * len(y) // BATCH, LEAST_STEPS), most)
     optimiser = torch.optim.AdamW(net.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps)
     rng = np.random.default_rng(seed)
