@@ -37,7 +37,7 @@ MAX_ERROR_BYTES = 16 * 1024
 MAX_RETRY_AFTER_S = 3600.0
 """A host that asks for more patience than this is asked again all the same."""
 LOCAL = ("localhost", "127.0.0.1", "::1")
-_AGAIN = (408, 429, 500, 502, 503, 504)
+AGAIN = (408, 429, 500, 502, 503, 504)
 _FOR_GOOD = {kind.code: kind for kind in (BackboneMismatch, ConditionError, RequestInvalid, TaskMismatch, TokenRefused)}
 _TOKEN = re.compile(r"[\x21-\x7e]{1,512}")
 
@@ -266,7 +266,7 @@ def _refusal(response: HTTPResponse, body: bytes) -> PhysioEdgeError:
     """The host's error, so that the device raises what the host did; a host's words are shown, never trusted."""
     said = _said(body)
     code, came = said.get("code", ""), said.get("came", "no reason given")
-    if response.status in _AGAIN:
+    if response.status in AGAIN:
         return _again(f"status {response.status} {code}".rstrip() + f" of the host ({came})", _retry_after_s(response))
     kind = _FOR_GOOD.get(code, HostError)
     expected = said.get("expected", "an adapter, with status 200")

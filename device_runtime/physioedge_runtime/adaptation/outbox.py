@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -43,7 +44,7 @@ class Outbox:
 
     def __init__(self, place: Path | str | Disk | None = None) -> None:
         self._disk = FolderDisk(place) if isinstance(place, (str, Path)) else place
-        self._release = (lambda: None) if self._disk is None else self._disk.lock()
+        self._release: Callable[[], None] = (lambda: None) if self._disk is None else self._disk.lock()
         self.problem = ""
         self._failures, self._due_s = 0, -float("inf")
         try:
