@@ -30,6 +30,7 @@ COMMANDS = {
     "train": "pre-train the backbone, fit adapters",
     "evaluate": "score a task over its test subjects",
     "engines": "list the inference engines, or build the ExecuTorch one",
+    "serve": "be the host that turns conditions into signed adapters",
     "keys": "make, show and revoke signing keys",
     "datasets": "tell which public recordings are used and which are here",
     "doctor": "tell what works on this machine and what to do about the rest",

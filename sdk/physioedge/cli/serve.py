@@ -1,0 +1,57 @@
+"""``physioedge serve``: be the host that turns conditions into signed adapters."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+_EPILOG = """\
+tokens: a JSON file with the SHA-256 of each device's token, {"watch-7": "<64 hex digits>"}. To make one:
+  openssl rand -hex 32 | tr -d '\\n' | tee watch-7.token | sha256sum
+
+examples:
+  physioedge serve --generator arrhythmia.generator --key keys/private.pem --tokens tokens.json
+  physioedge serve ... --host 0.0.0.0 --port 443 --certificate host.pem --certificate-key host.key
+"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="be the host that turns conditions into signed adapters",
+        description="Serve POST /v1/adaptations, /healthz, /metrics and /openapi.json until stopped. Conditions and "
+        "adapters are never written to disk or logged. See docs/host.md.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--generator", type=Path, required=True, metavar="FILE", help="trained generator")
+    parser.add_argument("--key", type=Path, required=True, metavar="PEM", help="private key that signs adapters")
+    parser.add_argument("--tokens", type=Path, required=True, metavar="FILE", help="devices and their tokens' digests")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8080, help="port to listen on (default 8080)")
+    parser.add_argument("--certificate", type=Path, metavar="PEM", help="certificate, for TLS")
+    parser.add_argument("--certificate-key", type=Path, metavar="PEM", help="its private key")
+    parser.add_argument("--valid-days", type=int, metavar="N", help="how long adapters may be accepted (default 30)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until stopped; 0 when it was stopped in an orderly way."""
+    from physioedge.host.app import create_app
+    from physioedge.host.loading import load_generator
+    from physioedge.host.serving import Listening, server
+    from physioedge.host.settings import HostSettings, read_tokens
+
+    settings = HostSettings(tokens=read_tokens(args.tokens))
+    if args.valid_days is not None:
+        settings = replace(settings, valid_s=args.valid_days * 86_400)
+    app = create_app(load_generator(args.generator), args.key, settings)
+    listening = Listening(
+        host=args.host, port=args.port, certificate=args.certificate, certificate_key=args.certificate_key
+    )
+    service = server(app, listening)
+    print(f"{len(settings.tokens)} devices, {'TLS' if args.certificate else 'no TLS'}", file=sys.stderr)
+    service.run()
+    return 0 if service.started else 1

@@ -1,0 +1,75 @@
+"""A host process under uvicorn: it listens, and on the way out finishes what it began."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from physioedge.host.service import AdaptationService
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listening:
+    """Where a host listens.
+
+    Attributes
+    ----------
+    host, port : str, int
+        Address and port; port 0 takes a free one.
+    certificate, certificate_key : path, optional
+        PEM files, for TLS. None: without, for this machine alone or behind a proxy that has it.
+    """
+
+    host: str
+    port: int
+    certificate: Path | None = None
+    certificate_key: Path | None = None
+
+
+class DrainingServer(uvicorn.Server):
+    """A server that on SIGTERM or SIGINT says for a while that it is about to stop, and then stops; twice: at once.
+
+    Until then ``/healthz`` and new requests are answered with 503, so that whoever spreads the load goes elsewhere, and
+    what is under way gets its answer.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: AdaptationService) -> None:
+        super().__init__(config)
+        self._service = service
+        self._stop_at_s = float("inf")
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """What a signal does."""
+        self.force_exit = self.should_exit
+        self.should_exit = self._service.draining
+        self._service.drain()
+        self._stop_at_s = min(self._stop_at_s, time.monotonic() + self._service.settings.drain_s)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to stop listening; asked ten times a second."""
+        return await super().on_tick(counter) or time.monotonic() >= self._stop_at_s
+
+
+def server(app: FastAPI, listening: Listening, **changes: Any) -> DrainingServer:
+    """A server for an application of `create_app`; `run` it.
+
+    No request is logged: counts are in ``/metrics``.
+
+    Parameters
+    ----------
+    app : FastAPI
+    listening : Listening
+    **changes
+        For `uvicorn.Config`.
+    """
+    config = uvicorn.Config(
+        app, host=listening.host, port=listening.port, ssl_certfile=listening.certificate,
+        ssl_keyfile=listening.certificate_key, access_log=False, server_header=False, ws="none", **changes,
+    )  # fmt: skip
+    return DrainingServer(config, app.state.service)

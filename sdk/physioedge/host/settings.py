@@ -1,0 +1,101 @@
+"""What an operator decides, and whom the host knows."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from physioedge_runtime.adaptation.manifest import TEXT
+from physioedge_runtime.bundle.manifest import HEX64
+from physioedge_runtime.errors import HostError, RequestInvalid, TokenRefused
+
+_NOBODY = "0" * 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostSettings:
+    """Bounds of one host process.
+
+    Attributes
+    ----------
+    tokens : mapping of str to str
+        SHA-256 of each device's token, in hex, by the device's id.
+    valid_s : int
+        How long an adapter may be accepted after it was issued.
+    max_batch : int
+        Conditions in one call of the generator.
+    batch_wait_s : float
+        How long the first of a batch waits for company.
+    max_waiting : int
+        Requests that may wait for the generator; more are told to come back.
+    rate_per_s, burst : float, int
+        Requests of one device: on average, and at once.
+    cache_ttl_s, cache_entries : float, int
+        How long, and how many, answers are kept in memory for a request that is sent again.
+    read_timeout_s : float
+        For the body of a request.
+    drain_s : float
+        How long a host that is to stop goes on telling so.
+
+    Raises
+    ------
+    HostError
+        A bound is out of range.
+    """
+
+    tokens: Mapping[str, str]
+    valid_s: int = 30 * 86_400
+    max_batch: int = 16
+    batch_wait_s: float = 0.005
+    max_waiting: int = 256
+    rate_per_s: float = 0.1
+    burst: int = 10
+    cache_ttl_s: float = 600.0
+    cache_entries: int = 1024
+    read_timeout_s: float = 10.0
+    drain_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        whole = (self.valid_s, self.max_batch, self.max_waiting, self.burst, self.cache_entries)
+        above = (self.rate_per_s, self.cache_ttl_s, self.read_timeout_s)
+        real = (*above, self.batch_wait_s, self.drain_s)
+        if min(whole) < 1 or min(above) <= 0 or min(real) < 0 or not all(map(math.isfinite, real)):
+            raise HostError(f"settings {whole}, {real}", "counts from 1 on and finite times", "Correct them.")
+
+    def check_token(self, device: str, token: str) -> None:
+        """Passes the device's own token, in the same time whether the device is known or not; TokenRefused."""
+        found = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+        if not hmac.compare_digest(found, self.tokens.get(device, _NOBODY)):
+            raise TokenRefused(
+                "a device that is not known here, or another token", "the token made for this device",
+                "Ask the host's operator for one.",
+            )  # fmt: skip
+
+
+def read_tokens(path: Path | str) -> dict[str, str]:
+    """Tokens' digests by device, from a JSON object in a file.
+
+    Raises
+    ------
+    RequestInvalid
+        It is no such object, or empty.
+    OSError
+        It cannot be read.
+    """
+    try:
+        values = json.loads(Path(path).read_text(encoding="ascii"))
+        if not isinstance(values, dict) or not values:
+            raise ValueError("no object with devices")
+        for device, digest in values.items():
+            if TEXT.fullmatch(device) is None or not isinstance(digest, str) or HEX64.fullmatch(digest) is None:
+                raise ValueError(f"device {device!r:.40}")
+    except ValueError as error:
+        raise RequestInvalid(
+            f"{path} ({error})", 'JSON such as {"watch-7": "<64 hex digits, SHA-256 of its token>"}', "Correct it."
+        ) from error
+    return values
