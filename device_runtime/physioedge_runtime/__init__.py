@@ -5,8 +5,12 @@ Names are loaded when first used, so that importing the package costs nothing.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# onnxruntime's own wheels report usage to their maker; nothing that runs here may open a socket that nobody asked for.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from physioedge_runtime.bundle.container import Bundle
