@@ -112,6 +112,8 @@ def test_conditions_of_something_else_are_refused_and_wild_ones_bounded():
     for change in ({"backbone": "1" * 64}, {"kind": "shapelets"}, {"source": "2" * 64}, {"task": {"name": "af"}}):
         with pytest.raises(ConditionError):
             generator.generate([condition(features, **change)])
+    with pytest.raises(ConditionError, match="3 features"):
+        generator.generate([condition(features, mean=features[:3].astype(np.float32))])
     wild = generator.generate([condition(features * 1e6)])[0]
     assert all(np.linalg.norm(array) <= 50.001 for array in wild.values())
 

@@ -6,13 +6,12 @@ import base64
 import http.client
 import json
 import signal
-import sys
 import threading
-import types
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra host")
@@ -20,9 +19,11 @@ pytest.importorskip("uvicorn", reason="needs the extra host")
 
 from made_up_host import (
     DEVICE,
+    DIM,
+    SHAPES,
+    SOURCE,
     TOKEN,
     TOKENS,
-    LinearGenerator,
     condition_bytes,
     free_port,
     link_to,
@@ -30,15 +31,19 @@ from made_up_host import (
     until,
 )
 from physioedge.cli.main import main
+from physioedge.generator.adapter_set import AdapterSet, Origin
+from physioedge.generator.files import Generator as ClosedForm
+from physioedge.generator.files import save_generator
+from physioedge.generator.regression import fit_ridge
 from physioedge.host.app import ERRORS
 from physioedge.host.limits import TokenBuckets
-from physioedge.host.loading import HOME, load_generator
 from physioedge.host.serving import DrainingServer
 from physioedge.host.settings import HostSettings, read_tokens
 from physioedge_runtime.adaptation.adapter import AdapterFile
 from physioedge_runtime.adaptation.condition import MAX_BYTES, Condition
 from physioedge_runtime.adaptation.link import AGAIN, Link, Retry
 from physioedge_runtime.adaptation.request import Request
+from physioedge_runtime.bundle.contract import SlotSpec
 from physioedge_runtime.bundle.signing import make_keys, public_key
 from physioedge_runtime.errors import HostError, LinkError, RequestInvalid, TokenRefused
 from tiny_bundle import PRIVATE_KEY
@@ -135,23 +140,28 @@ def test_tokens_are_kept_as_digests(tmp_path: Path) -> None:
             read_tokens(path)
 
 
-def test_a_generator_that_cannot_be_loaded_is_one_message(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, HOME, types.ModuleType(HOME))
-    with pytest.raises(HostError, match="cannot load any"):
-        load_generator(tmp_path / "nothing")
+def a_generator(path: Path) -> Path:
+    """A fitted one, of made-up people."""
+    rng = np.random.default_rng(0)
+    slots = tuple(SlotSpec(name=name, shape=shape) for name, shape in SHAPES.items())
+    origin = Origin(task="arrhythmia", backbone_digest="0" * 64, kind="embedding", source=SOURCE, slots=slots)
+    people = AdapterSet(
+        origin=origin, conditions=rng.normal(size=(6, 2 * DIM)), adapters=rng.normal(size=(6, origin.width)),
+        person=np.array([f"p{i}" for i in range(6)]), details={},
+    )  # fmt: skip
+    save_generator(path, ClosedForm(origin=origin, weights=fit_ridge(people)))
+    return path
+
+
+def test_a_generator_that_cannot_be_loaded_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "tokens.json").write_text(json.dumps(TOKENS))
     words = ["serve", "--generator", "g", "--key", "k", "--tokens", str(tmp_path / "tokens.json")]
     assert main(words) == 1
-    assert capsys.readouterr().err.startswith("error[host]: the generator g")
+    assert "a generator of this version" in capsys.readouterr().err
 
 
 def test_serve_is_a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command up to the socket, with a generator in the place of a file's."""
-    home = types.ModuleType(HOME)
-    home.load_generator = lambda path: LinearGenerator()  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, HOME, home)
+    """The command up to the socket, with a generator from a file."""
     make_keys(tmp_path)
     (tmp_path / "tokens.json").write_text(json.dumps(TOKENS))
     port, found, run = free_port(), [], DrainingServer.run
@@ -165,7 +175,8 @@ def test_serve_is_a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
         thread.join(20)
 
     monkeypatch.setattr(DrainingServer, "run", ask_and_stop)
-    words = ["--generator", "g", "--key", str(tmp_path / "private.pem"), "--tokens", str(tmp_path / "tokens.json")]
+    file = str(a_generator(tmp_path / "ridge.safetensors"))
+    words = ["--generator", file, "--key", str(tmp_path / "private.pem"), "--tokens", str(tmp_path / "tokens.json")]
     assert main(["serve", *words, "--port", str(port), "--valid-days", "2"]) == 0
     said = AdapterFile.open(found[0], trust=tmp_path / "public.pem").manifest
     assert said.expires_s - said.issued_s == 2 * 86_400

@@ -39,8 +39,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Serve until stopped; 0 when it was stopped in an orderly way."""
+    from physioedge.generator.files import load_generator
     from physioedge.host.app import create_app
-    from physioedge.host.loading import load_generator
     from physioedge.host.serving import Listening, server
     from physioedge.host.settings import HostSettings, read_tokens
 

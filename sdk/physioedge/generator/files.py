@@ -16,7 +16,7 @@ from physioedge.generator.adapter_set import HEADER, Origin, origin_from_dict, o
 from physioedge.generator.regression import KINDS, Weights
 from physioedge_runtime.adaptation.condition import Condition
 from physioedge_runtime.engine.slots import MAX_SLOT_NORM
-from physioedge_runtime.errors import PhysioEdgeError
+from physioedge_runtime.errors import ConditionError, PhysioEdgeError
 
 ARRAYS = ("middle", "size", "known", "adapters", "level", "mix")
 
@@ -63,6 +63,11 @@ class Generator:
         ConditionError
             One is of another task, backbone, kind or source.
         """
+        wanted = len(self.weights.middle)
+        for condition in conditions:
+            if 2 * len(condition.mean) != wanted:
+                came = f"a condition of {len(condition.mean)} features"
+                raise ConditionError(came, f"{wanted // 2} features", "Send those of this backbone.")
         features = np.stack([self.origin.features(condition) for condition in conditions])
         return [_bounded(self.origin.arrays(row)) for row in self.weights(features)]
 
