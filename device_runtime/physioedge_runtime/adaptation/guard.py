@@ -1,0 +1,292 @@
+"""Whether an adapter on trial may stay, told from unlabelled windows of the same person.
+
+The change plan bounds what an adapter may change of the results. A guard compares results before and during a trial
+with it. It has no labels: it sees that an adapter changed something, never that it was right to. ``docs/adapter.md``
+says what that can find and what it cannot.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean, pstdev
+from typing import NoReturn
+
+from physioedge_runtime.bundle.container import Bundle
+from physioedge_runtime.bundle.plain import check_kinds, load_object
+from physioedge_runtime.errors import FormatError
+from physioedge_runtime.result import Result
+
+FILE = "change-plan.json"
+"""In a bundle that brings a plan of its own."""
+SCHEMA = 1
+MAX_WINDOWS = 10_000
+WAIT, CONFIRM, REVERT = "wait", "confirm", "revert"
+_RANGES = {
+    "min_windows": (2, MAX_WINDOWS),
+    "max_windows": (2, MAX_WINDOWS),
+    "max_label_shift": (0, 1),
+    "max_withheld_increase": (0, 1),
+    "min_margin_change": (-1, 1),
+    "max_shift": (0, 1_000_000),
+    "max_seconds": (1, 1_000_000_000),
+}
+_KINDS: dict[str, type] = {name: int if "windows" in name else float for name in _RANGES}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangePlan:
+    """What an adapter may change of the results without being reverted. The defaults are careful and not tuned yet.
+
+    Attributes
+    ----------
+    min_windows : int
+        Judged windows needed before a trial and in it, at least 2.
+    max_windows : int
+        Results that are kept of each side, the latest; a trial that has had as many and cannot be judged is reverted.
+    max_label_shift : float
+        Largest total-variation distance between the shares of labels before and during, 0 to 1.
+    max_withheld_increase : float
+        By how much the share of withheld results may grow, 0 to 1.
+    min_margin_change : float
+        Least change of the mean of (most probable minus second most probable): -0.05 lets it fall by 0.05.
+    max_shift : float
+        Of a model that gives values: how far mean and deviation of each may move, in deviations before the trial.
+    max_seconds : float
+        Time of signal after which a trial that cannot be judged is reverted.
+
+    Raises
+    ------
+    FormatError
+        A number is out of its range.
+    """
+
+    min_windows: int = 100
+    max_windows: int = 1000
+    max_label_shift: float = 0.2
+    max_withheld_increase: float = 0.1
+    min_margin_change: float = -0.05
+    max_shift: float = 0.5
+    max_seconds: float = 3600.0
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:  # also NaN
+                _malformed(f"{name} {value!r:.40}", f"{low} to {high}")
+        if self.max_windows < self.min_windows:
+            _malformed(f"max_windows {self.max_windows}", f"at least min_windows, {self.min_windows}")
+
+    def to_bytes(self) -> bytes:
+        """The file `FILE`: JSON in ASCII with sorted keys."""
+        return json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True, separators=(",", ":")).encode("ascii")
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> ChangePlan:
+        """Checked inverse of `to_bytes`.
+
+        Raises
+        ------
+        FormatError
+            A key is missing, unknown, of another kind or out of range, or the schema is another.
+        """
+        values = load_object(data, _malformed)
+        check_kinds(FILE, values, {"schema": int, **_KINDS}, _malformed)
+        if values.pop("schema") != SCHEMA:
+            _malformed("another schema", f"schema {SCHEMA}")
+        return cls(**values)
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> ChangePlan:
+        """A bundle's own plan, or the default where it holds none; FormatError as `from_bytes`."""
+        return cls.from_bytes(bundle.read(FILE)) if FILE in bundle.manifest.files else cls()
+
+
+def _malformed(came: str, expected: str) -> NoReturn:
+    raise FormatError(f"{FILE}: {came}", expected, "Correct the plan, and export the bundle again.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a guard says of a trial.
+
+    Attributes
+    ----------
+    decision : str
+        ``wait``, ``confirm`` (nothing speaks against the adapter) or ``revert``.
+    reason : str
+        Why, with the numbers and their bounds.
+    windows_before, windows_during : int
+        Judged windows that it is based on.
+    """
+
+    decision: str
+    reason: str
+    windows_before: int
+    windows_during: int
+
+
+class Guard:
+    """Compares results under the adapter on trial with those before it. Never raises for what a signal does.
+
+    Parameters
+    ----------
+    plan : ChangePlan
+
+    Attributes
+    ----------
+    confirmed, trial : str or None
+        Ids of the adapters compared; results under other ones are ignored. Where nobody named them, they are those of
+        the first results.
+    seconds : float
+        Length of the trial so far, in time of signal.
+    """
+
+    def __init__(self, plan: ChangePlan) -> None:
+        self.plan = plan
+        self.begin(None)
+
+    def begin(self, adapter_id: str | None) -> None:
+        """Forget everything; results from now on are expected under this adapter."""
+        self.confirmed: str | None = adapter_id
+        self._before = _Kept(self.plan.max_windows)
+        self.tries(None)
+
+    def tries(self, adapter_id: str | None) -> None:
+        """A trial of this adapter begins; what was seen before it stays."""
+        self.trial: str | None = adapter_id
+        self._during = _Kept(self.plan.max_windows)
+        self.seconds = 0.0
+        self._last_s: float | None = None
+
+    def settled(self, confirmed: bool) -> None:
+        """The trial is over: its results are the ones to compare with from now on, or they are dropped."""
+        if confirmed:
+            self.confirmed, self._before = self.trial, self._during
+        self.tries(None)
+
+    @property
+    def ready(self) -> bool:
+        """Whether enough is known to judge a trial by."""
+        return self._before.judged >= self.plan.min_windows
+
+    @property
+    def windows_before(self) -> int:
+        """Judged windows before the trial that are kept."""
+        return self._before.judged
+
+    def before(self, results: Iterable[Result]) -> None:
+        """Results under the confirmed adapter; one with a flag, or without label and values, counts as withheld."""
+        for result in results:
+            self.confirmed = result.adapter if self.confirmed is None else self.confirmed
+            if result.adapter == self.confirmed:
+                self._before.add(result)
+
+    def during(self, results: Iterable[Result], now_s: float | None = None) -> None:
+        """Results of the trial; and the time on the stream's clock, which goes on where there are no results."""
+        for result in results:
+            if self.trial is None and result.adapter != self.confirmed:
+                self.trial = result.adapter
+            if result.adapter == self.trial:
+                self._during.add(result)
+                if now_s is None:
+                    self._passes(result.t_emitted_s)
+        if now_s is not None:
+            self._passes(now_s)
+
+    def verdict(self) -> Verdict:
+        """What is to be done about the trial now."""
+        plan, before, during = self.plan, self._before, self._during
+        if len(during) >= plan.min_windows <= len(before):
+            increase = during.withheld_share - before.withheld_share
+            if increase > plan.max_withheld_increase:
+                said = f"share of withheld results changed by {increase:+.3f} (at most {plan.max_withheld_increase:+g})"
+                return self._verdict(REVERT, said)
+        if min(before.judged, during.judged) < plan.min_windows:
+            had = f"{before.judged} judged windows before and {during.judged} in the trial of {plan.min_windows} each"
+            if len(during) < plan.max_windows and self.seconds <= plan.max_seconds:
+                return self._verdict(WAIT, had)
+            return self._verdict(REVERT, f"{had}, after {len(during)} results and {self.seconds:.0f} s")
+        checks = [*_labels(plan, before, during), *_values(plan, before, during)]
+        broken = [said for holds, said in checks if not holds]
+        if broken:
+            return self._verdict(REVERT, "; ".join(broken))
+        return self._verdict(CONFIRM, "; ".join(said for _, said in checks))
+
+    def _verdict(self, decision: str, reason: str) -> Verdict:
+        counts = {"windows_before": self._before.judged, "windows_during": self._during.judged}
+        return Verdict(decision=decision, reason=reason, **counts)
+
+    def _passes(self, now_s: float) -> None:
+        """A clock that is turned back, as by `Stream.reset`, adds nothing and takes nothing away."""
+        if math.isfinite(now_s):
+            self.seconds += 0.0 if self._last_s is None else max(0.0, now_s - self._last_s)
+            self._last_s = now_s
+
+
+class _Kept:
+    """What is compared of the latest results under one adapter; None stands for a withheld one."""
+
+    def __init__(self, limit: int) -> None:
+        self._kept: deque[tuple[str | None, float, tuple[float, ...]] | None] = deque(maxlen=limit)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def add(self, result: Result) -> None:
+        first, second = (*sorted(result.probabilities, reverse=True)[:2], 0.0, 0.0)[:2]
+        usable = result.judged and not result.flags and all(map(math.isfinite, (first, second, *result.values)))
+        self._kept.append((result.label, first - second, result.values) if usable else None)
+
+    @property
+    def judged(self) -> int:
+        return len(self._kept) - self._kept.count(None)
+
+    @property
+    def withheld_share(self) -> float:
+        return self._kept.count(None) / max(1, len(self._kept))
+
+    @property
+    def label_shares(self) -> Mapping[str, float]:
+        counts = Counter(one[0] for one in self._kept if one is not None and one[0] is not None)
+        return {label: count / counts.total() for label, count in counts.items()}
+
+    @property
+    def margin(self) -> float:
+        return fmean(one[1] for one in self._kept if one is not None)
+
+    @property
+    def values(self) -> Sequence[Sequence[float]]:
+        """One sequence a value."""
+        return list(zip(*(one[2] for one in self._kept if one is not None), strict=True))
+
+
+_Check = tuple[bool, str]
+
+
+def _labels(plan: ChangePlan, before: _Kept, during: _Kept) -> list[_Check]:
+    """Label shares and margins; nothing for a model that gives values."""
+    old, new = before.label_shares, during.label_shares
+    if not old:
+        return []
+    shift = math.fsum(abs(old.get(label, 0.0) - new.get(label, 0.0)) for label in {*old, *new}) / 2
+    change = during.margin - before.margin
+    least = plan.min_margin_change
+    return [
+        (shift <= plan.max_label_shift, f"label shares moved by {shift:.3f} (at most {plan.max_label_shift:g})"),
+        (change >= least, f"mean margin changed by {change:+.3f} (at least {least:+g})"),
+    ]
+
+
+def _values(plan: ChangePlan, before: _Kept, during: _Kept) -> list[_Check]:
+    """Mean and deviation of every value; a value that never moved before may not move at all."""
+    checks = []
+    for i, (old, new) in enumerate(zip(before.values, during.values, strict=True)):
+        size = max(pstdev(old), 1e-6 * max(1.0, abs(fmean(old))))
+        for what, moved in (("mean", fmean(new) - fmean(old)), ("deviation", pstdev(new) - pstdev(old))):
+            said = f"{what} of value {i} moved by {moved / size:+.2f} deviations (at most {plan.max_shift:g})"
+            checks.append((abs(moved) <= plan.max_shift * size, said))
+    return checks

@@ -1,0 +1,263 @@
+"""The guard's decisions on made-up results, and the change plan as a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from physioedge_runtime.adaptation import guard as module
+from physioedge_runtime.adaptation.guard import FILE, ChangePlan, Guard, Verdict
+from physioedge_runtime.errors import FormatError
+from physioedge_runtime.result import Result
+from tiny_bundle import write_tiny_bundle
+
+PLAN = ChangePlan(min_windows=50, max_windows=200)
+LABELS = ("N", "S", "V")
+DOC = (Path(__file__).parents[2] / "docs" / "adapter.md").read_text(encoding="utf-8")
+
+
+def result(i: int, adapter: str, **parts: Any) -> Result:
+    given = {"label": None, "probability": 0.0, "probabilities": (), "quality": 1.0, "flags": (), **parts}
+    return Result(
+        t_start_s=i - 1.0, t_end_s=float(i), t_anchor_s=float(i), t_emitted_s=float(i), adapter=adapter, **given
+    )
+
+
+def classified(
+    n: int, adapter: str = "old", *, shares: Sequence[float] = (0.8, 0.1, 0.1), top: float = 0.8, seed: int = 0
+) -> list[Result]:
+    """Labels in these shares, each with this probability."""
+    ends, out = np.cumsum(shares), []
+    for i, place in enumerate(np.random.default_rng(seed).permutation(n)):
+        at = int(np.searchsorted(ends, (place + 0.5) / n))
+        said = [(1.0 - top) / 2] * 3
+        said[at] = top
+        out.append(result(i, adapter, label=LABELS[at], probability=top, probabilities=tuple(said)))
+    return out
+
+
+def withheld(n: int, adapter: str, flag: str = "low_confidence") -> list[Result]:
+    return [result(i, adapter, probabilities=(0.4, 0.3, 0.3), flags=(flag,)) for i in range(n)]
+
+
+def valued(n: int, adapter: str, *, mean: float = 70.0, deviation: float = 5.0, seed: int = 0) -> list[Result]:
+    drawn = np.random.default_rng(seed).normal(size=n)
+    drawn = mean + deviation * (drawn - drawn.mean()) / drawn.std()
+    return [result(i, adapter, values=(float(value), 1.0)) for i, value in enumerate(drawn)]
+
+
+def judged(before: list[Result], during: list[Result], plan: ChangePlan = PLAN) -> Verdict:
+    guard = Guard(plan)
+    guard.before(before)
+    guard.during(during)
+    return guard.verdict()
+
+
+OLD = classified(100)
+
+
+@pytest.mark.parametrize(
+    ("during", "decision", "words"),
+    [
+        (classified(100, "new", top=0.9, seed=1), "confirm", "margin changed by +0.150"),  # better
+        (classified(100, "new", seed=1), "confirm", "label shares moved by 0.0"),  # the same
+        (classified(100, "new", shares=(0.98, 0.02, 0.0), top=0.78, seed=1), "confirm", "moved by 0.180 (at most 0.2)"),
+        (classified(100, "new", shares=(0.0, 0.0, 1.0)), "revert", "label shares moved by 0.9"),
+        (classified(100, "new", top=0.7), "revert", "mean margin changed by -0.150 (at least -0.05)"),
+        (withheld(50, "new"), "revert", "withheld results changed by +1.000 (at most +0.1)"),
+        (classified(80, "new") + withheld(20, "new", "flat"), "revert", "withheld results changed by +0.200"),
+        (classified(100, "new") + withheld(10, "new"), "confirm", "margin"),
+        (classified(49, "new"), "wait", "100 judged windows before and 49 in the trial of 50"),
+        ([], "wait", "and 0 in the trial"),
+    ],
+)
+def test_decisions(during: list[Result], decision: str, words: str) -> None:
+    verdict = judged(OLD, during)
+    assert verdict.decision == decision and words in verdict.reason
+    assert (verdict.windows_before, verdict.windows_during) == (100, sum(r.judged for r in during))
+
+
+def test_all_that_is_broken_is_said_and_nothing_else() -> None:
+    reason = judged(OLD, classified(100, "new", shares=(0.0, 0.0, 1.0), top=0.6)).reason
+    assert reason.count(";") == 1 and "shares moved" in reason and "margin changed" in reason
+    assert judged(OLD, classified(100, "new", top=0.6)).reason.count(";") == 0
+
+
+def test_bounds_are_those_of_the_plan() -> None:
+    worse = classified(100, "new", shares=(0.0, 0.0, 1.0), top=0.6)
+    lax = dataclasses.replace(PLAN, max_label_shift=1.0, min_margin_change=-1.0)
+    assert judged(OLD, worse, lax).decision == "confirm"
+    strict = dataclasses.replace(PLAN, min_margin_change=0.2)  # only what raises margins may stay
+    assert judged(OLD, classified(100, "new", top=0.9), strict).decision == "revert"
+    half = classified(100, "new") + withheld(100, "new")
+    assert judged(OLD, half, dataclasses.replace(PLAN, max_withheld_increase=0.5)).decision == "confirm"
+
+
+def test_what_was_withheld_before_already_does_not_count_against_an_adapter() -> None:
+    before = OLD + withheld(100, "old")
+    assert judged(before, classified(100, "new", seed=1) + withheld(100, "new")).decision == "confirm"
+
+
+@pytest.mark.parametrize(
+    ("during", "decision", "words"),
+    [
+        (valued(100, "new", seed=1), "confirm", "mean of value 0 moved by"),
+        (valued(100, "new", mean=72.0), "confirm", "+0.40 deviations"),
+        (valued(100, "new", mean=66.0), "revert", "mean of value 0 moved by -0.80 deviations (at most 0.5)"),
+        (valued(100, "new", deviation=0.5), "revert", "deviation of value 0 moved by -0.90 deviations"),
+        (withheld(100, "new", "out_of_range_value"), "revert", "withheld"),
+        (valued(20, "new"), "wait", "20 in the trial"),
+    ],
+)
+def test_decisions_for_values(during: list[Result], decision: str, words: str) -> None:
+    verdict = judged(valued(100, "old"), during)
+    assert verdict.decision == decision and words in verdict.reason
+
+
+def test_a_value_that_never_moved_may_not_move() -> None:
+    moved = [dataclasses.replace(r, values=(r.values[0], 2.0)) for r in valued(100, "new")]
+    verdict = judged(valued(100, "old"), moved)
+    assert verdict.decision == "revert" and "mean of value 1" in verdict.reason and "value 0" not in verdict.reason
+
+
+def test_other_adapters_results_are_ignored() -> None:
+    guard = Guard(PLAN)
+    guard.begin("old")
+    guard.before(classified(100, "other", shares=(0.0, 0.0, 1.0)))
+    assert not guard.ready and guard.windows_before == 0
+    guard.before(OLD)
+    assert guard.ready and guard.windows_before == 100
+    guard.tries("new")
+    guard.during(classified(100, "old", shares=(0.0, 0.0, 1.0)) + classified(100, "third", top=0.5))
+    assert guard.verdict().decision == "wait"
+    guard.during(classified(60, "new"))
+    assert guard.verdict().decision == "confirm"
+    unnamed = Guard(PLAN)  # the first results name the adapters
+    unnamed.before(OLD + classified(100, "other", top=0.5))
+    unnamed.during([*classified(100, "old", top=0.5), *classified(60, "new")])
+    assert (unnamed.confirmed, unnamed.trial, unnamed.verdict().decision) == ("old", "new", "confirm")
+
+
+def test_a_flag_on_a_judged_result_counts_as_withheld() -> None:
+    flagged = [dataclasses.replace(r, flags=("noisy",)) for r in classified(100, "new")]
+    assert judged(OLD, flagged).decision == "revert"
+    guard = Guard(PLAN)
+    guard.before([dataclasses.replace(r, flags=("noisy",)) for r in OLD])
+    assert guard.windows_before == 0
+
+
+def test_too_few_windows_before_end_in_a_revert_and_never_in_a_confirmation() -> None:
+    guard = Guard(PLAN)
+    guard.before(OLD[:20])
+    for i in range(4):
+        assert (guard.verdict().decision, i) == ("wait", i)
+        guard.during(classified(50, "new"))
+    assert guard.verdict().decision == "revert" and "20 judged windows before" in guard.verdict().reason
+
+
+def test_a_trial_ends_by_time_also_where_no_results_come() -> None:
+    plan = dataclasses.replace(PLAN, max_seconds=60.0)
+    assert judged(OLD, classified(40, "new"), plan).decision == "wait"
+    late = [dataclasses.replace(r, t_emitted_s=2 * r.t_emitted_s) for r in classified(40, "new")]
+    assert judged(OLD, late, plan).decision == "revert"
+    guard = Guard(plan)
+    guard.before(OLD)
+    guard.tries("new")
+    for now_s in (100.0, 130.0, float("nan"), 10.0, 40.0):  # a clock that is turned back takes nothing away
+        guard.during([], now_s)
+    assert guard.seconds == 60.0 and guard.verdict().decision == "wait"
+    guard.during(classified(10, "new"), 41.0)
+    assert guard.seconds == 61.0 and guard.verdict().decision == "revert" and "61 s" in guard.verdict().reason
+
+
+def test_only_the_latest_windows_are_kept_and_compared() -> None:
+    guard = Guard(PLAN)
+    guard.before(classified(500, shares=(0.0, 0.0, 1.0)))
+    guard.before(classified(200))
+    guard.during(classified(200, "new", seed=1))
+    verdict = guard.verdict()
+    assert verdict.decision == "confirm" and verdict.windows_before == 200 and len(guard._before) == 200
+
+
+def test_after_a_trial_the_next_one_is_compared_with_what_serves() -> None:
+    other = classified(100, "new", shares=(0.7, 0.1, 0.2), top=0.9)
+    guard = Guard(PLAN)
+    guard.before(OLD)
+    guard.during(other)
+    guard.settled(confirmed=True)
+    assert (guard.confirmed, guard.trial, guard.ready, guard.seconds) == ("new", None, True, 0.0)
+    guard.during(classified(100, "third", top=0.8))  # a fall from 0.9, though not from the first 0.8
+    assert guard.verdict().decision == "revert"
+    guard.settled(confirmed=False)
+    guard.during(classified(100, "fourth", shares=(0.7, 0.1, 0.2), top=0.9))
+    assert guard.confirmed == "new" and guard.verdict().decision == "confirm"
+
+
+def test_numbers_that_are_none_are_withheld_and_nothing_raises() -> None:
+    nan = float("nan")
+    odd = [result(i, "new", label="N", probability=nan, probabilities=(nan, 0.5, 0.5)) for i in range(60)]
+    assert judged(OLD, odd).decision == "revert"
+    assert judged(odd, classified(60, "new")).decision == "wait"
+    assert judged([], [result(0, "new", values=(nan, 1.0))]).decision == "wait"
+    single = [
+        result(i, name, label="N", probability=1.0, probabilities=(1.0,)) for name in ("old", "new") for i in range(60)
+    ]
+    assert judged(single[:60], single[60:]).decision == "confirm"
+
+
+def test_a_plan_is_read_back_as_it_was_written() -> None:
+    plan = ChangePlan(min_windows=7, max_windows=9, max_label_shift=0.25, min_margin_change=-0.5, max_seconds=12.5)
+    assert ChangePlan.from_bytes(plan.to_bytes()) == plan
+    assert set(module._RANGES) == {field.name for field in dataclasses.fields(ChangePlan)}
+
+
+def test_a_bundle_may_bring_its_own(tmp_path: Path) -> None:
+    assert ChangePlan.of(write_tiny_bundle(tmp_path / "plain.physio")) == ChangePlan()
+    plan = ChangePlan(min_windows=7, max_label_shift=0.01)
+    assert ChangePlan.of(write_tiny_bundle(tmp_path / "own.physio", files={FILE: plan.to_bytes()})) == plan
+    bad = write_tiny_bundle(tmp_path / "bad.physio", files={FILE: b"{}"})
+    with pytest.raises(FormatError, match=FILE):
+        ChangePlan.of(bad)
+
+
+GOOD = json.loads(ChangePlan().to_bytes())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"[]", b"\xff", b'{"schema":1,"schema":1}', json.dumps({**GOOD, "more": 1}).encode(),
+        json.dumps({k: v for k, v in GOOD.items() if k != "max_shift"}).encode(),
+        *(json.dumps({**GOOD, **change}).encode() for change in (
+            {"schema": 2}, {"min_windows": 1}, {"min_windows": 2.0}, {"min_windows": True}, {"max_windows": 50},
+            {"max_windows": 10**6}, {"max_label_shift": 1.1}, {"max_label_shift": -0.1}, {"max_label_shift": "0.2"},
+            {"max_withheld_increase": None}, {"min_margin_change": -2}, {"max_shift": float("nan")},
+            {"max_shift": float("inf")}, {"max_seconds": 0}, {"max_seconds": 10**400},
+        )),
+    ],
+)  # fmt: skip
+def test_malformed_plans_are_refused(data: bytes) -> None:
+    with pytest.raises(FormatError):
+        ChangePlan.from_bytes(data)
+
+
+def test_a_plan_made_in_code_is_checked_too() -> None:
+    with pytest.raises(FormatError, match="max_windows 5"):
+        ChangePlan(min_windows=10, max_windows=5)
+    with pytest.raises(FormatError, match="max_shift"):
+        ChangePlan(max_shift=float("nan"))
+
+
+def test_the_plan_in_the_documentation_is_the_default() -> None:
+    section = DOC.split("\n## Trial and guard\n", 1)[1].split("\n## ", 1)[0]
+    block = re.search(r"```json\n(.*?)\n```", section, re.DOTALL)
+    assert block is not None and ChangePlan.from_bytes(block[1].encode()) == ChangePlan()
+    stated = {name: float(value) for name, value in re.findall(r"^\| `(\w+)` \| (-?[\d.]+) \|", section, re.MULTILINE)}
+    assert stated == {name: float(value) for name, value in dataclasses.asdict(ChangePlan()).items()}
