@@ -23,7 +23,7 @@ CONDITION_JSON = json.dumps(
 ).encode()
 
 
-def bundle_here(path: Path) -> Bundle:
+def bundle_here(path: Path, more: dict[str, bytes] | None = None) -> Bundle:
     """The tiny bundle with two slots, so that half an adapter can be made, and with the ranges of a condition."""
     spec = contract()
     files = tiny_files(spec)
@@ -34,7 +34,7 @@ def bundle_here(path: Path) -> Bundle:
         files[entry.file] = _two_slots(spec)
         said = tiny_outputs(spec, golden[next(iter(spec.input_shapes))], both)
         golden |= {f"{entry.file}/adapted_{name}": array for name, array in said.items()}
-    files |= {"golden.safetensors": write_tensors(golden), "condition.json": CONDITION_JSON}
+    files |= {"golden.safetensors": write_tensors(golden), "condition.json": CONDITION_JSON, **(more or {})}
     return write_tiny_bundle(path, contract=spec, files=files)
 
 

@@ -30,6 +30,8 @@ COMMANDS = {
     "train": "pre-train the backbone, fit adapters",
     "evaluate": "score a task over its test subjects",
     "engines": "list the inference engines, or build the ExecuTorch one",
+    "adapt": "make an adapter for the person of a recording, try it, keep it or not",
+    "adapter": "look at a person's adapters, go back, pin one, erase them",
     "serve": "be the host that turns conditions into signed adapters",
     "keys": "make, show and revoke signing keys",
     "datasets": "tell which public recordings are used and which are here",

@@ -1,0 +1,211 @@
+"""``physioedge adapt``: make an adapter for the person of a recording, try it on what follows, keep it or not."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from physioedge.cli.asking import Ask, way
+from physioedge.cli.console import SHIPPED, SHIPPED_RECORD, print_json, table
+from physioedge.cli.feeding import Said, open_sensors, pushes
+from physioedge.cli.storing import DEVICE, add_store_options, open_store
+from physioedge.signals.recording import Recording
+from physioedge_runtime import Bundle, Stream
+from physioedge_runtime.adaptation.adapting import CONFIRMED, Adaptation, TrialEnd
+from physioedge_runtime.adaptation.condition import KINDS, Condition
+from physioedge_runtime.adaptation.guard import ChangePlan
+from physioedge_runtime.adaptation.request import Request
+from physioedge_runtime.adaptation.session import NOT_ASKED, TRYING, Outcome, request_for
+
+_EPILOG = """\
+examples:
+  physioedge adapt mine.csv --fs-hz 125 --units mV --bundle arrhythmia.physio --store adapters --preview
+  physioedge adapt mine.csv ... --local arrhythmia.generator --key keys/private.pem
+  physioedge adapt mine.csv ... --host https://host.example --device watch-7 --token-file watch-7.token
+"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = subparsers.add_parser(
+        "adapt",
+        help="make an adapter for the person of a recording, try it, keep it or not",
+        description="Make a condition of the first part of a recording, ask for an adapter, try it on the next part "
+        "under the bundle's change plan, and keep it or go back. The exit code is 0 only when it was kept. "
+        "See docs/adapter.md.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("record", metavar="RECORD", help="as for `run`; 'shipped' for the one that came along")
+    add_store_options(parser)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--host", metavar="URL", help="ask this host; needs --device and --token-file")
+    where.add_argument("--local", type=Path, metavar="GENERATOR", help="ask this generator, in this process: nothing "
+                       "is sent anywhere; needs --key")  # fmt: skip
+    parser.add_argument("--token-file", type=Path, metavar="FILE", help="the device's token")
+    parser.add_argument("--key", type=Path, metavar="PEM", help="with --local: private key that signs the adapter; its "
+                        "public half is trusted unless --adapter-trust says otherwise")  # fmt: skip
+    parser.add_argument("--tries", type=_count, default=6, metavar="N", help="times the host is tried (default 6)")
+    parser.add_argument("--collect", choices=KINDS, default=KINDS[0], help="what the condition is of (default "
+                        f"{KINDS[0]})")  # fmt: skip
+    parser.add_argument("--preview", action="store_true", help="print exactly what would be sent, and stop")
+    parser.add_argument("--seconds", type=_positive, default=300.0, metavar="S", help="signal before an adapter is "
+                        "asked for (default 300)")  # fmt: skip
+    parser.add_argument("--channel", action="append", metavar="NAME", help="as for `run`")
+    parser.add_argument("--fs-hz", type=_positive, help="sampling rate, where the file does not state it")
+    parser.add_argument("--units", help="unit of the samples, where the file does not state it")
+    parser.add_argument("--resample", choices=["polyphase"], help="convert the rate (never done unasked)")
+    parser.add_argument("--precision", choices=["int8", "fp32"], default="int8", help="graph of the bundle")
+    parser.add_argument("--chunk-s", type=_positive, metavar="S", default=0.25, help="signal per push (default 0.25)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Adapt; 0 when an adapter was confirmed, or the preview printed."""
+    problem = _misuse(args)
+    if problem:
+        print(f"physioedge adapt: {problem}", file=sys.stderr)
+        return 2
+    bundle = Bundle.open(args.bundle, trust=args.trust)
+    plan = ChangePlan.of(bundle)
+    ask, trust = way(args)
+    shipped = args.record == SHIPPED
+    said = Said(fs_hz=args.fs_hz, units=args.units, channels=args.channel)
+    recordings = open_sensors(SHIPPED_RECORD if shipped else Path(args.record), bundle.contract, said)
+    resample = "polyphase" if shipped else args.resample
+    with open_store(args, bundle, trust) as store, _stream(args, bundle, recordings, resample) as stream:
+        adaptation = Adaptation(stream, store, plan)
+        for problem in store.problems:
+            print(f"problem: {problem}", file=sys.stderr)
+        told = _live(adaptation, recordings, args, ask)
+    if isinstance(told, Request):
+        _preview(told, args.json)
+        return 0
+    row = asdict(told)
+    print_json(row) if args.json else print(table(["what", "came"], row.items()))
+    return 0 if told.step == CONFIRMED else 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What happened.
+
+    Attributes
+    ----------
+    step : str
+        ``confirmed``, ``reverted``, or where it stopped before a trial: as `Outcome.step`.
+    serves, candidate : str
+        Ids of the adapter in use from now on, and of the one tried; empty for none.
+    reason : str
+        Why.
+    windows_before, windows_during : int
+        Judged windows that the guard compared.
+    signal_s : float
+        Signal that was streamed.
+    """
+
+    step: str
+    serves: str
+    candidate: str = ""
+    reason: str = ""
+    windows_before: int = 0
+    windows_during: int = 0
+    signal_s: float = 0.0
+
+
+def _live(
+    adaptation: Adaptation, recordings: Mapping[str, Recording], args: argparse.Namespace, ask: Ask | None
+) -> Told | Request:
+    """Stream the recording as a device would, until there is something to tell."""
+    stream, asked, at_s = adaptation.stream, False, 0.0
+    for push in pushes(recordings, args.chunk_s):
+        ended = adaptation.step(stream.push(push.chunk, push.t_s, push.sensor))
+        at_s = max(at_s, push.until_s)
+        if ended is not None:
+            return _ended(ended, at_s)
+        if asked or at_s < args.seconds:
+            continue
+        if ask is None:
+            return request_for(stream, adaptation.store, args.device)
+        asked, outcome = True, ask(adaptation)
+        if outcome.step != TRYING:
+            return _not_tried(outcome, adaptation, at_s)
+    if not asked:
+        reason = f"the recording ended after {at_s:g} s, before the {args.seconds:g} s of --seconds"
+        return Told(step=NOT_ASKED, serves=stream.adapter_id, reason=reason, signal_s=at_s)
+    ended = adaptation.step(stream.flush()) or adaptation.abandon("the recording ended before a verdict")
+    assert ended is not None  # a trial is under way, so that there is something to abandon
+    return _ended(ended, at_s)
+
+
+def _ended(ended: TrialEnd, at_s: float) -> Told:
+    seen, error = ended.verdict, f"; {ended.error}" if ended.error else ""
+    return Told(
+        step=ended.what, serves=ended.adapter_id, candidate=ended.candidate_id, reason=seen.reason + error,
+        windows_before=seen.windows_before, windows_during=seen.windows_during, signal_s=at_s,
+    )  # fmt: skip
+
+
+def _not_tried(outcome: Outcome, adaptation: Adaptation, at_s: float) -> Told:
+    reason = "no answer" if outcome.error is None else f"[{outcome.error.code}] {outcome.error}"
+    seen = adaptation.guard.windows_before
+    return Told(step=outcome.step, serves=outcome.adapter_id, reason=reason, windows_before=seen, signal_s=at_s)
+
+
+def _stream(
+    args: argparse.Namespace, bundle: Bundle, recordings: Mapping[str, Recording], resample: str | None
+) -> Stream:
+    return Stream(
+        bundle,
+        fs_hz={name: recording.fs_hz for name, recording in recordings.items()},
+        units={name: recording.units for name, recording in recordings.items()},
+        resample=dict.fromkeys(recordings, resample),
+        channels={name: recording.channels for name, recording in recordings.items()},
+        adapters="slots",
+        precision=args.precision,
+        collect=args.collect,
+    )
+
+
+def _preview(request: Request, as_json: bool) -> None:
+    """All that would leave the device, but for the token and a random number."""
+    condition = Condition.from_bytes(request.condition)
+    if as_json:
+        numbers = {"mean": condition.mean.tolist(), "deviation": condition.deviation.tolist()}
+        head = {"device": request.device, "counter": request.counter, "bytes": len(request.condition)}
+        body = base64.b64encode(request.condition).decode()
+        print_json({**head, "condition": {**vars(condition), **numbers}, "body_base64": body})
+        return
+    print(f"device: {request.device}\ncounter: {request.counter}\nnonce: 32 random hex digits, new for each request")
+    print(condition.preview())
+
+
+def _misuse(args: argparse.Namespace) -> str:
+    """What is wrong with the options together, or nothing."""
+    if args.host is not None and (args.token_file is None or args.device == DEVICE):
+        return "--host needs --device and --token-file"
+    if args.local is not None and args.key is None:
+        return "--local needs --key"
+    if args.host is None and args.local is None and not args.preview:
+        return "say whom to ask: --host URL, or --local GENERATOR; or look first with --preview"
+    return ""
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
+    return value
