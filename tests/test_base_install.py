@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ALLOWED_MB = 24.0
-"""Two bundles, of 7.2 and 2.4 MB, and 3.6 MB of weights that only a host needs; one bundle alone stayed below 20."""
+ALLOWED_MB = 25.0
+"""Two bundles, of 7.2 and 2.4 MB, and 3.6 MB of weights that only a host needs; one bundle alone stayed below 20.
+
+The code of personalisation, host included, took it from 23.5 to 24.05: the next thing to go into a wheel of its own.
+"""
 MEASURE = """
 import json
 from importlib.metadata import distributions

@@ -67,7 +67,7 @@ class Agreement:
     max_probability, p99_probability : float or None
         Classes: largest difference of a probability, and its 99th percentile over windows.
     same_label : float or None
-        Classes: share of windows with the same answer, as a runtime gives it: the same label, or withheld by both.
+        Classes: share of windows with the same best label, or whose label a runtime would withhold by either stage.
     mean_difference : tuple of float
         Values: mean absolute difference of each, in its unit; empty for classes.
     mean_of_sd : float or None
@@ -162,8 +162,8 @@ def _classes(
     said = [probabilities(logits) for logits in (reference, candidate)]
     probability = np.abs(said[0] - said[1]).max(1)
     p99 = float(np.quantile(np.nan_to_num(probability, nan=1.0), 0.99))
-    answers = [np.where(one.max(1) < min_probability, -1, one.argmax(1)) for one in said]
-    same = float((answers[0] == answers[1]).mean())
+    withheld = np.maximum(said[0].max(1), said[1].max(1)) < min_probability
+    same = float(((said[0].argmax(1) == said[1].argmax(1)) | withheld).mean())
     found = {"max_probability": _largest(probability), "p99_probability": p99, "same_label": same}
     return found, p99 <= tolerance.p99_probability and same >= tolerance.same_label
 

@@ -156,12 +156,10 @@ def test_two_withheld_labels_are_the_same_answer():
     tied, other = logits((0.41, 0.39, 0.2), (0.8, 0.1, 0.1)), logits((0.39, 0.41, 0.2), (0.8, 0.1, 0.1))
     assert compare(("a", "b"), tied, other, INT8).same_label == 0.5
     assert compare(("a", "b"), tied, other, INT8, min_probability=0.5).same_label == 1.0
-    flipped, withheld = logits((0.3, 0.6, 0.1), (0.8, 0.1, 0.1)), logits((0.49, 0.41, 0.1), (0.8, 0.1, 0.1))
+    flipped, tied = logits((0.3, 0.6, 0.1), (0.8, 0.1, 0.1)), logits((0.49, 0.41, 0.1), (0.8, 0.1, 0.1))
+    given = logits((0.51, 0.39, 0.1), (0.8, 0.1, 0.1))
+    assert compare(("a", "b"), given, tied, INT8, min_probability=0.5).same_label == 1.0
     assert (
         compare(("a", "b"), logits((0.6, 0.3, 0.1), (0.8, 0.1, 0.1)), flipped, INT8, min_probability=0.5).same_label
-        == 0.5
-    )
-    assert (
-        compare(("a", "b"), logits((0.51, 0.39, 0.1), (0.8, 0.1, 0.1)), withheld, INT8, min_probability=0.5).same_label
         == 0.5
     )
