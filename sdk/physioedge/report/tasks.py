@@ -164,8 +164,10 @@ def plot(results: Path, path: Path) -> None:
     from matplotlib.figure import Figure
 
     found = [(shown, *_rows(results, shown)) for shown in SHOWN if (results / f"{shown.task}.json").exists()]
-    figure = Figure(figsize=(11, 2.9 * math.ceil(len(found) / 2)), layout="constrained")
-    axes = figure.subplots(math.ceil(len(found) / 2), 2, squeeze=False).ravel()
+    heights = [1.0 + 0.19 * max(len(arms) for _, arms, _ in found[i : i + 2]) for i in range(0, len(found), 2)]
+    figure = Figure(figsize=(11, sum(heights)), layout="constrained")
+    ratios = {"height_ratios": heights}
+    axes = figure.subplots(math.ceil(len(found) / 2), 2, squeeze=False, gridspec_kw=ratios).ravel()
     for place in axes[len(found) :]:
         place.set_axis_off()
     for (shown, arms, _), place in zip(found, axes, strict=False):
