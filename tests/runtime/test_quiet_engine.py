@@ -30,3 +30,10 @@ def test_whoever_wants_it_can_have_it():
     told = "import physioedge_runtime, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
     ran = subprocess.run([sys.executable, "-c", told], env=env, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "0"
+
+
+def test_an_engine_is_imported_by_those_who_load_one():
+    """A stream on ExecuTorch pays neither onnxruntime's time nor its memory."""
+    told = "import physioedge_runtime.stream, sys; print('onnxruntime' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"

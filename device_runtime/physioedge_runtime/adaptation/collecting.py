@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from physioedge_runtime.adaptation.condition import EMBEDDING, SHAPELETS, Accumulator, Condition, ConditionSpec
 from physioedge_runtime.bundle.container import Bundle
-from physioedge_runtime.engine.extractor import Extractor
 from physioedge_runtime.engine.protocol import Signals
 from physioedge_runtime.errors import ConditionError, EngineError
+
+if TYPE_CHECKING:
+    from physioedge_runtime.engine.extractor import Extractor
 
 
 class Collector:
@@ -43,6 +45,8 @@ class Collector:
         self._statistics = Accumulator(self.spec)
         self._extractor: Extractor | None = None
         if kind == SHAPELETS:
+            from physioedge_runtime.engine.extractor import Extractor  # onnxruntime: paid by those who ask
+
             assert self.spec.graph is not None and self.spec.golden is not None  # `_spec` demands both of shapelets
             self._extractor = Extractor(bundle, self.spec.graph, self.spec.golden)
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from physioedge.cli.asking import Ask, way
-from physioedge.cli.console import SHIPPED, SHIPPED_RECORD, print_json, table
+from physioedge.cli.console import SHIPPED, SHIPPED_RECORD, positive, print_json, table
 from physioedge.cli.feeding import Said, open_sensors, pushes
 from physioedge.cli.storing import DEVICE, add_store_options, open_store
 from physioedge.signals.recording import Recording
@@ -53,14 +53,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--collect", choices=KINDS, default=KINDS[0], help="what the condition is of (default "
                         f"{KINDS[0]})")  # fmt: skip
     parser.add_argument("--preview", action="store_true", help="print exactly what would be sent, and stop")
-    parser.add_argument("--seconds", type=_positive, default=300.0, metavar="S", help="signal before an adapter is "
+    parser.add_argument("--seconds", type=positive, default=300.0, metavar="S", help="signal before an adapter is "
                         "asked for (default 300)")  # fmt: skip
     parser.add_argument("--channel", action="append", metavar="NAME", help="as for `run`")
-    parser.add_argument("--fs-hz", type=_positive, help="sampling rate, where the file does not state it")
+    parser.add_argument("--fs-hz", type=positive, help="sampling rate, where the file does not state it")
     parser.add_argument("--units", help="unit of the samples, where the file does not state it")
     parser.add_argument("--resample", choices=["polyphase"], help="convert the rate (never done unasked)")
     parser.add_argument("--precision", choices=["int8", "fp32"], default="int8", help="graph of the bundle")
-    parser.add_argument("--chunk-s", type=_positive, metavar="S", default=0.25, help="signal per push (default 0.25)")
+    parser.add_argument("--chunk-s", type=positive, metavar="S", default=0.25, help="signal per push (default 0.25)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -199,13 +199,3 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
     return int(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
-    return value

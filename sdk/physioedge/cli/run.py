@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
-from physioedge.cli.console import SHIPPED, SHIPPED_BUNDLE, SHIPPED_RECORD
+from physioedge.cli.console import SHIPPED, SHIPPED_BUNDLE, SHIPPED_RECORD, positive
 from physioedge.cli.feeding import LONGEST_S, Said, limited, open_sensors, pushes
 from physioedge.cli.rows import FORMATS, writer
 from physioedge.signals.recording import Recording
@@ -41,7 +41,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--trust", type=Path, help="public key file to trust (default: the shipped keys)")
     parser.add_argument("--channel", action="append", metavar="NAME", help="channel to use; again for more than one "
                         "(default: those the bundle wants, by name)")  # fmt: skip
-    parser.add_argument("--fs-hz", type=_positive, help="sampling rate, where the file does not state it")
+    parser.add_argument("--fs-hz", type=positive, help="sampling rate, where the file does not state it")
     parser.add_argument("--units", help="unit of the samples, where the file does not state it")
     parser.add_argument("--resample", choices=["polyphase"], help="convert the rate (never done unasked)")
     parser.add_argument("--adapters", choices=["merged", "slots"], default="merged", help="graph of the bundle")
@@ -49,11 +49,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
                         "bundle")  # fmt: skip
     parser.add_argument("--engine", choices=["onnxruntime", "executorch", "auto"], default="onnxruntime",
                         help="auto: executorch where it is built")  # fmt: skip
-    parser.add_argument("--limit-s", type=_positive, metavar="S", help="stop after this much signal")
-    parser.add_argument("--chunk-s", type=_positive, metavar="S", default=0.25, help="signal per push (default 0.25; "
+    parser.add_argument("--limit-s", type=positive, metavar="S", help="stop after this much signal")
+    parser.add_argument("--chunk-s", type=positive, metavar="S", default=0.25, help="signal per push (default 0.25; "
                         f"at most {LONGEST_S:g} where there are several sensors)")  # fmt: skip
     pace = parser.add_mutually_exclusive_group()
-    pace.add_argument("--speed", type=_positive, metavar="X", help="X times as fast as life")
+    pace.add_argument("--speed", type=positive, metavar="X", help="X times as fast as life")
     pace.add_argument("--as-fast", action="store_true", help="as fast as the machine can (default)")
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--format", choices=FORMATS, default="table", help="what to print (default table)")
@@ -146,13 +146,3 @@ def _results(
 
 def _bundle(text: str) -> Path:
     return SHIPPED_BUNDLE if text == SHIPPED else Path(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
-    return value
