@@ -1,4 +1,18 @@
-"""A fitted generator on disk, and as a host asks it."""
+"""A fitted generator on disk, and as a host asks it.
+
+A file is one in the safetensors format whose arrays are all float32 and finite. Its header holds, under ``physioedge``,
+a JSON object with
+
+- ``origin``: what the generator can be asked, see `physioedge.generator.adapter_set.Origin`;
+- ``kind``: how it generates;
+- for the closed forms (``mean``, ``knn``, ``ridge``, ``krr``) ``width``, and the arrays `ARRAYS` of
+  `physioedge.generator.regression.Weights`;
+- for ``dit`` ``config``, see `physioedge.generator.dit.config.DitConfig`, and the arrays ``middle``, ``size``,
+  ``level`` and ``spread`` of `physioedge.generator.dit.model.Dit`, with the network's parameters as
+  ``network.<name>``.
+
+There is nothing else in it, and reading it runs no code of it. Only ``dit`` needs torch.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +20,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,22 +33,27 @@ from physioedge_runtime.adaptation.condition import Condition
 from physioedge_runtime.engine.slots import MAX_SLOT_NORM
 from physioedge_runtime.errors import ConditionError, PhysioEdgeError
 
+if TYPE_CHECKING:
+    from physioedge.generator.dit.model import Dit
+
+DIT = "dit"
 ARRAYS = ("middle", "size", "known", "adapters", "level", "mix")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generator:
-    """What a host asks: conditions in, adapters out. It holds no state and draws no random numbers.
+    """What a host asks: conditions in, adapters out. It holds no state, and whatever is drawn has a fixed seed.
 
     Attributes
     ----------
     origin : Origin
         What it can be asked.
-    weights : Weights
+    weights : Weights or Dit
+        Conditions (n, feature) to adapters (n, number).
     """
 
     origin: Origin
-    weights: Weights
+    weights: Weights | Dit
 
     @property
     def kind(self) -> str:
@@ -83,8 +103,16 @@ def _bounded(arrays: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.flo
 
 def save_generator(path: Path, generator: Generator) -> None:
     """Write a generator in float32."""
-    head = {"origin": origin_to_dict(generator.origin), "kind": generator.kind, "width": generator.weights.width}
-    arrays = {name: np.asarray(getattr(generator.weights, name), np.float32) for name in ARRAYS}
+    head: dict[str, Any] = {"origin": origin_to_dict(generator.origin), "kind": generator.kind}
+    weights = generator.weights
+    if isinstance(weights, Weights):
+        head["width"] = weights.width
+        arrays = {name: np.asarray(getattr(weights, name), np.float32) for name in ARRAYS}
+    else:
+        from physioedge.generator.dit.files import pack  # torch is there already, the weights being what they are
+
+        more, arrays = pack(weights)
+        head |= more
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     save_file(arrays, part, metadata={HEADER: json.dumps(head, sort_keys=True)})
@@ -102,16 +130,32 @@ def load_generator(path: Path) -> Generator:
     try:
         with safe_open(path, framework="numpy") as file:
             head = json.loads((file.metadata() or {})[HEADER])
-            arrays = {name: file.get_tensor(name).astype(np.float64) for name in ARRAYS}
-        kinds = {"nearest": "knn"}
-        if head["kind"] not in {kinds.get(kind, kind) for kind in KINDS}:
-            raise ValueError(f"kind {head['kind']!r}")
-        return Generator(
-            origin=origin_from_dict(head["origin"]),
-            weights=Weights(kind=head["kind"], width=float(head["width"]), **arrays),
-        )
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        for name, array in arrays.items():
+            if array.dtype != np.float32 or not np.isfinite(array).all():
+                raise ValueError(f"array {name:.60} is not of finite float32")
+        origin = origin_from_dict(head["origin"])
+        return Generator(origin=origin, weights=_weights(origin, head, arrays))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError, PhysioEdgeError) as error:
         raise PhysioEdgeError(
             f"{path.name} ({type(error).__name__}: {error})", "a generator of this version",
             "Fit it with `physioedge train generator`.",
         ) from error  # fmt: skip
+
+
+def _weights(origin: Origin, head: Mapping[str, Any], arrays: Mapping[str, NDArray[np.float32]]) -> Weights | Dit:
+    """What a file's generator is made of; KeyError, TypeError or ValueError where something does not fit."""
+    if head["kind"] == DIT:
+        from physioedge.generator.dit.files import unpack  # torch, which the closed forms do without
+
+        return unpack(origin, head, arrays)
+    renamed = {"nearest": "knn"}
+    if head["kind"] not in {renamed.get(kind, kind) for kind in KINDS}:
+        raise ValueError(f"kind {head['kind']!r:.60}")
+    wide = {name: arrays[name].astype(np.float64) for name in ARRAYS}
+    (rows, features), numbers = wide["known"].shape, origin.width
+    shapes = ((features,), (features,), (rows, features), (rows, numbers), (numbers,), (rows, rows))
+    for name, wanted in zip(ARRAYS, shapes, strict=True):
+        if wide[name].shape != wanted:
+            raise ValueError(f"{name} of {wide[name].shape} where {wanted} fits")
+    return Weights(kind=head["kind"], width=float(head["width"]), **wide)

@@ -1,0 +1,106 @@
+"""The fitted diffusion transformer, asked as the closed forms are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from physioedge.generator.dit.config import DitConfig, Sampling
+from physioedge.generator.dit.network import DitNetwork
+from physioedge.generator.dit.schedule import Schedule
+
+Floats = NDArray[np.float64]
+LIMIT = 5.0
+"""Standardised features are clipped here: the network has seen nobody beyond it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dit:
+    """A generator by diffusion. It holds no random state: noise follows from the seed that is passed in.
+
+    Attributes
+    ----------
+    config : DitConfig
+    network : DitNetwork
+        Trainable still: fine-tune it through `one_step`, and what is asked afterwards is the tuned one.
+    middle, size : float64 (feature,)
+        Conditions are standardised with them.
+    level, spread : float64 (number,)
+        So are residuals, number by number.
+    sampling : Sampling
+        Another one by `dataclasses.replace`.
+    """
+
+    config: DitConfig
+    network: DitNetwork
+    middle: Floats
+    size: Floats
+    level: Floats
+    spread: Floats
+    sampling: Sampling
+
+    @property
+    def kind(self) -> str:
+        """How it generates."""
+        return "dit"
+
+    def __call__(self, conditions: Floats, *, seed: int = 0) -> Floats:
+        """Residuals (n, number) of conditions (n, feature): means of `sampling.samples` draws.
+
+        Every condition meets the same noise and is worked on alone, so that its answer does not depend on the company.
+        """
+        asked = torch.from_numpy(standardised(conditions, self.middle, self.size))
+        noise = torch.from_numpy(self.noise(self.sampling.samples, seed))
+        with torch.inference_mode():
+            drawn = [self._clean(row.expand(len(noise), -1), noise, self.sampling.steps).mean(0) for row in asked]
+        made = torch.stack(drawn).numpy().astype(np.float64) if drawn else np.zeros((0, len(self.level)))
+        return np.asarray(made * self.spread + self.level)
+
+    def noise(self, samples: int, seed: int) -> NDArray[np.float32]:
+        """Where sampling begins, (sample, number); a sample's noise does not depend on how many there are."""
+        rows = [np.random.default_rng([seed, i]).standard_normal(len(self.level)) for i in range(samples)]
+        return np.stack(rows).astype(np.float32)
+
+    def one_step(self, conditions: Tensor, noise: Tensor) -> Tensor:
+        """Residuals, float32 (n, number), by a single pass from noise; gradients reach the network.
+
+        It is what a call gives with one step and this noise as its one sample, guidance included.
+
+        Parameters
+        ----------
+        conditions : float32 (n, feature)
+            As they come, not standardised.
+        noise : float32 (n, number)
+            From a standard normal distribution.
+        """
+        middle, size, level, spread = (
+            torch.from_numpy(a).to(noise) for a in (self.middle, self.size, self.level, self.spread)
+        )
+        return self._clean(((conditions - middle) / size).clamp(-LIMIT, LIMIT), noise, 1) * spread + level
+
+    def _clean(self, asked: Tensor, noise: Tensor, steps: int) -> Tensor:
+        """Standardised residuals of standardised conditions."""
+        guidance = self.sampling.guidance
+
+        def predict(x: Tensor, time: int) -> Tensor:
+            times = torch.full((len(x),), time)
+            if guidance == 1:
+                return self._predicted(x, times, asked, None)
+            nobody = torch.ones(len(x), dtype=torch.bool)
+            plain = self._predicted(x, times, asked, nobody)
+            return plain if guidance == 0 else plain + guidance * (self._predicted(x, times, asked, None) - plain)
+
+        return Schedule(self.config.schedule, self.config.predicts).sample(predict, noise, steps)
+
+    def _predicted(self, x: Tensor, times: Tensor, asked: Tensor, without: Tensor | None) -> Tensor:
+        made: Tensor = self.network(x, times, asked, without)
+        return made
+
+
+def standardised(conditions: Floats, middle: Floats, size: Floats) -> NDArray[np.float32]:
+    """Conditions as the network takes them, (n, feature)."""
+    return np.clip((np.atleast_2d(conditions) - middle) / size, -LIMIT, LIMIT).astype(np.float32)
