@@ -142,8 +142,8 @@ def test_entropy_falls_by_the_layer_norms_alone_and_nothing_of_the_base_changes(
     assert not any(p.requires_grad for net in (base, adapted) for p in net.network.network.parameters())
 
     def doubt(model):
-        p = torch.from_numpy(softmax(model.logits(model.embed(subject.calibration))))
-        return float(unlabelled.entropy(p).mean())
+        logits = torch.from_numpy(model.logits(model.embed(subject.calibration)))
+        return float(unlabelled.entropy(logits).mean())
 
     assert doubt(adapted) < 0.8 * doubt(base)
 
@@ -155,10 +155,20 @@ def test_entropy_starts_from_the_residual(base, subject):
 
 
 def test_information_is_greatest_for_sure_and_even_answers():
-    sure = torch.eye(3)
+    sure = 200.0 * torch.eye(3)
     assert float(unlabelled.information_loss(sure)) == pytest.approx(-np.log(3))
-    assert float(unlabelled.information_loss(torch.full((4, 3), 1 / 3))) == pytest.approx(0.0, abs=1e-6)
+    assert float(unlabelled.information_loss(torch.full((4, 3), 0.7))) == pytest.approx(0.0, abs=1e-6)
     assert float(unlabelled.information_loss(sure[[0, 0, 0]])) == pytest.approx(0.0, abs=1e-6)
+    p = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]])
+    by_hand = -(p * p.log()).sum(1).mean() + (p.mean(0) * p.mean(0).log()).sum()
+    assert float(unlabelled.information_loss(p.log() + 3.0)) == pytest.approx(float(by_hand))
+
+
+def test_probabilities_that_vanish_leave_slopes_that_are_numbers():
+    logits = torch.tensor([[0.0, -500.0, 1.0], [0.0, -500.0, 0.0]], requires_grad=True)
+    for loss in (unlabelled.entropy(logits).sum(), unlabelled.information_loss(logits)):
+        (slope,) = torch.autograd.grad(loss, logits)
+        assert torch.isfinite(slope).all() and slope.abs().max() > 0
 
 
 def test_shot_finds_a_residual_of_more_information_and_repeats(base, subject):
@@ -168,8 +178,9 @@ def test_shot_finds_a_residual_of_more_information_and_repeats(base, subject):
     assert same is base and residual.shape == (base.network.width,)
 
     def information(residual):
-        p = torch.from_numpy(softmax(base.logits(base.embed(subject.calibration, residual))))
-        return float(unlabelled.information_loss(p))
+        return float(
+            unlabelled.information_loss(torch.from_numpy(base.logits(base.embed(subject.calibration, residual))))
+        )
 
     assert information(residual) < information(None) - 0.02
     np.testing.assert_array_equal(unlabelled.maximise_information(base, subject, None, config=config)[1], residual)

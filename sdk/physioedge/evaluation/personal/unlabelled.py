@@ -66,7 +66,7 @@ def minimise_entropy(
     def loss_of(step: int, index: NDArray[np.int64]) -> Tensor:
         with network.holding(residual) as held:
             scores = held.raw(held.quick_embed(*(x[index] for x in subject.calibration)))
-        return entropy(torch.softmax(scores + prior, dim=1)).mean()
+        return entropy(scores + prior).mean()
 
     descend(parameters, loss_of, n, config, seed=seed_of("entropy", subject))
     network.network.requires_grad_(False)
@@ -98,22 +98,25 @@ def maximise_information(
         with network.holding(flat) as held:
             logits = prior + held.raw(held.quick_embed(*(x[index] for x in subject.calibration)))
         pseudo = nn.functional.cross_entropy(logits, label[index])
-        information = information_loss(torch.softmax(logits, dim=1))
+        information = information_loss(logits)
         return information + config.pseudo_weight * pseudo + config.l2 * (flat * flat).sum()
 
     descend([flat], loss_of, n, config, seed=seed_of("shot", subject))
     return base, np.asarray(flat.detach().numpy(), np.float32)
 
 
-def entropy(probability: Tensor) -> Tensor:
-    """Of each row of probabilities (..., class), in nats."""
-    out: Tensor = torch.special.entr(probability).sum(-1)
+def entropy(logits: Tensor) -> Tensor:
+    """Of the answers to logits (..., class), in nats; a class without any probability has no say in its slope."""
+    # of the logarithms that softmax knows: -p log p of a p that is 0 has a slope that is no number
+    logarithm = torch.log_softmax(logits, dim=-1)
+    out: Tensor = -(logarithm.exp() * logarithm).sum(-1)
     return out
 
 
-def information_loss(probability: Tensor) -> Tensor:
-    """Mean entropy of the rows less the entropy of their mean: negative mutual information of window and class."""
-    return entropy(probability).mean() - entropy(probability.mean(0))
+def information_loss(logits: Tensor) -> Tensor:
+    """Mean entropy of the answers less the entropy of their mean: negative mutual information of window and class."""
+    mean = torch.logsumexp(torch.log_softmax(logits, dim=1), dim=0)  # the number of windows cancels in the softmax
+    return entropy(logits).mean() - entropy(mean)
 
 
 def pseudo_labels(embedding: NDArray[np.floating], probability: Floats) -> NDArray[np.int64]:
