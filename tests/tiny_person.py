@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from physioedge.adapters.sets.base import Base
 from physioedge.adapters.sets.slotted import SlottedNetwork
-from physioedge.evaluation.personal.subject import Base, Subject
+from physioedge.evaluation.personal.subject import Subject
 from physioedge.models.network import Network, network_on
 from physioedge_export.merge import LoraAdapter, LoraPair
 from tiny_training import FS_HZ, INPUT_SAMPLES, tiny_backbone

@@ -8,19 +8,26 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from physioedge.cli import evaluate_personal
+
 if TYPE_CHECKING:
     from physioedge.results import Row
 
 WINDOWED = ("af", "heart_rate", "stress", "sleep_rr", "ppg_rhythm", "fog", "blood_pressure", "sleep")
 PARTS = ("choose", "arms", "shipped", "beats", "engines")
 BUNDLE = "bundle"
+PERSONAL = "personalisation"
 SHOWN = ("accuracy", "macro_f1", "sensitivity:S", "ppv:S", "sensitivity:V", "ppv:V", "kappa", "ece")
 
 
 def register(subparsers: Any) -> None:
     """Adds the command."""
     parser = subparsers.add_parser("evaluate", help="score a task over its test subjects")
-    parser.add_argument("task", choices=("arrhythmia", *WINDOWED), help="see docs/tasks.md")
+    parser.add_argument(
+        "task",
+        choices=("arrhythmia", *WINDOWED, PERSONAL),
+        help="see docs/tasks.md; personalisation: see docs/personalisation.md",
+    )
     parser.add_argument("--parts", default="arms,shipped,beats", help=f"any of {','.join(PARTS)}: choices on folds of "
                         "DS1; arms fitted and scored on DS2; the bundle on DS2; the beat detector; the bundle's graphs "
                         "against each other. Of other tasks: arms, or bundle for a bundle on its task's windows and "
@@ -39,6 +46,7 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--work", type=Path, help="folder for unfinished work; by default runs/TASK")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for the results")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
+    evaluate_personal.register(parser)
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     parser.set_defaults(run=run)
 
@@ -46,6 +54,8 @@ def register(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit code: 0 when the rows are written."""
     args.work = args.work or Path("runs") / args.task
+    if args.task == PERSONAL:
+        return _show(evaluate_personal.rows(args), args)
     if args.task in WINDOWED:
         return _bundled(args) if args.parts == BUNDLE else _windowed(args)
     from physioedge.evaluation import files

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from physioedge.cli import train_personal
+
 if TYPE_CHECKING:
     from physioedge.models.config import BackboneConfig
     from physioedge.pretraining.mixture import Part
@@ -36,7 +38,8 @@ def register(subparsers: Any) -> None:
     shapelets = what.add_parser("shapelets", help="find and learn the bank of shapelets on people nobody judges")
     shapelets.add_argument("--kinds", default="", help="some of ecg,ppg,acc,eda,temp,rr; default: all")
     shapelets.add_argument("--steps", type=int, default=400)
-    for each in (backbone, adapter, shapelets):
+    train_personal.register(what)
+    for each in (backbone, adapter, shapelets, what.choices["adapters"]):
         each.add_argument("--seed", type=int, default=0)
         each.add_argument("--out", type=Path, required=True, help=_ONCE)
         each.add_argument("--data", type=Path, help="folder that holds the datasets")
@@ -68,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
     import torch
 
     torch.set_num_threads(args.threads)
-    return {"backbone": _backbone, "global": _adapter, "shapelets": _shapelets}[args.what](args)
+    steps = {"backbone": _backbone, "global": _adapter, "shapelets": _shapelets, "adapters": train_personal.adapters}
+    return steps[args.what](args)
 
 
 def _shapelets(args: argparse.Namespace) -> int:

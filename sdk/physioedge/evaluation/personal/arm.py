@@ -14,8 +14,9 @@ from functools import partial
 
 import numpy as np
 
+from physioedge.adapters.sets.base import Base, Floats, Signals
 from physioedge.adapters.sets.residual import Residual
-from physioedge.evaluation.personal.subject import Base, Floats, Signals, Subject
+from physioedge.evaluation.personal.subject import Subject
 
 _LEAST_DEVIATION = 0.1
 """Of the reference's: a number that hardly varies in few windows is not blown up more than tenfold."""

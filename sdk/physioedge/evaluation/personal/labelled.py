@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from physioedge.adapters.sets.base import Base, Floats
 from physioedge.adapters.sets.residual import Descent, Residual, ResidualFit, descend, fit_residual
 from physioedge.evaluation.personal.arm import Adapted, Arm, Seen, seed_of
 from physioedge.evaluation.personal.reading import prototype_logits
-from physioedge.evaluation.personal.subject import Base, Floats, Subject
+from physioedge.evaluation.personal.subject import Subject
 
 SHOTS = 5
 

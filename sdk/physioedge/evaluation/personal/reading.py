@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from physioedge.adapters.sets.base import Base, Floats
 from physioedge.evaluation.metrics import softmax
 from physioedge.evaluation.personal.arm import Seen
-from physioedge.evaluation.personal.subject import Base, Floats, Subject
+from physioedge.evaluation.personal.subject import Subject
 from physioedge.models.heads import PrototypeHead
 from physioedge_runtime.errors import EvaluationRefused
 

@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from physioedge.adapters.sets.base import Base, Floats
 from physioedge.adapters.sets.residual import Descent, Residual, ResidualFit, descend, starting_at
 from physioedge.evaluation.metrics import softmax
 from physioedge.evaluation.personal.arm import Adapted, Arm, centred, seed_of, standardised
 from physioedge.evaluation.personal.reading import by_frequencies, by_pseudo_prototypes
-from physioedge.evaluation.personal.subject import Base, Floats, Subject
+from physioedge.evaluation.personal.subject import Subject
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,69 @@
+"""The people of the arrhythmia task, as adapter sets want them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from physioedge.adapters.beats import BeatFit, fit_beats
+from physioedge.adapters.global_run import beats_note
+from physioedge.adapters.lora.files import save_adapter
+from physioedge.adapters.sets.people import Worn
+from physioedge.adapters.sets.wearers import Wearer, first_lead, random_wearer, second_lead, worn
+from physioedge.datasets import mitbih
+from physioedge.models.checkpoint import load_backbone, read_config
+from physioedge.tasks import arrhythmia
+from physioedge.tasks.arrhythmia import LABELS, BeatRecord
+
+
+class BeatPeople:
+    """DS1 of MIT-BIH without record 201, one record a person.
+
+    Parameters
+    ----------
+    backbone : Path
+        Weights file.
+    data : Path, optional
+        Folder that holds the datasets.
+    """
+
+    task: str = arrhythmia.NAME
+    names: tuple[str, ...] = mitbih.FIT
+
+    def __init__(self, backbone: Path, data: Path | None) -> None:
+        self.backbone: Path = backbone
+        self.data = data
+        config = read_config(backbone)
+        self.fs_hz, self.cut = config.modality("ecg").fs_hz, arrhythmia.window_spec(config)
+        self.record = cache(self._load)
+
+    def fit_global(self, names: tuple[str, ...], folder: Path, *, seed: int) -> None:
+        """Fit a global adapter on some records and write it; a fit cut off goes on."""
+        backbone, _, digest = load_backbone(self.backbone, arrhythmia.LAYOUT)
+        records, config = [self.record(name) for name in names], BeatFit()
+        wrapped = fit_beats(backbone, records, config, seed=seed, checkpoint=folder / "checkpoint.pt")
+        save_adapter(folder, wrapped, beats_note(wrapped, digest, records, config, seed))
+        (folder / "checkpoint.pt").unlink()
+
+    def worn(self, name: str, wearer: int, *, seed: int) -> Worn:
+        """The beats of a record: as it is, on its other lead, and then as random wearers show them."""
+        rng = np.random.default_rng((seed, int(name), wearer))
+        fixed = (first_lead, second_lead)
+        how = fixed[wearer]() if wearer < len(fixed) else random_wearer(rng, self.fs_hz)
+        return self.seen(self.record(name), how)
+
+    def seen(self, record: BeatRecord, wearer: Wearer) -> Worn:
+        """All beats of a record that have a full window."""
+        changed = worn(record, wearer)
+        windows, kept = changed.windows(self.cut)
+        label = changed.label[kept]
+        target = np.where(label < len(LABELS), label, -1)
+        return Worn(
+            signals=(torch.from_numpy(windows),), target=target, time_s=changed.anchor[kept] / self.fs_hz
+        )  # fmt: skip
+
+    def _load(self, name: str) -> BeatRecord:
+        return arrhythmia.load_records((name,), self.fs_hz, self.data)[0]

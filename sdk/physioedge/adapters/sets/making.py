@@ -1,0 +1,226 @@
+"""Make an adapter set: global adapters without some of the people, and for each of these residuals around them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from physioedge.adapters.lora.files import TASK_FILE, load_note
+from physioedge.adapters.sets.base import REFERENCE, Base, Floats, embedded, load_base, slotted
+from physioedge.adapters.sets.people import People, Worn
+from physioedge.adapters.sets.residual import ResidualFit, fit_residual
+from physioedge_runtime.adaptation.condition import MIN_WINDOWS
+
+GLOBALS, ROWS = "globals", "rows"
+EVERYBODY = "everybody"
+"""Folder of the global adapter that is fitted on all of them: what judged people meet."""
+_EVERY = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetConfig:
+    """What a set is made of.
+
+    Attributes
+    ----------
+    folds : int
+        A global adapter is fitted without each; a person's residuals are taken around the one that has not seen it.
+    splits : int
+        So many divisions into folds: each gives every person another global adapter to differ from.
+    wearers : int
+        Virtual wearers a person.
+    stretches : int
+        Conditions a wearer, each of a stretch of its own.
+    stretch_s : tuple of float
+        Shortest and longest stretch; the first is always the longest from the beginning, as a device takes it.
+    residual : ResidualFit
+    """
+
+    folds: int = 5
+    splits: int = 1
+    wearers: int = 5
+    stretches: int = 4
+    stretch_s: tuple[float, float] = (60.0, 300.0)
+    residual: ResidualFit = field(default_factory=ResidualFit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """One global adapter: fitted on `fitted`, residuals of `held` around it; with nobody held out, it is the last."""
+
+    split: int
+    number: int
+    fitted: tuple[str, ...]
+    held: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Folder of its global adapter."""
+        return f"{self.split}-{self.number}" if self.held else EVERYBODY
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One wearer's residual and conditions.
+
+    Attributes
+    ----------
+    person : str
+    wearer, split : int
+    conditions : float64 (stretch, 2 * embedding_dim)
+        Means, then deviations, each less that of the people the global adapter was fitted on.
+    residual : float32 (width,)
+    core_s : float
+        Processor seconds that the fit took.
+    """
+
+    person: str
+    wearer: int
+    split: int
+    conditions: Floats
+    residual: NDArray[np.float32]
+    core_s: float
+
+
+def folds_of(names: tuple[str, ...], config: SetConfig, *, seed: int) -> list[Fold]:
+    """Every person is held out once a split; the first split goes by the order of the names, others are drawn."""
+    out = []
+    for split in range(config.splits):
+        order = list(names) if split == 0 else np.random.default_rng((seed, split)).permutation(names).tolist()
+        for number in range(config.folds):
+            held = tuple(order[number :: config.folds])
+            fitted = tuple(name for name in names if name not in held)
+            out.append(Fold(split=split, number=number, fitted=fitted, held=held))
+    return [*out, everybody(names)]
+
+
+def everybody(names: tuple[str, ...]) -> Fold:
+    """The fold that holds nobody out."""
+    return Fold(split=0, number=0, fitted=names, held=())
+
+
+def make_rows(
+    people: People, out: Path, config: SetConfig, *, seed: int, workers: int, say: Callable[[str], None]
+) -> list[Row]:
+    """All rows of a set; what an earlier call has finished in `out` is not done again.
+
+    Every row and every global adapter is a file of its own, named by all that shapes it and put in place in one step.
+    """
+    from joblib import Parallel, delayed
+
+    folds = folds_of(people.names, config, seed=seed)
+    pool = Parallel(n_jobs=workers, return_as="generator_unordered")
+    for done in pool(delayed(_global)(people, fold, out, seed) for fold in folds):
+        say(f"global adapter {done}")
+    units = [(fold, name) for fold in folds for name in fold.held]
+    calls = (delayed(_person)(people, fold, name, out, config, seed) for fold, name in units)
+    for finished, name in enumerate(pool(calls), 1):
+        say(f"{name}: {finished} of {len(units)} people done")
+    return [_read(path, fold, name, wearer)
+            for fold, name in units
+            for wearer, path in enumerate(_paths(people, fold, name, out, config, seed))]  # fmt: skip
+
+
+def global_folder(out: Path, fold: Fold) -> Path:
+    """Where a fold's global adapter lies."""
+    return out / GLOBALS / fold.name
+
+
+def _global(people: People, fold: Fold, out: Path, seed: int) -> str:
+    torch.set_num_threads(1)
+    folder = global_folder(out, fold)
+    if not (folder / TASK_FILE).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        people.fit_global(fold.fitted, folder, seed=seed)
+    if not (folder / REFERENCE).exists():
+        _write_reference(people, fold.fitted, folder, seed=seed)
+    return fold.name
+
+
+def _write_reference(people: People, names: tuple[str, ...], folder: Path, *, seed: int) -> None:
+    """Mean and deviation of the embeddings of those a global adapter was fitted on, beside it."""
+    network, _ = slotted(people.backbone, folder)
+    rows = []
+    for name in names:
+        worn = people.worn(name, 0, seed=seed)
+        found = embedded(network, worn.of(np.arange(0, len(worn.target), _EVERY)).signals).astype(np.float64)
+        rows.append((found.mean(0), found.std(0)))
+    mean, deviation = (np.mean(part, axis=0) for part in zip(*rows, strict=True))
+    np.savez(folder / REFERENCE, mean=mean, deviation=deviation)
+
+
+def _paths(people: People, fold: Fold, name: str, out: Path, config: SetConfig, seed: int) -> Iterator[Path]:
+    note = load_note(global_folder(out, fold))
+    shape = asdict(config)
+    for key in ("folds", "splits", "wearers"):
+        del shape[key]
+    said = [people.task, note.backbone_digest, note.fit, fold.fitted, name, shape, seed]
+    for wearer in range(config.wearers):
+        digest = hashlib.sha256(json.dumps([*said, wearer], sort_keys=True).encode()).hexdigest()[:12]
+        yield out / ROWS / f"{fold.split}-{name}-{wearer}-{digest}.npz"
+
+
+def _person(people: People, fold: Fold, name: str, out: Path, config: SetConfig, seed: int) -> str:
+    """All wearers of a person."""
+    torch.set_num_threads(1)
+    base: Base | None = None
+    for wearer, path in enumerate(_paths(people, fold, name, out, config, seed)):
+        if path.exists():
+            continue
+        base = base or load_base(people.backbone, global_folder(out, fold))
+        values = _row(base, people.worn(name, wearer, seed=seed), config, seed=hash_seed(name, wearer, seed))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part.npz")
+        np.savez(part, **values)
+        part.replace(path)
+    return name
+
+
+def hash_seed(name: str, wearer: int, seed: int) -> int:
+    """A seed of a row's own."""
+    return int.from_bytes(hashlib.sha256(f"{name}:{wearer}:{seed}".encode()).digest()[:4], "little")
+
+
+def _row(base: Base, worn: Worn, config: SetConfig, *, seed: int) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    embedding = base.embed(worn.signals)
+    longest, end_s = config.stretch_s[1], float(worn.time_s[-1])
+    stretches = [(0.0, longest)]
+    for _ in range(config.stretches - 1):
+        length = rng.uniform(*config.stretch_s)
+        first = rng.uniform(0, max(0.0, end_s - length))
+        stretches.append((first, first + length))
+    conditions = [base.features(embedding[_inside(worn.time_s, *stretch)]) for stretch in stretches]
+    known = worn.of(worn.target >= 0)
+    began = time.process_time()
+    residual = fit_residual(
+        base.network, base.log_prior, known.signals, known.target, config.residual, seed=seed
+    )  # fmt: skip
+    core_s = time.process_time() - began
+    return {"conditions": np.stack(conditions), "residual": residual, "core_s": np.array(core_s)}
+
+
+def _inside(time_s: Floats, first_s: float, last_s: float) -> NDArray[np.bool_]:
+    """Windows of a stretch; where it holds too few of them, the nearest to its beginning."""
+    inside = (time_s >= first_s) & (time_s < last_s)
+    if inside.sum() < MIN_WINDOWS:
+        inside = np.zeros(len(time_s), np.bool_)
+        inside[np.argsort(np.abs(time_s - first_s), kind="stable")[:MIN_WINDOWS]] = True
+    return inside
+
+
+def _read(path: Path, fold: Fold, name: str, wearer: int) -> Row:
+    with np.load(path, allow_pickle=False) as file:
+        return Row(
+            person=name, wearer=wearer, split=fold.split, conditions=file["conditions"], residual=file["residual"],
+            core_s=float(file["core_s"]),
+        )  # fmt: skip

@@ -1,0 +1,54 @@
+"""``physioedge train adapters``: make a set of conditions and residuals."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+TASKS = ("arrhythmia",)
+SET_FILE = "adapters.safetensors"
+
+
+def register(what: Any) -> None:
+    """Adds the command to those of ``train``."""
+    parser = what.add_parser("adapters", help="fit many people's adapters around global ones that have not seen them")
+    parser.add_argument("--task", choices=TASKS, default=TASKS[0])
+    parser.add_argument("--backbone", type=Path, help="weights file; by default the shipped one")
+    parser.add_argument("--wearers", type=int, help="virtual wearers a person")
+    parser.add_argument("--splits", type=int, help="divisions of the people into folds")
+    parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
+
+
+def adapters(args: argparse.Namespace) -> int:
+    """Exit code: 0 when the set is written."""
+    from physioedge.adapters.lora.files import load_note
+    from physioedge.adapters.sets.base import load_base
+    from physioedge.adapters.sets.beats import BeatPeople
+    from physioedge.adapters.sets.making import SetConfig, everybody, global_folder, make_rows
+    from physioedge.generator.adapter_set import Origin, save_set
+    from physioedge.generator.assembling import set_of
+    from physioedge.models.shipped import BACKBONE
+    from physioedge_runtime.adaptation.condition import EMBEDDING
+
+    backbone = args.backbone or BACKBONE
+    changed = {name: getattr(args, name) for name in ("wearers", "splits") if getattr(args, name) is not None}
+    config = replace(SetConfig(), **changed)
+    people = BeatPeople(backbone, args.data)
+    rows = make_rows(
+        people, args.out, config, seed=args.seed, workers=args.workers, say=lambda line: print(line, file=sys.stderr)
+    )
+    folder = global_folder(args.out, everybody(people.names))
+    digest = load_note(folder).backbone_digest
+    origin = Origin(
+        task=args.task, backbone_digest=digest, kind=EMBEDDING, source=digest,
+        slots=load_base(backbone, folder).network.slots,
+    )  # fmt: skip
+    found = set_of(rows, origin, {"config": asdict(config), "seed": args.seed, "people": len(people.names)})
+    save_set(args.out / SET_FILE, found)
+    cost = found.details["cost"]
+    print(f"{cost['adapters']} adapters of {len(people.names)} people in {args.out / SET_FILE}; "
+          f"fitting them took {cost['core_s']:.0f} core-seconds")  # fmt: skip
+    return 0

@@ -1,0 +1,63 @@
+"""Arms that ask a generator: who made the residual, and the controls beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physioedge.generator import controls
+from physioedge.generator.adapter_set import AdapterSet
+from physioedge.generator.regression import fit_knn, fit_krr, fit_mean, fit_nearest, fit_ridge
+
+Floats = NDArray[np.float64]
+Generate = Callable[[Floats], Floats]
+"""Conditions (n, feature) to residuals (n, width)."""
+Fitting = Callable[[AdapterSet, int], Generate]
+
+
+def _mlp(found: AdapterSet, seed: int) -> Generate:
+    from physioedge.generator.networks import MlpFit, fit_mlp
+
+    return fit_mlp(found, MlpFit(), seed=seed)
+
+
+def _cgan(found: AdapterSet, seed: int) -> Generate:
+    from physioedge.generator.adversarial import CganFit, fit_cgan
+
+    return fit_cgan(found, CganFit(), seed=seed)
+
+
+def _dit(found: AdapterSet, seed: int) -> Generate:
+    from physioedge.generator.dit.config import DitConfig
+    from physioedge.generator.dit.fitting import fit_dit
+
+    return fit_dit(found, DitConfig(), seed=seed)
+
+
+GENERATORS: Mapping[str, Fitting] = {
+    "mean": lambda found, seed: fit_mean(found),
+    "nearest": lambda found, seed: fit_nearest(found),
+    "knn": lambda found, seed: fit_knn(found),
+    "ridge": lambda found, seed: fit_ridge(found),
+    "krr": lambda found, seed: fit_krr(found),
+    "mlp": _mlp,
+    "cgan": _cgan,
+    "dit": _dit,
+}
+"""By their names in the table."""
+CONTROLS = ("shuffled", "null", "foreign")
+
+
+def control(
+    name: str, generate: Generate, found: AdapterSet, conditions: Floats, person: NDArray[np.str_], seed: int
+) -> Floats:
+    """What a generator gives (n, width) under a condition that is not the person's."""
+    made: Mapping[str, Callable[[], Floats]] = {
+        "shuffled": partial(controls.shuffled, generate, conditions, person, seed=seed),
+        "null": partial(controls.null, generate, found, len(conditions)),
+        "foreign": partial(controls.foreign, generate, conditions, person, found),
+    }
+    return made[name]()

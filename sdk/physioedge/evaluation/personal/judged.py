@@ -1,0 +1,135 @@
+"""Who is judged, and under which global model: folds of those who may be learned from, and those who never are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from physioedge.adapters.sets.base import Base, load_base
+from physioedge.adapters.sets.beats import BeatPeople
+from physioedge.adapters.sets.making import SetConfig, everybody, folds_of, global_folder
+from physioedge.adapters.sets.people import People, Worn
+from physioedge.adapters.sets.wearers import first_lead, second_lead
+from physioedge.datasets import mitbih
+from physioedge.evaluation.personal.subject import Subject
+from physioedge.tasks import arrhythmia
+
+CALIBRATION_S = 300.0
+WINDOWS = 500
+"""Test windows of a person, evenly over the recording: at most so many."""
+
+
+class Judged(Protocol):
+    """A task whose people can be judged."""
+
+    @property
+    def people(self) -> People:
+        """Who may be learned from."""
+        ...
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Classes."""
+        ...
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """Who is judged under the adapter of everybody who may be learned from."""
+        ...
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Sensors."""
+        ...
+
+    @property
+    def groups(self) -> tuple[str, str]:
+        """What the folds of those who may be learned from are called, and the others."""
+        ...
+
+    def subject(self, name: str, variant: str) -> Subject:
+        """One person; `variant` says which sensor, of `variants`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """People who are judged under one global model.
+
+    Attributes
+    ----------
+    group : str
+        ``DS1 folds`` or ``DS2``, or what a task calls them.
+    base : Base
+    names : tuple of str
+        Who is judged.
+    barred : tuple of str
+        Whose rows of the set no generator of this round may see.
+    """
+
+    group: str
+    base: Base
+    names: tuple[str, ...]
+    barred: tuple[str, ...]
+
+
+def rounds(judged: Judged, out: Path, config: SetConfig, groups: tuple[str, ...], *, seed: int) -> Iterator[Round]:
+    """Every fold of those who may be learned from, and then everybody else under the adapter that saw all of these."""
+    people, (inside, outside) = judged.people, judged.groups
+    if inside in groups:
+        for fold in folds_of(people.names, config, seed=seed):
+            if fold.split == 0 and fold.held:
+                base = load_base(people.backbone, global_folder(out, fold))
+                yield Round(group=inside, base=base, names=fold.held, barred=fold.held)
+    if outside in groups:
+        base = load_base(people.backbone, global_folder(out, everybody(people.names)))
+        yield Round(group=outside, base=base, names=judged.tests, barred=())
+
+
+def subject_of(name: str, worn: Worn, before_s: float, *, windows: int = WINDOWS) -> Subject:
+    """A person's first five minutes, and the windows that begin after them.
+
+    Parameters
+    ----------
+    name : str
+    worn : Worn
+    before_s : float
+        How long before the time of a window its first sample lies.
+    windows : int
+        Test windows, evenly over what there is.
+    """
+    first = worn.of(worn.time_s < CALIBRATION_S)
+    after = np.flatnonzero((worn.time_s - before_s >= CALIBRATION_S) & (worn.target >= 0))
+    kept = after[np.linspace(0, len(after) - 1, min(windows, len(after))).round().astype(np.int64)]
+    rest = worn.of(kept)
+    return Subject(
+        name=name, calibration=first.signals, calibration_target=first.target, test=rest.signals, target=rest.target
+    )  # fmt: skip
+
+
+class JudgedBeats:
+    """Arrhythmia: DS1 by folds, DS2; on the first lead, and on the other one as if the electrode had moved."""
+
+    labels: tuple[str, ...] = arrhythmia.LABELS
+    tests: tuple[str, ...] = mitbih.DS2
+    variants: tuple[str, ...] = ("lead 1", "lead 2")
+    groups: tuple[str, str] = ("DS1 folds", "DS2")
+
+    def __init__(self, backbone: Path, data: Path | None) -> None:
+        self.beats = BeatPeople(backbone, data)
+
+    @property
+    def people(self) -> People:
+        """DS1."""
+        return self.beats
+
+    def subject(self, name: str, variant: str) -> Subject:
+        """One record on one of its leads."""
+        wearer = first_lead() if variant == "lead 1" else second_lead()
+        cut = self.beats.cut
+        before_s = (cut.input_samples - arrhythmia.LOOKAHEAD_SAMPLES) / self.beats.fs_hz
+        return subject_of(name, self.beats.seen(self.beats.record(name), wearer), before_s)
