@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from physioedge.adapters.sets.base import Base
+from physioedge.adapters.sets.base import Base, logits_of
 from physioedge.adapters.sets.slotted import SlottedNetwork
 from physioedge.evaluation.personal.subject import Subject
 from physioedge.models.network import Network, network_on
+from physioedge.tasks.levels import levels, rule_of
 from physioedge_export.merge import LoraAdapter, LoraPair
 from tiny_training import FS_HZ, INPUT_SAMPLES, tiny_backbone
 
@@ -62,8 +63,14 @@ def base_of(network: SlottedNetwork, log_prior: tuple[float, ...] = (0.0, 0.0, 0
     """The network with the references of people who show every kind equally often."""
     with torch.no_grad():
         known = network.network.quick_embed(*windows_of(np.arange(240) % 3, seed=2)).double().numpy()
+    prior = np.array(log_prior)
     return Base(
-        network=network, log_prior=np.array(log_prior), reference=known.mean(0), reference_deviation=known.std(0)
+        network=network,
+        log_prior=prior,
+        reference=known.mean(0),
+        reference_deviation=known.std(0),
+        level=levels(logits_of(network, prior, known)),
+        rule=rule_of("none", 3),
     )
 
 

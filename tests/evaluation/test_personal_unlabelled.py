@@ -110,7 +110,9 @@ def test_centring_comes_after_the_residual(base, subject):
 
 def test_arms_that_move_embeddings_are_not_centred_twice():
     names = set(with_centring(UNLABELLED))
-    assert names == {f"{name}_centring" for name in ("global", "entropy", "shot", "prior", "pseudo_prototypes")}
+    assert names == {
+        f"{name}_centring" for name in ("global", "levelling", "entropy", "shot", "prior", "pseudo_prototypes")
+    }
 
 
 def test_answers_share_fits_and_say_what_each_arm_says(base, subject):

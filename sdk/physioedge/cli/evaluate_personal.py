@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from physioedge.results import Row
 
 TASKS = ("arrhythmia",)
-AGAINST = ("global", "centring_half", "mean")
+AGAINST = ("global", "centring_half", "levelling")
 
 
 def register(parser: argparse.ArgumentParser) -> None:

@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from physioedge.adapters.lora.files import load_network
+from physioedge.adapters.lora.files import load_network, load_note
 from physioedge.adapters.sets.slotted import SlottedNetwork
 from physioedge.models.network import Network
+from physioedge.tasks.levels import LevelRule, rule_of
 from physioedge_runtime.errors import AdapterError
 
 Floats = NDArray[np.float64]
@@ -35,12 +36,18 @@ class Base:
         Mean over the people fitted on of their mean embeddings.
     reference_deviation : float64 (embedding_dim,)
         Mean over the same people of the deviation of their embeddings from their own mean.
+    level : float64 (class,)
+        Median over the same people of their levels.
+    rule : LevelRule
+        What is done about a person's levels.
     """
 
     network: SlottedNetwork
     log_prior: Floats
     reference: Floats
     reference_deviation: Floats
+    level: Floats
+    rule: LevelRule
 
     def embed(self, signals: Signals, residual: NDArray[np.floating] | None = None) -> NDArray[np.float32]:
         """Embeddings (window, embedding_dim) with a residual (width,) in the slots, or without."""
@@ -48,9 +55,7 @@ class Base:
 
     def logits(self, embedding: NDArray[np.floating]) -> Floats:
         """Logits (window, class) of embeddings, prior included."""
-        with torch.no_grad():
-            scores = self.network.network.raw(torch.as_tensor(embedding, dtype=torch.float32))
-        return np.asarray(scores.double().numpy() + self.log_prior)
+        return logits_of(self.network, self.log_prior, embedding)
 
     def features(self, embedding: NDArray[np.floating]) -> Floats:
         """What a generator sees of a person's embeddings: means, then deviations, each less that of everybody.
@@ -72,6 +77,13 @@ def embedded(
     return np.concatenate(out)
 
 
+def logits_of(network: SlottedNetwork, log_prior: Floats, embedding: NDArray[np.floating]) -> Floats:
+    """Logits (window, class) of embeddings, prior included."""
+    with torch.no_grad():
+        scores = network.network.raw(torch.as_tensor(embedding, dtype=torch.float32))
+    return np.asarray(scores.double().numpy() + log_prior)
+
+
 def slotted(backbone: Path, folder: Path) -> tuple[SlottedNetwork, Floats]:
     """The network of a global adapter with slots, and the log prior of its head.
 
@@ -89,7 +101,9 @@ def slotted(backbone: Path, folder: Path) -> tuple[SlottedNetwork, Floats]:
 def load_base(backbone: Path, folder: Path) -> Base:
     """The model of a folder that holds a global adapter and a `REFERENCE` beside it."""
     network, prior = slotted(backbone, folder)
+    rule = rule_of(load_note(folder).task, len(prior))
     with np.load(folder / REFERENCE, allow_pickle=False) as file:
         return Base(
-            network=network, log_prior=prior, reference=file["mean"], reference_deviation=file["deviation"]
+            network=network, log_prior=prior, reference=file["mean"], reference_deviation=file["deviation"],
+            level=file["level"], rule=rule,
         )  # fmt: skip

@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 
 from physioedge.adapters.lora.files import TASK_FILE, load_note
-from physioedge.adapters.sets.base import REFERENCE, Base, Floats, embedded, load_base, slotted
+from physioedge.adapters.sets.base import REFERENCE, Base, Floats, embedded, load_base, logits_of, slotted
 from physioedge.adapters.sets.people import People, Worn
 from physioedge.adapters.sets.residual import ResidualFit, fit_residual
+from physioedge.tasks.levels import levels
 from physioedge_runtime.adaptation.condition import MIN_WINDOWS
 
 GLOBALS, ROWS = "globals", "rows"
@@ -148,14 +149,14 @@ def _global(people: People, fold: Fold, out: Path, seed: int) -> str:
 
 def _write_reference(people: People, names: tuple[str, ...], folder: Path, *, seed: int) -> None:
     """Mean and deviation of the embeddings of those a global adapter was fitted on, beside it."""
-    network, _ = slotted(people.backbone, folder)
+    network, prior = slotted(people.backbone, folder)
     rows = []
     for name in names:
         worn = people.worn(name, 0, seed=seed)
         found = embedded(network, worn.of(np.arange(0, len(worn.target), _EVERY)).signals).astype(np.float64)
-        rows.append((found.mean(0), found.std(0)))
-    mean, deviation = (np.mean(part, axis=0) for part in zip(*rows, strict=True))
-    np.savez(folder / REFERENCE, mean=mean, deviation=deviation)
+        rows.append((found.mean(0), found.std(0), levels(logits_of(network, prior, found))))
+    mean, deviation, level = (np.stack(part) for part in zip(*rows, strict=True))
+    np.savez(folder / REFERENCE, mean=mean.mean(0), deviation=deviation.mean(0), level=np.median(level, axis=0))
 
 
 def _paths(people: People, fold: Fold, name: str, out: Path, config: SetConfig, seed: int) -> Iterator[Path]:

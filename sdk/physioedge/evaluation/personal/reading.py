@@ -19,6 +19,7 @@ from physioedge.evaluation.metrics import softmax
 from physioedge.evaluation.personal.arm import Seen
 from physioedge.evaluation.personal.subject import Subject
 from physioedge.models.heads import PrototypeHead
+from physioedge.tasks.levels import levels
 from physioedge_runtime.errors import EvaluationRefused
 
 _SHORTEST = 1e-6
@@ -97,6 +98,13 @@ def by_pseudo_prototypes(base: Base, subject: Subject, seen: Seen, *, config: Pr
         return base.logits(seen.test)
     probability = softmax(base.logits(seen.calibration))
     return prototype_logits(base, seen, seen.calibration, probability, (config or PrototypeConfig()).head_windows)
+
+
+def by_level(base: Base, subject: Subject, seen: Seen) -> Floats:
+    """The head's logits, with the person's levels brought to everybody's as far as the task's rule says."""
+    if not len(seen.calibration):
+        return base.logits(seen.test)
+    return np.asarray(base.logits(seen.test) + base.rule.bias(levels(base.logits(seen.calibration)), base.level))
 
 
 def prototype_logits(base: Base, seen: Seen, known: Floats, weight: Floats, head_windows: float) -> Floats:

@@ -18,6 +18,7 @@ from physioedge.evaluation.personal.arm import Arm, answers, with_centring
 from physioedge.evaluation.personal.generated import CONTROLS, GENERATORS, control
 from physioedge.evaluation.personal.judged import Judged, Round, rounds
 from physioedge.evaluation.personal.labelled import LABELLED
+from physioedge.evaluation.personal.reading import by_level
 from physioedge.evaluation.personal.scores import difference_rows, score_rows, scored
 from physioedge.evaluation.personal.subject import Subject
 from physioedge.evaluation.personal.unlabelled import UNLABELLED
@@ -26,7 +27,7 @@ from physioedge.results import Row
 
 VERSION = 1
 ALONE: Mapping[str, Arm] = {**UNLABELLED, **LABELLED}
-_AFTER = {"": Arm(), **with_centring({"": Arm()})}
+_AFTER = {"": Arm(), **with_centring({"": Arm()}), "_levelling": Arm(reading=by_level)}
 Say = Callable[[str], None]
 
 
@@ -38,7 +39,7 @@ class Plan:
     ----------
     arms : tuple of str
         Names of `ALONE` and of generators; ``<control>_<generator>`` for a generator's control. A generator's arms
-        come with centring after them as well, as ``<name>_centring``.
+        come with centring and with levelling after them as well, as ``<name>_centring``.
     groups : tuple of str
         Of the task's.
     work : Path
@@ -106,7 +107,7 @@ def _round(each: Round, subjects: list[Subject], one: Seed, plan: Plan, name: st
 
 
 def _names(arm: str) -> tuple[str, ...]:
-    return (arm,) if arm in ALONE else (arm, f"{arm}_centring")
+    return (arm,) if arm in ALONE else tuple(f"{arm}{after}" for after in _AFTER)
 
 
 def _made(each: Round, subjects: list[Subject], one: Seed, arms: Iterable[str]) -> dict[str, Floats]:
@@ -150,7 +151,7 @@ def table_rows(task: str, labels: tuple[str, ...], seeds: list[Answers], against
 
 
 def _path(work: Path, one: Seed, arm: str, name: str) -> Path:
-    digest = one.digest if arm.removesuffix("_centring") not in ALONE else ""
+    digest = "" if arm in ALONE else one.digest
     key = hashlib.sha256(json.dumps([VERSION, digest, arm]).encode()).hexdigest()[:8]
     return work / f"{one.seed}-{name}-{arm}-{key}.npz"
 

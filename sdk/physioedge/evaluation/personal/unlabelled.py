@@ -16,7 +16,7 @@ from physioedge.adapters.sets.base import Base, Floats
 from physioedge.adapters.sets.residual import Descent, Residual, ResidualFit, descend, starting_at
 from physioedge.evaluation.metrics import softmax
 from physioedge.evaluation.personal.arm import Adapted, Arm, centred, seed_of, standardised
-from physioedge.evaluation.personal.reading import by_frequencies, by_pseudo_prototypes
+from physioedge.evaluation.personal.reading import by_frequencies, by_level, by_pseudo_prototypes
 from physioedge.evaluation.personal.subject import Subject
 
 
@@ -141,6 +141,7 @@ UNLABELLED: Mapping[str, Arm] = {
     "global": Arm(),
     "centring": Arm(moves=(centred,)),
     "centring_half": Arm(moves=(partial(centred, share=0.5),)),
+    "levelling": Arm(reading=by_level),
     "bn": Arm(moves=(standardised,)),
     "entropy": Arm(fit=minimise_entropy),
     "shot": Arm(fit=maximise_information),

@@ -1,0 +1,56 @@
+"""How far a task's classes may stand from everybody's level before a person is brought back to it.
+
+A person's level of a class is the median, over windows, of its logit less that of the first class. Medians do not move
+with a minority of abnormal windows, which means do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelRule:
+    """What is done about a person's levels.
+
+    Attributes
+    ----------
+    margin : tuple of float
+        By class: so far above everybody's level is left alone.
+    both_sides : tuple of bool
+        By class: whether a level that is too low is raised, too. The first class is what others are measured from, and
+        never moves.
+    """
+
+    margin: tuple[float, ...]
+    both_sides: tuple[bool, ...]
+
+    def bias(self, found: Floats, level: Floats) -> Floats:
+        """What is added to the logits (class,) of a person with levels `found` where everybody's is `level`."""
+        excess = found - level - np.array(self.margin)
+        moved = np.where(self.both_sides, excess, np.maximum(excess, 0.0))
+        return np.asarray(np.concatenate([[0.0], -moved[1:]]))
+
+
+RULES: Mapping[str, LevelRule] = {
+    "arrhythmia": LevelRule(margin=(0.0, 0.0, 4.0), both_sides=(False, True, False)),
+}
+"""By task; chosen on folds of people who may be learned from. Supraventricular beats are early, and what is early is a
+person's own; a ventricular level is high where a person's ordinary beats are wide, and only that is taken back."""
+
+
+def rule_of(task: str, classes: int) -> LevelRule:
+    """A task's own rule, or: every class, both sides, no margin."""
+    return RULES.get(task, LevelRule(margin=(0.0,) * classes, both_sides=(True,) * classes))
+
+
+def levels(logits: NDArray[np.floating]) -> Floats:
+    """Levels (class,) of windows with these logits (window, class)."""
+    relative = logits.astype(np.float64) - logits[:, :1]
+    return np.asarray(np.median(relative, axis=0))
