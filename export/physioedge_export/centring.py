@@ -24,20 +24,23 @@ class Head:
     Attributes
     ----------
     weight : float32 (n_outputs, embedding_dim)
+    constant : float32 (n_outputs,)
+        The first output of an embedding of zeros: biases, and the log prior where there is one.
     share : float
         How much of a person's distance from everybody's mean is taken away; chosen on people who were fitted on.
     """
 
     weight: Array
+    constant: Array
     share: float
 
 
 def head_of(module: nn.Module, embedding_dim: int, share: float) -> Head:
-    """The slope of a head that is a linear function of the embedding, by asking it."""
+    """Slope and constant of a head that is a linear function of the embedding, by asking it."""
     with torch.no_grad():
-        level = module(torch.zeros(1, embedding_dim))
-        slope = module(torch.eye(embedding_dim)) - level
-    return Head(weight=slope.T.contiguous().numpy(), share=share)
+        constant = module(torch.zeros(1, embedding_dim))
+        slope = module(torch.eye(embedding_dim)) - constant
+    return Head(weight=slope.T.contiguous().numpy(), constant=constant[0].numpy(), share=share)
 
 
 def centring_file(head: Head, outputs: Outputs) -> dict[str, bytes]:

@@ -66,7 +66,8 @@ def export_bundle(
     adapter : LoraAdapter, optional
         The global adapter that was merged: gives A of the slots, and what int8 must not drown.
     personal : Personal, optional
-        Lets a device centre embeddings and make conditions of shapelets; those of embeddings it always can.
+        Lets a device centre embeddings, level logits, and make conditions of shapelets; those of embeddings it always
+        can.
     choice : Choice, optional
         Which graphs; int8 ONNX, merged and slots, by default.
 

@@ -110,7 +110,7 @@ def test_a_device_can_centre_what_the_graph_says(made: tuple[Path, Any], exporte
     seen = run_windows(torch_runner(exported["model"], ["signal"]), {"signal": windows().calibration["ecg"]})
     np.testing.assert_allclose(centre.reference, seen.embedding.mean(0), atol=0.02)  # int8 against float
     assert centre.share == 0.5
-    bent = Head(weight=centre.weight + 0.5, share=0.5)
+    bent = Head(weight=centre.weight + 0.5, constant=level[0], share=0.5)
     with pytest.raises(ExportError, match="strays"):
         centring_file(bent, found)
 

@@ -130,7 +130,7 @@ def give_up(stream: Stream, store: AdapterStore, reason: str) -> None:
 
 
 def serve(stream: Stream, store: AdapterStore) -> None:
-    """Have the stream use what the store says serves, with the centring bias kept for it.
+    """Have the stream use what the store says serves, with the bias kept for it, of centring or levelling.
 
     Raises
     ------

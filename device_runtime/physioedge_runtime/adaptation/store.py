@@ -257,7 +257,7 @@ class AdapterStore:
 
     @property
     def centring(self) -> NDArray[np.float32] | None:
-        """Bias (n_outputs,) taken from this person's signal under what serves now; None where there is none."""
+        """Bias (n_outputs,) taken from this person's signal under what serves now, centred or levelled, or None."""
         bias = self._state.bias(self._serving_digest)
         fits = bias is not None and bias.shape == (self.target.contract.n_outputs,)  # else of another bundle
         return bias if fits else None
