@@ -89,7 +89,7 @@ def test_no_person_is_in_the_global_adapter_its_residuals_are_taken_around(made)
 
 
 def test_a_row_a_wearer_with_finite_conditions_and_a_residual(made):
-    people, _, rows = made
+    _, _, rows = made
     assert [(row.person, row.wearer) for row in rows] == [(n, w) for n in ("a", "c", "b", "d") for w in range(2)]
     for row in rows:
         assert row.conditions.shape == (2, 2 * 16) and np.isfinite(row.conditions).all()

@@ -1,4 +1,4 @@
-"""``physioedge train adapters``: make a set of conditions and residuals."""
+"""``physioedge train adapters`` and ``train generator``: a set of conditions and residuals, and what learns from it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 TASKS = ("arrhythmia",)
 SET_FILE = "adapters.safetensors"
+KINDS = ("krr", "ridge", "knn", "nearest", "mean", "dit")
 
 
 def register(what: Any) -> None:
@@ -20,6 +21,9 @@ def register(what: Any) -> None:
     parser.add_argument("--wearers", type=int, help="virtual wearers a person")
     parser.add_argument("--splits", type=int, help="divisions of the people into folds")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
+    parser = what.add_parser("generator", help="learn from a set of adapters what to generate for a condition")
+    parser.add_argument("--set", type=Path, required=True, metavar="DIR", help="folder that `train adapters` wrote")
+    parser.add_argument("--kind", choices=KINDS, default=KINDS[0])
 
 
 def adapters(args: argparse.Namespace) -> int:
@@ -51,4 +55,19 @@ def adapters(args: argparse.Namespace) -> int:
     cost = found.details["cost"]
     print(f"{cost['adapters']} adapters of {len(people.names)} people in {args.out / SET_FILE}; "
           f"fitting them took {cost['core_s']:.0f} core-seconds")  # fmt: skip
+    return 0
+
+
+def generator(args: argparse.Namespace) -> int:
+    """Exit code: 0 when the generator is written."""
+    from physioedge.adapters.sets.base import REFERENCE
+    from physioedge.adapters.sets.making import EVERYBODY, GLOBALS
+    from physioedge.generator.adapter_set import load_set
+    from physioedge.generator.files import save_generator
+    from physioedge.generator.fitted import fit_generator, for_device
+
+    found = load_set(args.set / SET_FILE)
+    fitted = fit_generator(args.kind, found, seed=args.seed)
+    save_generator(args.out, for_device(fitted, args.set / GLOBALS / EVERYBODY / REFERENCE))
+    print(f"{args.kind} from {found.details['cost']['adapters']} adapters in {args.out}")
     return 0

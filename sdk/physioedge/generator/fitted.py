@@ -1,0 +1,51 @@
+"""Fit a generator of any kind, and fit it to the device that will ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from physioedge.generator.adapter_set import AdapterSet
+from physioedge.generator.files import DIT, Generator
+from physioedge.generator.regression import KINDS
+
+
+def fit_generator(kind: str, found: AdapterSet, *, seed: int) -> Generator:
+    """A generator of a set.
+
+    Parameters
+    ----------
+    kind : str
+        Key of `physioedge.generator.regression.KINDS`, or ``dit``.
+    found : AdapterSet
+    seed : int
+        Of what is drawn; closed forms draw nothing.
+    """
+    if kind == DIT:
+        from physioedge.generator.dit.config import DitConfig
+        from physioedge.generator.dit.fitting import fit_dit
+
+        return Generator(origin=found.origin, weights=fit_dit(found, DitConfig(), seed=seed))
+    closed: Mapping[str, Callable[[AdapterSet], object]] = KINDS
+    return Generator(origin=found.origin, weights=closed[kind](found))  # type: ignore[arg-type]
+
+
+def for_device(generator: Generator, reference: Path) -> Generator:
+    """The generator for conditions as a device sends them.
+
+    Conditions of a set are less what the people have in common whom each global adapter was fitted on; a device sends
+    them whole. What the people of *its* global adapter have in common is taken off here once and for all.
+
+    Parameters
+    ----------
+    generator : Generator
+    reference : Path
+        Of the global adapter that the device's bundle holds, see `physioedge.adapters.sets.base`.
+    """
+    with np.load(reference, allow_pickle=False) as file:
+        common = np.concatenate([file["mean"], file["deviation"]])
+    weights = generator.weights
+    return replace(generator, weights=replace(weights, middle=weights.middle + common))

@@ -1,0 +1,90 @@
+"""The whole way on a made-up MIT-BIH: adapters, a generator, and the table; and a table again from what is kept."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from physioedge.adapters.beats import BeatFit
+from physioedge.adapters.sets import beats, making
+from physioedge.adapters.sets.making import SetConfig
+from physioedge.adapters.sets.residual import ResidualFit
+from physioedge.cli.main import main
+from physioedge.datasets import mitbih
+from physioedge.evaluation import intervals
+from physioedge.evaluation.personal import judged
+from physioedge.generator.files import load_generator
+from physioedge.tasks import arrhythmia
+from tiny_training import LAYOUT, write_backbone, write_mitbih
+
+FIT, TEST = ("101", "106", "108", "109"), ("100", "103", "105")
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """Seven people of some minutes, a backbone of some thousand weights, and fits of two steps."""
+    write_mitbih(tmp_path, (*FIT, *TEST), duration_s=60.0)
+    write_backbone(tmp_path / "backbone.safetensors")
+    monkeypatch.setattr(arrhythmia, "LAYOUT", LAYOUT)
+    monkeypatch.setattr(arrhythmia.window_spec, "__defaults__", (LAYOUT,))
+    monkeypatch.setattr(beats, "BeatFit", lambda: BeatFit(steps=2, batch=8))
+    monkeypatch.setattr(beats.BeatPeople, "names", FIT)
+    monkeypatch.setattr(judged.JudgedBeats, "tests", TEST)
+    monkeypatch.setattr(judged, "CALIBRATION_S", 25.0)
+    quick = SetConfig(folds=2, wearers=2, stretches=2, stretch_s=(15.0, 25.0), residual=ResidualFit(steps=2))
+    monkeypatch.setattr(making, "SetConfig", lambda: quick)
+    monkeypatch.setattr(mitbih, "DS2", TEST)
+    monkeypatch.setattr(intervals, "DRAWS", 40)
+    return tmp_path
+
+
+def run(small, *words: str) -> int:
+    return main([*words, "--backbone", str(small / "backbone.safetensors"), "--data", str(small)])
+
+
+def test_from_recordings_to_a_table(small, capsys):
+    sets = small / "sets"
+    assert run(small, "train", "adapters", "--out", str(sets / "0"), "--workers", "1", "--threads", "1") == 0
+    assert "8 adapters of 4 people" in capsys.readouterr().out
+    generator = small / "arrhythmia.generator"
+    assert main(["train", "generator", "--set", str(sets / "0"), "--kind", "krr", "--out", str(generator)]) == 0
+    assert load_generator(generator).task == "arrhythmia"
+
+    def evaluate(out):
+        return run(
+            small, "evaluate", "personalisation", "--sets", str(sets), "--seeds", "1", "--work", str(small / "work"),
+            "--arms", "global,levelling,centring_half,mean,krr,shuffled_krr", "--out", str(small / out),
+        )  # fmt: skip
+
+    assert evaluate("first") == 0
+    rows = json.loads((small / "first" / "personalisation-arrhythmia.json").read_text())["rows"]
+    arms = {row["arm"] for row in rows}
+    assert {"global", "levelling", "krr", "krr_levelling", "krr_centring", "shuffled_krr"} <= arms
+    groups = {row["group"].split(":")[0] for row in rows}
+    assert groups == {f"{where}, lead {lead}" for where in ("DS1 folds", "DS2") for lead in (1, 2)}
+    value = {(r["arm"], r["group"]): r["value"] for r in rows if r["metric"] == "mean_accuracy"}
+    assert all(0 <= v <= 1 for (_, group), v in value.items() if ":minus:" not in group)
+    same = value["krr", "DS2, lead 1"] - value["global", "DS2, lead 1"]
+    assert value["krr", "DS2, lead 1:minus:global"] == pytest.approx(same, abs=2e-5)
+
+    kept = sorted((small / "work").rglob("*.npz"))
+    stamps = [path.stat().st_mtime_ns for path in kept]
+    assert evaluate("second") == 0
+    assert [path.stat().st_mtime_ns for path in kept] == stamps
+    again = json.loads((small / "second" / "personalisation-arrhythmia.json").read_text())["rows"]
+    assert again == rows
+
+
+def test_test_windows_share_no_sample_with_the_calibration():
+    time_s = np.arange(0.0, 400.0, 1.0)
+    worn = judged.Worn(
+        signals=(np.zeros((400, 1, 4), np.float32),), target=np.where(np.arange(400) == 399, -1, 0), time_s=time_s
+    )  # type: ignore[arg-type]
+    marked = judged.Worn(signals=(time_s[:, None, None],), target=worn.target, time_s=time_s)  # type: ignore[arg-type]
+    found = judged.subject_of("x", marked, 8.0)
+    assert found.calibration[0].max() < 300.0
+    assert found.test[0].min() >= 308.0
+    assert found.test[0].max() == 398.0, "the last window is of no class"
+    assert len(judged.subject_of("x", marked, 8.0, windows=10).target) == 10
