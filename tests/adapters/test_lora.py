@@ -191,3 +191,15 @@ def test_a_job_keeps_the_fitted_adapter_and_its_head(fitted, tmp_path):
 
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+
+
+def test_levels_beside_an_adapter(tmp_path):
+    from physioedge.adapters.lora.files import LEVELS_FILE, load_levels, save_levels
+
+    assert load_levels(tmp_path) is None
+    save_levels(tmp_path, np.array([0.0, -7.25, -8.5]), 21)
+    np.testing.assert_allclose(load_levels(tmp_path), [0.0, -7.25, -8.5])
+    for damaged in ("{", '{"level": [[1]]}', '{"level": [NaN]}', "[]", '{"level": null}'):
+        (tmp_path / LEVELS_FILE).write_text(damaged)
+        with pytest.raises(AdapterError, match=r"levels\.json"):
+            load_levels(tmp_path)

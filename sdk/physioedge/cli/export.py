@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from physioedge_export.centring import Head
     from physioedge_export.merge import LoraAdapter
     from physioedge_export.request import Card
+    from physioedge_runtime.adaptation.levelling import LevelSpec
     from physioedge_runtime.bundle.contract import Contract
 
 BACKBONE_FILE = "backbone.safetensors"
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         card=_card(model, args.name or args.task, args.bundle_version),
         destination=Destination(bundle=args.out, signing_key=args.key, report=args.report),
         adapter=model.adapter,
-        personal=Personal(head=_head(model)),
+        personal=Personal(head=_head(model), levels=_levels(args, model)),
         choice=Choice(
             targets=_list(args.target),
             adapters=_list(args.adapters),
@@ -124,6 +125,15 @@ def _head(model: _Model) -> Head | None:
     if not isinstance(model.network, Network):
         return None
     return head_of(model.network.head, model.contract.embedding_dim, CENTRING_SHARE)
+
+
+def _levels(args: argparse.Namespace, model: _Model) -> LevelSpec | None:
+    """Everybody's levels, where they were found for this adapter."""
+    from physioedge.adapters.lora.files import load_levels
+    from physioedge.tasks.levels import rule_of
+
+    found = load_levels(_places(args.task, args.weights, args.adapter)[1])
+    return None if found is None else rule_of(args.task, len(model.note.labels)).around(found)
 
 
 def _model(task: str, weights: str, adapter_folder: str) -> _Model:

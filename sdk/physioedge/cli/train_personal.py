@@ -28,10 +28,10 @@ def register(what: Any) -> None:
 
 def adapters(args: argparse.Namespace) -> int:
     """Exit code: 0 when the set is written."""
-    from physioedge.adapters.lora.files import load_note
+    from physioedge.adapters.lora.files import load_note, save_levels
     from physioedge.adapters.sets.base import load_base
     from physioedge.adapters.sets.beats import BeatPeople
-    from physioedge.adapters.sets.making import SetConfig, everybody, global_folder, make_rows
+    from physioedge.adapters.sets.making import SetConfig, common_level, everybody, folds_of, global_folder, make_rows
     from physioedge.generator.adapter_set import Origin, save_set
     from physioedge.generator.assembling import set_of
     from physioedge.models.shipped import BACKBONE
@@ -50,6 +50,8 @@ def adapters(args: argparse.Namespace) -> int:
         task=args.task, backbone_digest=digest, kind=EMBEDDING, source=digest,
         slots=load_base(backbone, folder).network.slots,
     )  # fmt: skip
+    folds = folds_of(people.names, config, seed=args.seed)
+    save_levels(folder, common_level(args.out, folds), len(people.names))
     found = set_of(rows, origin, {"config": asdict(config), "seed": args.seed, "people": len(people.names)})
     save_set(args.out / SET_FILE, found)
     cost = found.details["cost"]

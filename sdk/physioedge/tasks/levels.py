@@ -1,7 +1,7 @@
 """How far a task's classes may stand from everybody's level before a person is brought back to it.
 
-A person's level of a class is the median, over windows, of its logit less that of the first class. Medians do not move
-with a minority of abnormal windows, which means do.
+A person's level of a class is the median, over windows, of its logit less that of the first class: see
+`physioedge_runtime.adaptation.levelling`, which does the same on a device.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from physioedge_runtime.adaptation.levelling import LevelSpec, level_bias, relative
 
 Floats = NDArray[np.float64]
 
@@ -31,11 +33,17 @@ class LevelRule:
     margin: tuple[float, ...]
     both_sides: tuple[bool, ...]
 
-    def bias(self, found: Floats, level: Floats) -> Floats:
+    def around(self, level: NDArray[np.floating]) -> LevelSpec:
+        """The rule with everybody's level (class,), as a bundle carries it."""
+        return LevelSpec(
+            level=np.asarray(level, np.float32),
+            margin=np.array(self.margin, np.float32),
+            both_sides=np.array(self.both_sides),
+        )
+
+    def bias(self, found: NDArray[np.floating], level: NDArray[np.floating]) -> Floats:
         """What is added to the logits (class,) of a person with levels `found` where everybody's is `level`."""
-        excess = found - level - np.array(self.margin)
-        moved = np.where(self.both_sides, excess, np.maximum(excess, 0.0))
-        return np.asarray(np.concatenate([[0.0], -moved[1:]]))
+        return level_bias(found, self.around(level)).astype(np.float64)
 
 
 RULES: Mapping[str, LevelRule] = {
@@ -52,5 +60,4 @@ def rule_of(task: str, classes: int) -> LevelRule:
 
 def levels(logits: NDArray[np.floating]) -> Floats:
     """Levels (class,) of windows with these logits (window, class)."""
-    relative = logits.astype(np.float64) - logits[:, :1]
-    return np.asarray(np.median(relative, axis=0))
+    return np.asarray(np.median(relative(logits), axis=0))

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from physioedge.models.backbone import Backbone
 from physioedge.models.checkpoint import Provenance, load_backbone
@@ -19,6 +21,8 @@ from physioedge_export.merge import CONFIG_FILE, WEIGHTS_FILE, LoraAdapter, merg
 from physioedge_runtime.errors import AdapterError, BackboneMismatch
 
 TASK_FILE = "physioedge.json"
+LEVELS_FILE = "levels.json"
+"""Beside an adapter for which an adapter set was made: where everybody's level lies."""
 POOLED, RATE = "pooled", "spectral_rate"
 
 
@@ -104,6 +108,34 @@ def load_note(folder: Path) -> TaskNote:
             f"{folder.name} without a usable {TASK_FILE} ({error})", f"{CONFIG_FILE}, {WEIGHTS_FILE} and {TASK_FILE}",
             "Name a folder that `physioedge train global` wrote.",
         ) from error  # fmt: skip
+
+
+def save_levels(folder: Path, level: NDArray[np.floating], people: int) -> None:
+    """Write everybody's level (class,), the median over so many people, beside an adapter."""
+    values = {"level": [round(float(v), 4) for v in level], "people": people}
+    (folder / LEVELS_FILE).write_text(json.dumps(values) + "\n")
+
+
+def load_levels(folder: Path) -> NDArray[np.float64] | None:
+    """Everybody's level (class,) beside an adapter; None where there is none.
+
+    Raises
+    ------
+    AdapterError
+        The file is damaged.
+    """
+    path = folder / LEVELS_FILE
+    if not path.exists():
+        return None
+    try:
+        found = np.array(json.loads(path.read_text())["level"], np.float64)
+        if found.ndim != 1 or not np.isfinite(found).all():
+            raise ValueError(f"levels of shape {found.shape}")
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise AdapterError(
+            f"{LEVELS_FILE} ({error})", "a list of numbers, one a class", "Make it with `physioedge train adapters`."
+        ) from error
+    return found
 
 
 def merged_network(

@@ -37,7 +37,7 @@ class Base:
     reference_deviation : float64 (embedding_dim,)
         Mean over the same people of the deviation of their embeddings from their own mean.
     level : float64 (class,)
-        Median over the same people of their levels.
+        Everybody's: `physioedge.adapters.sets.making.common_level`, zeros until it is put in.
     rule : LevelRule
         What is done about a person's levels.
     """
@@ -105,5 +105,5 @@ def load_base(backbone: Path, folder: Path) -> Base:
     with np.load(folder / REFERENCE, allow_pickle=False) as file:
         return Base(
             network=network, log_prior=prior, reference=file["mean"], reference_deviation=file["deviation"],
-            level=file["level"], rule=rule,
+            level=np.zeros(len(prior)), rule=rule,
         )  # fmt: skip

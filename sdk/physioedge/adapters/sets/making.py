@@ -15,13 +15,13 @@ import torch
 from numpy.typing import NDArray
 
 from physioedge.adapters.lora.files import TASK_FILE, load_note
-from physioedge.adapters.sets.base import REFERENCE, Base, Floats, embedded, load_base, logits_of, slotted
+from physioedge.adapters.sets.base import REFERENCE, Base, Floats, embedded, load_base, slotted
 from physioedge.adapters.sets.people import People, Worn
 from physioedge.adapters.sets.residual import ResidualFit, fit_residual
 from physioedge.tasks.levels import levels
 from physioedge_runtime.adaptation.condition import MIN_WINDOWS
 
-GLOBALS, ROWS = "globals", "rows"
+GLOBALS, ROWS, LEVELS = "globals", "rows", "levels"
 EVERYBODY = "everybody"
 """Folder of the global adapter that is fitted on all of them: what judged people meet."""
 _EVERY = 8
@@ -149,14 +149,14 @@ def _global(people: People, fold: Fold, out: Path, seed: int) -> str:
 
 def _write_reference(people: People, names: tuple[str, ...], folder: Path, *, seed: int) -> None:
     """Mean and deviation of the embeddings of those a global adapter was fitted on, beside it."""
-    network, prior = slotted(people.backbone, folder)
+    network, _ = slotted(people.backbone, folder)
     rows = []
     for name in names:
         worn = people.worn(name, 0, seed=seed)
         found = embedded(network, worn.of(np.arange(0, len(worn.target), _EVERY)).signals).astype(np.float64)
-        rows.append((found.mean(0), found.std(0), levels(logits_of(network, prior, found))))
-    mean, deviation, level = (np.stack(part) for part in zip(*rows, strict=True))
-    np.savez(folder / REFERENCE, mean=mean.mean(0), deviation=deviation.mean(0), level=np.median(level, axis=0))
+        rows.append((found.mean(0), found.std(0)))
+    mean, deviation = (np.mean(part, axis=0) for part in zip(*rows, strict=True))
+    np.savez(folder / REFERENCE, mean=mean, deviation=deviation)
 
 
 def _paths(people: People, fold: Fold, name: str, out: Path, config: SetConfig, seed: int) -> Iterator[Path]:
@@ -171,19 +171,46 @@ def _paths(people: People, fold: Fold, name: str, out: Path, config: SetConfig, 
 
 
 def _person(people: People, fold: Fold, name: str, out: Path, config: SetConfig, seed: int) -> str:
-    """All wearers of a person."""
+    """All wearers of a person, and the person's levels."""
     torch.set_num_threads(1)
     base: Base | None = None
+    leveled = _level_file(out, fold, name)
+    if not leveled.exists():
+        base = load_base(people.backbone, global_folder(out, fold))
+        plain = people.worn(name, 0, seed=seed)
+        _save(leveled, level=levels(base.logits(base.embed(plain.signals))))
     for wearer, path in enumerate(_paths(people, fold, name, out, config, seed)):
         if path.exists():
             continue
         base = base or load_base(people.backbone, global_folder(out, fold))
         values = _row(base, people.worn(name, wearer, seed=seed), config, seed=hash_seed(name, wearer, seed))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part.npz")
-        np.savez(part, **values)
-        part.replace(path)
+        _save(path, **values)
     return name
+
+
+def _save(path: Path, **arrays: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part.npz")
+    np.savez(part, **arrays)
+    part.replace(path)
+
+
+def _level_file(out: Path, fold: Fold, name: str) -> Path:
+    return out / LEVELS / f"{fold.name}-{name}.npz"
+
+
+def common_level(out: Path, folds: list[Fold], barred: tuple[str, ...] = ()) -> Floats:
+    """Median (class,) over people of their levels, each under global adapters that have not seen the person.
+
+    Levels under an adapter that was fitted on a person are farther from zero than anybody else will ever show.
+    """
+    own: dict[str, list[Floats]] = {}
+    for fold in folds:
+        for name in fold.held:
+            if name not in barred:
+                with np.load(_level_file(out, fold, name), allow_pickle=False) as file:
+                    own.setdefault(name, []).append(file["level"])
+    return np.asarray(np.median([np.mean(found, axis=0) for found in own.values()], axis=0))
 
 
 def hash_seed(name: str, wearer: int, seed: int) -> int:

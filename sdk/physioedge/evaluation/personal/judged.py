@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from physioedge.adapters.sets.base import Base, load_base
 from physioedge.adapters.sets.beats import BeatPeople
-from physioedge.adapters.sets.making import SetConfig, everybody, folds_of, global_folder
+from physioedge.adapters.sets.making import Fold, SetConfig, common_level, everybody, folds_of, global_folder
 from physioedge.adapters.sets.people import People, Worn
 from physioedge.adapters.sets.wearers import first_lead, second_lead
 from physioedge.datasets import mitbih
@@ -80,14 +80,18 @@ class Round:
 def rounds(judged: Judged, out: Path, config: SetConfig, groups: tuple[str, ...], *, seed: int) -> Iterator[Round]:
     """Every fold of those who may be learned from, and then everybody else under the adapter that saw all of these."""
     people, (inside, outside) = judged.people, judged.groups
+    folds = folds_of(people.names, config, seed=seed)
+
+    def base_of(fold: Fold) -> Base:
+        level = common_level(out, folds, fold.held)
+        return replace(load_base(people.backbone, global_folder(out, fold)), level=level)
+
     if inside in groups:
-        for fold in folds_of(people.names, config, seed=seed):
+        for fold in folds:
             if fold.split == 0 and fold.held:
-                base = load_base(people.backbone, global_folder(out, fold))
-                yield Round(group=inside, base=base, names=fold.held, barred=fold.held)
+                yield Round(group=inside, base=base_of(fold), names=fold.held, barred=fold.held)
     if outside in groups:
-        base = load_base(people.backbone, global_folder(out, everybody(people.names)))
-        yield Round(group=outside, base=base, names=judged.tests, barred=())
+        yield Round(group=outside, base=base_of(everybody(people.names)), names=judged.tests, barred=())
 
 
 def subject_of(name: str, worn: Worn, before_s: float, *, windows: int = WINDOWS) -> Subject:
