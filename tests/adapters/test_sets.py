@@ -21,6 +21,7 @@ from physioedge.adapters.sets.wearers import Wearer, first_lead, random_wearer, 
 from physioedge.models.checkpoint import load_backbone
 from physioedge.models.network import network_on
 from physioedge.tasks.arrhythmia import BeatRecord
+from physioedge.tasks.levels import levels
 from tiny_person import windows_of
 from tiny_training import FS_HZ, LAYOUT, write_backbone
 
@@ -126,6 +127,27 @@ def test_another_fit_is_another_row(made):
     other = SetConfig(**{**vars(QUICK), "residual": ResidualFit(steps=3), "wearers": 1})
     again = make_rows(people, folder, other, seed=0, workers=1, say=lambda line: None)
     assert not np.array_equal(rows[0].residual, again[0].residual)
+
+
+def test_residuals_to_levelled_logits_are_others(made):
+    people, folder, rows = made
+    other = SetConfig(**{**vars(QUICK), "levelled": True})
+    again = make_rows(people, folder, other, seed=0, workers=1, say=lambda line: None)
+    assert not np.array_equal(rows[0].residual, again[0].residual)
+    np.testing.assert_array_equal(rows[0].conditions, again[0].conditions)
+
+
+def test_a_level_is_the_median_of_those_who_are_not_barred(made):
+    people, folder, _ = made
+    folds = folds_of(people.names, QUICK, seed=0)
+    own = {}
+    for fold in folds:
+        base = load_base(people.backbone, global_folder(folder, fold))
+        for name in fold.held:
+            own[name] = levels(base.logits(base.embed(people.worn(name, 0, seed=0).signals)))
+    assert making.common_level(folder, folds).tolist() == pytest.approx(np.median(list(own.values()), axis=0).tolist())
+    others = [own[name] for name in ("b", "d")]
+    assert making.common_level(folder, folds, ("a", "c")).tolist() == pytest.approx(np.median(others, axis=0).tolist())
 
 
 def record(seed: int = 0) -> BeatRecord:

@@ -20,6 +20,7 @@ def register(what: Any) -> None:
     parser.add_argument("--backbone", type=Path, help="weights file; by default the shipped one")
     parser.add_argument("--wearers", type=int, help="virtual wearers a person")
     parser.add_argument("--splits", type=int, help="divisions of the people into folds")
+    parser.add_argument("--levelled", action="store_true", help="fit residuals to logits that are levelled already")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     parser = what.add_parser("generator", help="learn from a set of adapters what to generate for a condition")
     parser.add_argument("--set", type=Path, required=True, metavar="DIR", help="folder that `train adapters` wrote")
@@ -39,7 +40,7 @@ def adapters(args: argparse.Namespace) -> int:
 
     backbone = args.backbone or BACKBONE
     changed = {name: getattr(args, name) for name in ("wearers", "splits") if getattr(args, name) is not None}
-    config = replace(SetConfig(), **changed)
+    config = replace(SetConfig(), levelled=args.levelled, **changed)
     people = BeatPeople(backbone, args.data)
     rows = make_rows(
         people, args.out, config, seed=args.seed, workers=args.workers, say=lambda line: print(line, file=sys.stderr)

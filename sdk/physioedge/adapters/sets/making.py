@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class SetConfig:
     stretch_s : tuple of float
         Shortest and longest stretch; the first is always the longest from the beginning, as a device takes it.
     residual : ResidualFit
+    levelled : bool
+        Residuals are fitted to logits that are levelled already, so that they hold what levelling cannot give.
     """
 
     folds: int = 5
@@ -52,6 +54,7 @@ class SetConfig:
     stretches: int = 4
     stretch_s: tuple[float, float] = (60.0, 300.0)
     residual: ResidualFit = field(default_factory=ResidualFit)
+    levelled: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +126,8 @@ def make_rows(
     for done in pool(delayed(_global)(people, fold, out, seed) for fold in folds):
         say(f"global adapter {done}")
     units = [(fold, name) for fold in folds for name in fold.held]
+    for name in pool(delayed(_level)(people, fold, name, out, seed) for fold, name in units):
+        say(f"levels of {name}")
     calls = (delayed(_person)(people, fold, name, out, config, seed) for fold, name in units)
     for finished, name in enumerate(pool(calls), 1):
         say(f"{name}: {finished} of {len(units)} people done")
@@ -162,7 +167,8 @@ def _write_reference(people: People, names: tuple[str, ...], folder: Path, *, se
 def _paths(people: People, fold: Fold, name: str, out: Path, config: SetConfig, seed: int) -> Iterator[Path]:
     note = load_note(global_folder(out, fold))
     shape = asdict(config)
-    for key in ("folds", "splits", "wearers"):
+    plain = () if config.levelled else ("levelled",)  # rows made before there was a choice keep their names
+    for key in ("folds", "splits", "wearers", *plain):
         del shape[key]
     said = [people.task, note.backbone_digest, note.fit, fold.fitted, name, shape, seed]
     for wearer in range(config.wearers):
@@ -171,20 +177,29 @@ def _paths(people: People, fold: Fold, name: str, out: Path, config: SetConfig, 
 
 
 def _person(people: People, fold: Fold, name: str, out: Path, config: SetConfig, seed: int) -> str:
-    """All wearers of a person, and the person's levels."""
+    """All wearers of a person."""
     torch.set_num_threads(1)
     base: Base | None = None
-    leveled = _level_file(out, fold, name)
-    if not leveled.exists():
-        base = load_base(people.backbone, global_folder(out, fold))
-        plain = people.worn(name, 0, seed=seed)
-        _save(leveled, level=levels(base.logits(base.embed(plain.signals))))
     for wearer, path in enumerate(_paths(people, fold, name, out, config, seed)):
         if path.exists():
             continue
-        base = base or load_base(people.backbone, global_folder(out, fold))
+        base = base or _base(people, fold, out, config, seed)
         values = _row(base, people.worn(name, wearer, seed=seed), config, seed=hash_seed(name, wearer, seed))
         _save(path, **values)
+    return name
+
+
+def _base(people: People, fold: Fold, out: Path, config: SetConfig, seed: int) -> Base:
+    level = common_level(out, folds_of(people.names, config, seed=seed), fold.held)
+    return replace(load_base(people.backbone, global_folder(out, fold)), level=level)
+
+
+def _level(people: People, fold: Fold, name: str, out: Path, seed: int) -> str:
+    """The levels of a person, under an adapter that has not seen the person."""
+    torch.set_num_threads(1)
+    if not (path := _level_file(out, fold, name)).exists():
+        base = load_base(people.backbone, global_folder(out, fold))
+        _save(path, level=levels(base.logits(base.embed(people.worn(name, 0, seed=seed).signals))))
     return name
 
 
@@ -228,10 +243,13 @@ def _row(base: Base, worn: Worn, config: SetConfig, *, seed: int) -> dict[str, A
         first = rng.uniform(0, max(0.0, end_s - length))
         stretches.append((first, first + length))
     conditions = [base.features(embedding[_inside(worn.time_s, *stretch)]) for stretch in stretches]
-    known = worn.of(worn.target >= 0)
+    known, prior = worn.of(worn.target >= 0), base.log_prior
+    if config.levelled:
+        found = levels(base.logits(embedding[_inside(worn.time_s, 0.0, longest)]))
+        prior = prior + base.rule.bias(found, base.level)
     began = time.process_time()
     residual = fit_residual(
-        base.network, base.log_prior, known.signals, known.target, config.residual, seed=seed
+        base.network, prior, known.signals, known.target, config.residual, seed=seed
     )  # fmt: skip
     core_s = time.process_time() - began
     return {"conditions": np.stack(conditions), "residual": residual, "core_s": np.array(core_s)}
