@@ -9,13 +9,24 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from made_up_host import SECOND, SOURCE, contract
+from physioedge_runtime.adaptation.levelling import BOTH_SIDES, CONSTANT, FILE, LEVEL, MARGIN, WEIGHT
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.contract import Contract
 from physioedge_runtime.bundle.tensors import read_tensors, write_tensors
 from physioedge_runtime.result import Result
 from physioedge_runtime.stream import Stream
 from synthetic_ecg import synthetic_ecg
-from tiny_bundle import DIM, RANK, SLOT, tiny_files, tiny_graphs, tiny_model, tiny_outputs, write_tiny_bundle
+from tiny_bundle import (
+    DIM,
+    RANK,
+    SLOT,
+    tiny_files,
+    tiny_graphs,
+    tiny_model,
+    tiny_outputs,
+    tiny_weights,
+    write_tiny_bundle,
+)
 
 FS_HZ = 125.0
 CONDITION_JSON = json.dumps(
@@ -36,6 +47,16 @@ def bundle_here(path: Path, more: dict[str, bytes] | None = None) -> Bundle:
         golden |= {f"{entry.file}/adapted_{name}": array for name, array in said.items()}
     files |= {"golden.safetensors": write_tensors(golden), "condition.json": CONDITION_JSON, **(more or {})}
     return write_tiny_bundle(path, contract=spec, files=files)
+
+
+def levelling_here(*, s_level: float = -3.0) -> dict[str, bytes]:
+    """A bundle's file in which everybody's usual window has the first label far likelier than this person's."""
+    arrays = {
+        WEIGHT: np.ascontiguousarray(tiny_weights(contract())["h"].T), CONSTANT: np.zeros(3, np.float32),
+        LEVEL: np.array([0.0, s_level, -3.0], np.float32), MARGIN: np.zeros(3, np.float32),
+        BOTH_SIDES: np.array([0.0, 1.0, 0.0], np.float32),
+    }  # fmt: skip
+    return {FILE: write_tensors(arrays)}
 
 
 def _two_slots(spec: Contract) -> bytes:

@@ -53,9 +53,9 @@ class Judge:
         slots, bias = None, None
         if adapter is not None:
             slots, bias = split_adapter(adapter, self._engine.slots, self._contract.n_outputs)
+        if self.collector is not None and not (adapter_id == self.adapter_id and _same(slots, self._slots)):
+            self.collector.swapped()  # another bias alone moves nothing that is collected
         self.adapter, self.adapter_id, self._slots, self._bias = adapter, adapter_id, slots, bias
-        if self.collector is not None:
-            self.collector.swapped()
 
     def judge(self, aligned: Aligned) -> Result:
         """The result of one window; never raises for the signal or the engine."""
@@ -121,3 +121,9 @@ class Judge:
             adapter=self.adapter_id,
             **{**_NOTHING, **given},
         )
+
+
+def _same(one: Adapter | None, other: Adapter | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return all(np.array_equal(array, other[name]) for name, array in one.items())  # both have exactly the graph's slots

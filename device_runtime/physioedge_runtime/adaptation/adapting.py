@@ -1,20 +1,47 @@
-"""One object for a device's loop: ask for an adapter, try it under the guard, keep it or go back."""
+"""One object for a device's loop: ask for an adapter, try it under the guard, keep it or go back; level the person."""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from physioedge_runtime.adaptation.guard import CONFIRM, REVERT, WAIT, ChangePlan, Guard, Verdict
+from physioedge_runtime.adaptation.levelling import Levelling
 from physioedge_runtime.adaptation.link import Link
 from physioedge_runtime.adaptation.outbox import Outbox
-from physioedge_runtime.adaptation.session import NOT_ASKED, TRYING, Outcome, adapt_once, give_up, install, serve
+from physioedge_runtime.adaptation.own_signal import (
+    LEVELLED,
+    UNLEVELLED,
+    Levelled,
+    OwnSignal,
+    named_bias,
+    nothing_to_level,
+    own_signal,
+)
+from physioedge_runtime.adaptation.session import (
+    NOT_ASKED,
+    REFUSED,
+    TRYING,
+    WAITING,
+    Outcome,
+    adapt_once,
+    give_up,
+    install,
+    serve,
+)
+from physioedge_runtime.adaptation.state import GLOBAL
 from physioedge_runtime.adaptation.store import AdapterStore
-from physioedge_runtime.errors import ConditionError, PhysioEdgeError, StoreError
+from physioedge_runtime.bundle.container import Bundle
+from physioedge_runtime.engine.slots import BIAS
+from physioedge_runtime.errors import BundleMismatch, ConditionError, PhysioEdgeError, StoreError, StoreRefused
 from physioedge_runtime.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from physioedge_runtime.stream import Stream
 
@@ -51,11 +78,13 @@ class Adaptation:
     Parameters
     ----------
     stream : Stream
-        With a graph that has slots, and `collect`.
+        With a graph that has slots, and `collect`, for `adapt`; with any graph for `level`.
     store : AdapterStore
         Of the same bundle. A trial that a restart cut short was reverted when it was opened.
     plan : ChangePlan
         `ChangePlan.of` the bundle.
+    own : Levelling or Centring, optional
+        `own_signal` of the bundle; without one `level` is refused.
 
     Raises
     ------
@@ -64,24 +93,46 @@ class Adaptation:
 
     Examples
     --------
-    >>> adaptation = Adaptation(stream, store, ChangePlan.of(bundle))  # doctest: +SKIP
+    >>> adaptation = Adaptation.of(bundle, stream, store)  # doctest: +SKIP
     >>> for chunk, t in sensor:  # doctest: +SKIP
     ...     results = stream.push(chunk, t)
     ...     ended = adaptation.step(results)
     ...     if ended is None and it_is_time:
     ...         outcome = adaptation.adapt(link, outbox=outbox)
+    ...     if it_is_time_to_level:
+    ...         print(adaptation.level())
     """
 
-    def __init__(self, stream: Stream, store: AdapterStore, plan: ChangePlan) -> None:
-        self.stream, self.store, self.guard = stream, store, Guard(plan)
-        serve(stream, store)
+    def __init__(self, stream: Stream, store: AdapterStore, plan: ChangePlan, own: OwnSignal | None = None) -> None:
+        self.stream, self.store, self.guard, self.own = stream, store, Guard(plan), own
+        self._served, self._name = ("", b""), ""
+        self._follow(always=True)
         self.guard.begin(stream.adapter_id)
+
+    @classmethod
+    def of(cls, bundle: Bundle, stream: Stream, store: AdapterStore) -> Self:
+        """With the bundle's change plan, and what it offers for `level`.
+
+        Raises
+        ------
+        BundleMismatch
+            The stream or the store is of another bundle.
+        FormatError
+            A file of the bundle is malformed.
+        SlotMismatch, NonFiniteAdapter
+            As the class.
+        """
+        for what, digest in (("stream", stream.bundle_digest), ("store", store.target.bundle_digest)):
+            if digest != bundle.digest:
+                raise BundleMismatch(f"a {what} of bundle {digest[:16]}", bundle.digest[:16], "Open it with this one.")
+        return cls(stream, store, ChangePlan.of(bundle), own_signal(bundle))
 
     def step(self, results: Sequence[Result]) -> TrialEnd | None:
         """Call it after every push, also of no results; gives how a trial ended, when it ends.
 
         Never raises for signal, adapter or disk.
         """
+        self._collect(results)
         if self.store.phase != "trying":
             if self.guard.confirmed != self.stream.adapter_id:  # rolled back, or swapped by somebody else
                 self.guard.begin(self.stream.adapter_id)
@@ -107,6 +158,88 @@ class Adaptation:
         counts = {"windows_before": seen.windows_before, "windows_during": seen.windows_during}
         return self._end(Verdict(decision=REVERT, reason=f"{reason}; {seen.reason}", **counts))
 
+    def level(self) -> Levelled:
+        """Take a bias from the windows so far, keep it in the store, and use it from the next window on.
+
+        The windows are those under what serves, also withheld ones, since it began to serve; the newest of them for
+        levelling. A bias from before is replaced. It stays over restarts, and goes where its adapter goes. Call it
+        between two pushes; it never raises for signal, adapter or disk. Afterwards the guard begins anew: labels from
+        before are not those that a trial is to be compared with.
+        """
+        if self.own is None:
+            return self._levelled(REFUSED, nothing_to_level(self.store.target.contract))
+        step = REFUSED
+        try:
+            self._check_no_trial()
+            self._follow()
+            step = WAITING
+            bias = self.own.bias()[BIAS]
+            step = REFUSED
+            self._keep(bias)
+        except PhysioEdgeError as error:
+            return self._levelled(step, error)
+        return self._levelled(LEVELLED)
+
+    def unlevel(self) -> Levelled:
+        """Take the bias of what serves away again, here and in the store; as `level`, it never raises.
+
+        What was collected for `level` stays: a bias moves no embedding.
+        """
+        try:
+            self._check_no_trial()
+            self._keep(None)
+        except PhysioEdgeError as error:
+            return self._levelled(REFUSED, error)
+        return self._levelled(UNLEVELLED)
+
+    def _check_no_trial(self) -> None:
+        if self.store.phase == "trying":  # the guard would take its effect for the adapter's
+            raise StoreRefused("another bias during a trial", "a trial that is over", "Wait for `step` to end it.")
+
+    def _keep(self, bias: NDArray[np.float32] | None) -> None:
+        before = self.store.centring
+        self.store.keep_centring(bias)
+        try:
+            if self._follow(always=True):
+                self.guard.begin(self.stream.adapter_id)
+        except PhysioEdgeError:  # it does not go with the adapter's own
+            with contextlib.suppress(StoreError):
+                self.store.keep_centring(before)
+            raise
+
+    def _levelled(self, step: str, error: PhysioEdgeError | None = None) -> Levelled:
+        how = "" if self.own is None else "levelling" if isinstance(self.own, Levelling) else "centring"
+        windows = 0 if self.own is None else self.own.windows
+        return Levelled(
+            step=step, how=how, windows=windows, bias=named_bias(self.store), adapter_id=self.stream.adapter_id,
+            error=error,
+        )  # fmt: skip
+
+    @property
+    def _said(self) -> tuple[str, bytes]:
+        """What the store says serves: digest and bias. Names do not tell adapters apart."""
+        serving, bias = self.store.serving, self.store.centring
+        return GLOBAL if serving is None else serving.digest, b"" if bias is None else bias.tobytes()
+
+    def _follow(self, *, always: bool = False) -> bool:
+        """Have the stream use what the store says, where that is new or always; whether it is. Errors as `serve`."""
+        said = self._said
+        new = said != self._served
+        if new or always:
+            serve(self.stream, self.store)
+            if self.own is not None and said[0] != self._served[0]:
+                self.own.reset()
+            self._served, self._name = said, self.stream.adapter_id
+        return new
+
+    def _collect(self, results: Sequence[Result]) -> None:
+        """Windows for `level`, without those from before a change of the store or under what it does not know of."""
+        new = True
+        with contextlib.suppress(PhysioEdgeError):  # the stream goes on with what it has; `level` says why
+            new = self._follow()
+        if self.own is not None and not new:
+            self.own.add(result for result in results if result.adapter == self._name)
+
     def _not_yet(self) -> Outcome | None:
         if self.guard.ready or self.store.phase == "trying":  # a second trial is refused further down
             return None
@@ -118,6 +251,7 @@ class Adaptation:
 
     def _begun(self, outcome: Outcome) -> Outcome:
         if outcome.step == TRYING:
+            self._follow()
             self.guard.tries(outcome.adapter_id)
         return outcome
 
@@ -133,6 +267,7 @@ class Adaptation:
                 give_up(self.stream, self.store, verdict.reason if error is None else f"not confirmed: {error.came}")
             except StoreError as failed:
                 error = error or failed
+        self._follow()
         self.guard.settled(confirmed=keep)
         return TrialEnd(
             what=CONFIRMED if keep else REVERTED, candidate_id=candidate, adapter_id=self.stream.adapter_id,

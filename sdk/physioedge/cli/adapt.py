@@ -1,4 +1,4 @@
-"""``physioedge adapt``: make an adapter for the person of a recording, try it on what follows, keep it or not."""
+"""``physioedge adapt``: make an adapter for the person of a recording and try it on what follows, or level them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from pathlib import Path
 from physioedge.cli.asking import Ask, way
 from physioedge.cli.console import SHIPPED, SHIPPED_RECORD, positive, print_json, table
 from physioedge.cli.feeding import Said, open_sensors, pushes
+from physioedge.cli.levelling import level_on, lines_of
 from physioedge.cli.storing import DEVICE, add_store_options, open_store
 from physioedge.signals.recording import Recording
 from physioedge_runtime import Bundle, Stream
 from physioedge_runtime.adaptation.adapting import CONFIRMED, Adaptation, TrialEnd
 from physioedge_runtime.adaptation.condition import KINDS, Condition
-from physioedge_runtime.adaptation.guard import ChangePlan
+from physioedge_runtime.adaptation.own_signal import LEVELLED
 from physioedge_runtime.adaptation.request import Request
 from physioedge_runtime.adaptation.session import NOT_ASKED, TRYING, Outcome, request_for
+from physioedge_runtime.engine import Engine
 
 _EPILOG = """\
 examples:
   physioedge adapt mine.csv --fs-hz 125 --units mV --bundle arrhythmia.physio --store adapters --preview
   physioedge adapt mine.csv ... --local arrhythmia.generator --key keys/private.pem
   physioedge adapt mine.csv ... --host https://host.example --device watch-7 --token-file watch-7.token
+  physioedge adapt mine.csv ... --level    (nobody is asked: a bias from the person's own signal)
 """
 
 
@@ -35,7 +38,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "adapt",
         help="make an adapter for the person of a recording, try it, keep it or not",
         description="Make a condition of the first part of a recording, ask for an adapter, try it on the next part "
-        "under the bundle's change plan, and keep it or go back. The exit code is 0 only when it was kept. "
+        "under the bundle's change plan, and keep it or go back. With --level nobody is asked: a bias is taken from "
+        "the first part and used on the rest. The exit code is 0 only when an adapter or a bias was kept. "
         "See docs/adapter.md.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -46,6 +50,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     where.add_argument("--host", metavar="URL", help="ask this host; needs --device and --token-file")
     where.add_argument("--local", type=Path, metavar="GENERATOR", help="ask this generator, in this process: nothing "
                        "is sent anywhere; needs --key")  # fmt: skip
+    where.add_argument("--level", action="store_true", help="ask nobody: take a bias from the person's own signal, "
+                       "keep it, and say what it changes of the rest")  # fmt: skip
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="the device's token")
     parser.add_argument("--key", type=Path, metavar="PEM", help="with --local: private key that signs the adapter; its "
                         "public half is trusted unless --adapter-trust says otherwise")  # fmt: skip
@@ -54,7 +60,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
                         f"{KINDS[0]})")  # fmt: skip
     parser.add_argument("--preview", action="store_true", help="print exactly what would be sent, and stop")
     parser.add_argument("--seconds", type=positive, default=300.0, metavar="S", help="signal before an adapter is "
-                        "asked for (default 300)")  # fmt: skip
+                        "asked for, or a bias taken (default 300)")  # fmt: skip
     parser.add_argument("--channel", action="append", metavar="NAME", help="as for `run`")
     parser.add_argument("--fs-hz", type=positive, help="sampling rate, where the file does not state it")
     parser.add_argument("--units", help="unit of the samples, where the file does not state it")
@@ -65,22 +71,30 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def run(args: argparse.Namespace) -> int:
-    """Adapt; 0 when an adapter was confirmed, or the preview printed."""
+    """Adapt; 0 when an adapter was confirmed, a bias kept, or the preview printed."""
     problem = _misuse(args)
     if problem:
         print(f"physioedge adapt: {problem}", file=sys.stderr)
         return 2
     bundle = Bundle.open(args.bundle, trust=args.trust)
-    plan = ChangePlan.of(bundle)
     ask, trust = way(args)
     shipped = args.record == SHIPPED
     said = Said(fs_hz=args.fs_hz, units=args.units, channels=args.channel)
     recordings = open_sensors(SHIPPED_RECORD if shipped else Path(args.record), bundle.contract, said)
     resample = "polyphase" if shipped else args.resample
-    with open_store(args, bundle, trust) as store, _stream(args, bundle, recordings, resample) as stream:
-        adaptation = Adaptation(stream, store, plan)
+
+    def opened(engine: Engine | str = "onnxruntime") -> Stream:
+        return _stream(args, bundle, recordings, resample, engine)
+
+    with open_store(args, bundle, trust) as store, opened() as stream:
+        adaptation = Adaptation.of(bundle, stream, store)
         for problem in store.problems:
             print(f"problem: {problem}", file=sys.stderr)
+        if args.level:
+            fed = pushes(recordings, args.chunk_s)
+            levelled = level_on(adaptation, fed, args.seconds, lambda: opened(stream.engine))
+            print_json(asdict(levelled)) if args.json else print(table(["what", "came"], lines_of(levelled)))
+            return 0 if levelled.step == LEVELLED else 1
         told = _live(adaptation, recordings, args, ask)
     if isinstance(told, Request):
         _preview(told, args.json)
@@ -157,17 +171,25 @@ def _not_tried(outcome: Outcome, adaptation: Adaptation, at_s: float) -> Told:
 
 
 def _stream(
-    args: argparse.Namespace, bundle: Bundle, recordings: Mapping[str, Recording], resample: str | None
+    args: argparse.Namespace,
+    bundle: Bundle,
+    recordings: Mapping[str, Recording],
+    resample: str | None,
+    engine: Engine | str,
 ) -> Stream:
+    """With slots; where nobody is asked, any graph will do, and no condition is collected."""
+    variants = {(graph.precision, graph.adapters) for graph in bundle.manifest.graphs}
+    merged = args.level and (args.precision, "slots") not in variants
     return Stream(
         bundle,
         fs_hz={name: recording.fs_hz for name, recording in recordings.items()},
         units={name: recording.units for name, recording in recordings.items()},
         resample=dict.fromkeys(recordings, resample),
         channels={name: recording.channels for name, recording in recordings.items()},
-        adapters="slots",
+        adapters="merged" if merged else "slots",
         precision=args.precision,
-        collect=args.collect,
+        engine=engine,
+        collect=None if args.level else args.collect,
     )
 
 
@@ -190,8 +212,10 @@ def _misuse(args: argparse.Namespace) -> str:
         return "--host needs --device and --token-file"
     if args.local is not None and args.key is None:
         return "--local needs --key"
-    if args.host is None and args.local is None and not args.preview:
-        return "say whom to ask: --host URL, or --local GENERATOR; or look first with --preview"
+    if args.level and args.preview:
+        return "--level sends nothing: there is no --preview of it"
+    if args.host is None and args.local is None and not args.preview and not args.level:
+        return "say whom to ask: --host URL, or --local GENERATOR; look first with --preview; or ask nobody: --level"
     return ""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from physioedge.cli.console import print_json, table
 from physioedge.cli.storing import add_store_options, open_store
 from physioedge_runtime import Bundle
+from physioedge_runtime.adaptation.own_signal import named_bias, said_of
 from physioedge_runtime.adaptation.store import AdapterStore
 from physioedge_runtime.errors import StoreError
 
@@ -17,6 +18,7 @@ _ACTIONS = {
     "rollback": "go back to the adapter confirmed before, or to the global model",
     "pin": "keep the adapter in use whatever comes",
     "unpin": "let it change again",
+    "unlevel": "take away the bias from the person's own signal that goes with what serves",
     "forget": "erase all that is of the person, and say what",
 }
 _EVENTS = 10
@@ -51,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
             store.pin()
         elif args.action == "unpin":
             store.unpin()
+        elif args.action == "unlevel":
+            store.keep_centring(None)
         elif args.action == "forget":
             forgotten = store.forget()
             said = {"forgotten": asdict(forgotten), "said": str(forgotten)}
@@ -68,6 +72,7 @@ def status_of(store: AdapterStore) -> dict[str, Any]:
     return {
         "serves": "global" if serving is None else serving.manifest.id,
         "digest": "" if serving is None else serving.digest,
+        "bias": named_bias(store),
         "candidate": "" if store.candidate is None else store.candidate.manifest.id,
         "phase": store.phase,
         "pinned": store.pinned,
@@ -80,6 +85,8 @@ def status_of(store: AdapterStore) -> dict[str, Any]:
 def _lines(state: dict[str, Any]) -> list[str]:
     digest = f" ({state['digest'][:16]})" if state["digest"] else ""
     lines = [f"serves: {state['serves']}{digest}{', pinned' if state['pinned'] else ''}"]
+    if state["bias"]:
+        lines.append(f"bias from the person's own signal: {said_of(state['bias'])}")
     if state["candidate"]:
         lines.append(f"candidate: {state['candidate']}, {state['phase']}")
     lines += [f"problem: {problem}" for problem in state["problems"]]
