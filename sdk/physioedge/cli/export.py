@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from physioedge.models.network import Network
     from physioedge.models.rate import RateNetwork
     from physioedge_export.centring import Head
+    from physioedge_export.conditions import Extraction
     from physioedge_export.merge import LoraAdapter
     from physioedge_export.request import Card
     from physioedge_runtime.adaptation.levelling import LevelSpec
@@ -47,6 +48,8 @@ def register(subparsers: Any) -> None:
                         "none")  # fmt: skip
     parser.add_argument("--keep-float", default="", metavar="LIST", help="more layers that stay in fp32 (ONNX)")
     parser.add_argument("--windows", type=Path, metavar="PATH", help="real windows: see below")
+    parser.add_argument("--shapelets", default=SHIPPED, metavar="FILE", help="bank that conditions of shapelets are "
+                        "made with, 'shipped', or 'none'")  # fmt: skip
     parser.add_argument("--key", type=Path, required=True, metavar="PEM", help="private signing key")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the bundle")
     parser.add_argument("--report", type=Path, metavar="DIR", help="for the report; beside the bundle by default")
@@ -80,7 +83,9 @@ def run(args: argparse.Namespace) -> int:
         card=_card(model, args.name or args.task, args.bundle_version),
         destination=Destination(bundle=args.out, signing_key=args.key, report=args.report),
         adapter=model.adapter,
-        personal=Personal(head=_head(model), levels=_levels(args, model)),
+        personal=Personal(
+            head=_head(model), levels=_levels(args, model), extraction=_extraction(args.shapelets, model)
+        ),
         choice=Choice(
             targets=_list(args.target),
             adapters=_list(args.adapters),
@@ -134,6 +139,23 @@ def _levels(args: argparse.Namespace, model: _Model) -> LevelSpec | None:
 
     found = load_levels(_places(args.task, args.weights, args.adapter)[1])
     return None if found is None else rule_of(args.task, len(model.note.labels)).around(found)
+
+
+def _extraction(bank: str, model: _Model) -> Extraction | None:
+    """The extractor of a bank for the sensors of a model; None where the bank does not know one of them."""
+    if bank == "none":
+        return None
+    from physioedge.models.shapelets import Extractor
+    from physioedge.models.shipped import SHAPELETS
+    from physioedge.shapelets.bank import digest_of, load_bank
+    from physioedge_export.conditions import Extraction
+
+    found = load_bank(SHAPELETS if bank == SHIPPED else Path(bank))
+    layout = model.network.backbone.layout
+    if not {one.kind for one in layout.sensors} <= set(found.transforms):
+        return None
+    extractor = Extractor(layout, dict(found.modalities), dict(found.transforms))
+    return Extraction(module=extractor.eval(), source=digest_of(found))
 
 
 def _model(task: str, weights: str, adapter_folder: str) -> _Model:

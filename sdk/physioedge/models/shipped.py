@@ -8,6 +8,7 @@ import physioedge_runtime
 
 ASSETS = Path(__file__).parent.parent / "assets"
 BACKBONE = ASSETS / "tiny" / "backbone.safetensors"
+SHAPELETS = ASSETS / "tiny" / "shapelets.safetensors"
 ARRHYTHMIA_ADAPTER = ASSETS / "tiny" / "arrhythmia"
 BUNDLE = Path(physioedge_runtime.__file__).parent / "assets" / "arrhythmia.physio"
 
