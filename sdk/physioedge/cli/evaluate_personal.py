@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from physioedge.evaluation.personal.run import Seed
     from physioedge.results import Row
 
 TASKS = ("arrhythmia",)
+GENERATED = ("mean", "nearest", "knn", "ridge", "krr", "mlp", "cgan", "dit", "shuffled_krr", "null_krr")
 AGAINST = ("global", "centring_half", "levelling")
 
 
@@ -20,32 +22,57 @@ def register(parser: argparse.ArgumentParser) -> None:
     own = parser.add_argument_group("personalisation")
     own.add_argument("--task", dest="of_task", choices=TASKS, default=TASKS[0], help="whose adapters")
     own.add_argument("--sets", type=Path, help="folder with one folder a seed, 0, 1, ..., of `train adapters`")
+    own.add_argument("--name", default="", help="what is added to the name of the results file")
     own.add_argument("--groups", default="", help="by default all of the task's: for arrhythmia 'DS1 folds,DS2'")
 
 
 def rows(args: argparse.Namespace) -> list[Row]:
-    """Judge the arms, and write ``personalisation-<task>.json``."""
+    """Judge the arms, and write ``personalisation-<task>.json``; a run that looked at DS2 is logged."""
     from physioedge import results
     from physioedge.adapters.sets.making import SetConfig
-    from physioedge.cli.train_personal import SET_FILE
+    from physioedge.evaluation.files import log_ds2
     from physioedge.evaluation.personal.judged import JudgedBeats
-    from physioedge.evaluation.personal.run import ALONE, Plan, Seed, judge, table_rows
-    from physioedge.generator.adapter_set import load_set
+    from physioedge.evaluation.personal.run import ALONE, Plan, judge, table_rows
     from physioedge.models.shipped import BACKBONE
 
     judged = JudgedBeats(args.backbone or BACKBONE, args.data)
     groups = tuple(args.groups.split(",")) if args.groups else judged.groups
-    arms = tuple(args.arms.split(",")) if args.arms else (*ALONE, "mean", "nearest", "knn", "ridge", "krr", "mlp",
-                                                          "cgan", "dit", "shuffled_krr", "null_krr")  # fmt: skip
+    arms = tuple(args.arms.split(",")) if args.arms else (*ALONE, *GENERATED)
     plan = Plan(arms=arms, groups=groups, work=args.work / args.of_task)
-    found = []
-    for seed in range(args.seeds):
-        file = args.sets / str(seed) / SET_FILE
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
-        one = Seed(seed=seed, folder=args.sets / str(seed), found=load_set(file), digest=digest)
-        found.append(judge(judged, one, SetConfig(), plan, lambda line: print(line, file=sys.stderr)))
+    generated = bool(set(arms) - set(ALONE))
+    found = [
+        judge(judged, _seed(args.sets / str(seed), seed, generated), SetConfig(), plan, _say)
+        for seed in range(args.seeds)
+    ]  # fmt: skip
     made = table_rows(args.of_task, judged.labels, found, AGAINST)
-    command = f"physioedge evaluate personalisation --task {args.of_task} --sets DIR --seeds {args.seeds}"
-    path = args.out / f"personalisation-{args.of_task}.json"
-    results.write(path, command, made, arms=list(arms), groups=list(groups))
+    name = f"personalisation-{args.of_task}{args.name and '-'}{args.name}"
+    command = f"physioedge evaluate personalisation --task {args.of_task} --sets DIR --seeds {args.seeds} " \
+              f"--arms {','.join(arms)} --groups '{','.join(groups)}'"  # fmt: skip
+    results.write(args.out / f"{name}.json", command + (f" --name {args.name}" if args.name else ""), made)
+    if "DS2" in groups:
+        log_ds2(args.out, command, f"{args.seeds} seeds of {name}")
     return made
+
+
+def _seed(folder: Path, seed: int, generated: bool) -> Seed:
+    """One seed's models, and the set where a generator is judged; both named by their content."""
+    from physioedge.adapters.sets.making import EVERYBODY, GLOBALS
+    from physioedge.cli.train_personal import SET_FILE
+    from physioedge.evaluation.personal.run import Seed
+    from physioedge.generator.adapter_set import load_set
+    from physioedge_export.merge import WEIGHTS_FILE
+
+    weights = folder / GLOBALS / EVERYBODY / WEIGHTS_FILE
+    file = folder / SET_FILE
+    return Seed(
+        seed=seed, folder=folder, base_digest=_digest(weights), found=load_set(file) if generated else None,
+        digest=_digest(file) if generated else "",
+    )  # fmt: skip
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -18,7 +18,9 @@ def register(what: Any) -> None:
     parser = what.add_parser("adapters", help="fit many people's adapters around global ones that have not seen them")
     parser.add_argument("--task", choices=TASKS, default=TASKS[0])
     parser.add_argument("--backbone", type=Path, help="weights file; by default the shipped one")
-    parser.add_argument("--wearers", type=int, help="virtual wearers a person")
+    parser.add_argument(
+        "--wearers", type=int, help="virtual wearers a person; 0 stops after global adapters and levels"
+    )
     parser.add_argument("--splits", type=int, help="divisions of the people into folds")
     parser.add_argument("--levelled", action="store_true", help="fit residuals to logits that are levelled already")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
@@ -53,6 +55,9 @@ def adapters(args: argparse.Namespace) -> int:
     )  # fmt: skip
     folds = folds_of(people.names, config, seed=args.seed)
     save_levels(folder, common_level(args.out, folds), len(people.names))
+    if not rows:
+        print(f"{len(folds)} global adapters and levels of {len(people.names)} people in {args.out}")
+        return 0
     found = set_of(rows, origin, {"config": asdict(config), "seed": args.seed, "people": len(people.names)})
     save_set(args.out / SET_FILE, found)
     cost = found.details["cost"]

@@ -55,7 +55,7 @@ def write_arms(args: argparse.Namespace) -> list[Row]:
         for group in dict.fromkeys(row.group for row in rows if not row.group.startswith("subject:"))
     )
     (args.out / "arrhythmia.md").write_text(f"# Arrhythmia\n\nMade by `{command}`.\n\n{text}\n")
-    _log(args.out, command, f"{plan.seeds} seeds of {args.arms}")
+    log_ds2(args.out, command, f"{plan.seeds} seeds of {args.arms}")
     return rows
 
 
@@ -78,7 +78,7 @@ def write_shipped(args: argparse.Namespace) -> list[Row]:
     rows += lived.lived_rows(streamed, "global_int8")
     command = "physioedge evaluate arrhythmia --parts shipped"
     results.write(args.out / "arrhythmia-shipped.json", command, rows, bundle=bundle.digest)
-    _log(args.out, command, f"bundle {bundle.digest[:12]}")
+    log_ds2(args.out, command, f"bundle {bundle.digest[:12]}")
     return rows
 
 
@@ -92,7 +92,7 @@ def write_beats(args: argparse.Namespace) -> list[Row]:
         rows += _beat_rows(f"subject:{record}", [one])
     command = "physioedge evaluate arrhythmia --parts beats"
     results.write(args.out / "beats.json", command, rows)
-    _log(args.out, command, "detector")
+    log_ds2(args.out, command, "detector")
     return rows
 
 
@@ -142,7 +142,7 @@ def _beat_rows(group: str, scores: list[BeatScore]) -> list[Row]:
     return rows
 
 
-def _log(out: Path, command: str, what: str) -> None:
+def log_ds2(out: Path, command: str, what: str) -> None:
     """Append to ``ds2-log.json``: every run that looked at the labels of DS2."""
     path = out / "ds2-log.json"
     entries = json.loads(path.read_text()) if path.exists() else []

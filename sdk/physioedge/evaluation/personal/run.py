@@ -24,6 +24,7 @@ from physioedge.evaluation.personal.subject import Subject
 from physioedge.evaluation.personal.unlabelled import UNLABELLED
 from physioedge.generator.adapter_set import AdapterSet
 from physioedge.results import Row
+from physioedge_runtime.errors import EvaluationRefused
 
 VERSION = 1
 ALONE: Mapping[str, Arm] = {**UNLABELLED, **LABELLED}
@@ -53,11 +54,12 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Seed:
-    """One seed's global models and adapter set."""
+    """One seed's global models, and its adapter set where generators are judged."""
 
     seed: int
     folder: Path
-    found: AdapterSet
+    base_digest: str
+    found: AdapterSet | None
     digest: str
 
 
@@ -115,6 +117,8 @@ def _made(each: Round, subjects: list[Subject], one: Seed, arms: Iterable[str]) 
     arms = list(arms)
     if not arms:
         return {}
+    if one.found is None:
+        raise EvaluationRefused(f"generators ({', '.join(arms)}) without a set", "a set", "Make it: `train adapters`.")
     known = one.found.without(each.barred)
     conditions = np.stack([each.base.features(each.base.embed(s.calibration)) for s in subjects])
     person = np.array([s.name for s in subjects])
@@ -151,7 +155,7 @@ def table_rows(task: str, labels: tuple[str, ...], seeds: list[Answers], against
 
 
 def _path(work: Path, one: Seed, arm: str, name: str) -> Path:
-    digest = "" if arm in ALONE else one.digest
+    digest = one.base_digest if arm in ALONE else one.digest
     key = hashlib.sha256(json.dumps([VERSION, digest, arm]).encode()).hexdigest()[:8]
     return work / f"{one.seed}-{name}-{arm}-{key}.npz"
 
