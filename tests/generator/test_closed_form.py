@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from made_up_residuals import smooth_set
 
 from physioedge.generator.adapter_set import AdapterSet, Origin, load_set, save_set
 from physioedge.generator.files import Generator, load_generator, save_generator
-from physioedge.generator.regression import KINDS, fit_knn, fit_krr, fit_mean, fit_nearest, fit_ridge
+from physioedge.generator.regression import (
+    KINDS,
+    compacted,
+    fit_knn,
+    fit_krr,
+    fit_mean,
+    fit_nearest,
+    fit_ridge,
+)
 from physioedge_runtime.adaptation.condition import Condition
 from physioedge_runtime.bundle.contract import SlotSpec
 from physioedge_runtime.errors import ConditionError, PhysioEdgeError
@@ -133,3 +142,23 @@ def test_a_set_comes_back_and_a_damaged_one_is_refused(tmp_path):
     with pytest.raises(PhysioEdgeError, match="finite rows"):
         AdapterSet(origin=ORIGIN, conditions=found.conditions, adapters=found.adapters[:, 1:], person=found.person,
                    details={})  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_compact_generator_answers_the_same_with_all_directions_and_nearly_with_some(kind):
+    found = smooth_set()
+    whole, asked = KINDS[kind](found), smooth_set(n=8, seed=3).conditions
+    wanted = whole(asked)
+    every, few = compacted(whole, 40), compacted(whole, 6)
+    np.testing.assert_allclose(every(asked), wanted, atol=1e-9)
+    assert len(few.adapters) == 6 and few.mix.shape == (len(found.person), 6)
+    lost = np.linalg.norm(few(asked) - wanted) / np.linalg.norm(wanted)
+    assert lost < 0.35 and (kind == "mean" or np.linalg.norm(compacted(whole, 1)(asked) - wanted) > lost)
+
+
+def test_a_compact_generator_survives_its_file(tmp_path):
+    found = smooth_set()
+    weights = compacted(KINDS["krr"](found), 5)
+    save_generator(tmp_path / "g", Generator(origin=found.origin, weights=weights))
+    again = load_generator(tmp_path / "g").weights
+    np.testing.assert_allclose(again(found.conditions[:3]), weights(found.conditions[:3]), atol=1e-4)

@@ -27,6 +27,7 @@ def register(what: Any) -> None:
     parser = what.add_parser("generator", help="learn from a set of adapters what to generate for a condition")
     parser.add_argument("--set", type=Path, required=True, metavar="DIR", help="folder that `train adapters` wrote")
     parser.add_argument("--kind", choices=KINDS, default=KINDS[0])
+    parser.add_argument("--rank", type=int, metavar="N", help="keep so many directions of the adapters; not for dit")
 
 
 def adapters(args: argparse.Namespace) -> int:
@@ -75,7 +76,7 @@ def generator(args: argparse.Namespace) -> int:
     from physioedge.generator.fitted import fit_generator, for_device
 
     found = load_set(args.set / SET_FILE)
-    fitted = fit_generator(args.kind, found, seed=args.seed)
+    fitted = fit_generator(args.kind, found, seed=args.seed, rank=args.rank)
     save_generator(args.out, for_device(fitted, args.set / GLOBALS / EVERYBODY / REFERENCE))
     print(f"{args.kind} from {found.details['cost']['adapters']} adapters in {args.out}")
     return 0

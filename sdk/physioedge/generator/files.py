@@ -153,8 +153,8 @@ def _weights(origin: Origin, head: Mapping[str, Any], arrays: Mapping[str, NDArr
     if head["kind"] not in {renamed.get(kind, kind) for kind in KINDS}:
         raise ValueError(f"kind {head['kind']!r:.60}")
     wide = {name: arrays[name].astype(np.float64) for name in ARRAYS}
-    (rows, features), numbers = wide["known"].shape, origin.width
-    shapes = ((features,), (features,), (rows, features), (rows, numbers), (numbers,), (rows, rows))
+    (rows, features), numbers, kept = wide["known"].shape, origin.width, len(wide["adapters"])
+    shapes = ((features,), (features,), (rows, features), (kept, numbers), (numbers,), (rows, kept))
     for name, wanted in zip(ARRAYS, shapes, strict=True):
         if wide[name].shape != wanted:
             raise ValueError(f"{name} of {wide[name].shape} where {wanted} fits")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import numpy as np
 
 from physioedge.generator.adapter_set import AdapterSet
 from physioedge.generator.files import DIT, Generator
-from physioedge.generator.regression import KINDS
+from physioedge.generator.regression import KINDS, compacted
 
 
-def fit_generator(kind: str, found: AdapterSet, *, seed: int) -> Generator:
+def fit_generator(kind: str, found: AdapterSet, *, seed: int, rank: int | None = None) -> Generator:
     """A generator of a set.
 
     Parameters
@@ -23,14 +22,16 @@ def fit_generator(kind: str, found: AdapterSet, *, seed: int) -> Generator:
     found : AdapterSet
     seed : int
         Of what is drawn; closed forms draw nothing.
+    rank : int, optional
+        Directions of the adapters that a closed form keeps, see `physioedge.generator.regression.compacted`.
     """
     if kind == DIT:
         from physioedge.generator.dit.config import DitConfig
         from physioedge.generator.dit.fitting import fit_dit
 
         return Generator(origin=found.origin, weights=fit_dit(found, DitConfig(), seed=seed))
-    closed: Mapping[str, Callable[[AdapterSet], object]] = KINDS
-    return Generator(origin=found.origin, weights=closed[kind](found))  # type: ignore[arg-type]
+    weights = KINDS[kind](found)
+    return Generator(origin=found.origin, weights=weights if rank is None else compacted(weights, rank))
 
 
 def for_device(generator: Generator, reference: Path) -> Generator:
