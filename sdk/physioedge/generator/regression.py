@@ -113,14 +113,16 @@ def compacted(weights: Weights, rank: int) -> Weights:
     ----------
     weights : Weights
     rank : int
-        Directions that are kept of what the rows' own mixes give; all of them leave every answer as it was.
+        Directions that are kept of what the set's own conditions would get.
 
     Notes
     -----
-    Source: the best approximation of a given rank, Eckart and Young, Psychometrika 1(3), 1936, of ``mix @ adapters``.
+    Source: the best approximation of a given rank, Eckart and Young, Psychometrika 1(3), 1936, of those answers.
     """
-    left, size, right = np.linalg.svd(weights.mix @ weights.adapters, full_matrices=False)
-    return replace(weights, mix=left[:, :rank] * size[:rank], adapters=right[:rank])
+    similar = _SIMILARITY[weights.kind](weights.known, weights.known, weights.width)
+    mixed = weights.mix @ weights.adapters
+    right = np.linalg.svd(similar @ mixed, full_matrices=False)[2][:rank]
+    return replace(weights, mix=mixed @ right.T, adapters=right)
 
 
 def _plain(found: AdapterSet, kind: str, width: float) -> Weights:

@@ -16,3 +16,8 @@ BUNDLE = Path(physioedge_runtime.__file__).parent / "assets" / "arrhythmia.physi
 def adapter_of(task: str) -> Path:
     """Folder of a task's global adapter, whether or not it is there."""
     return ASSETS / "tiny" / task
+
+
+def generator_of(task: str) -> Path:
+    """A task's generator, whether or not it is there: kernel ridge regression on the set docs/personalisation.md names."""
+    return ASSETS / "tiny" / "generators" / f"{task}.safetensors"
