@@ -31,7 +31,7 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--parts", default="arms,shipped,beats", help=f"any of {','.join(PARTS)}: choices on folds of "
                         "DS1; arms fitted and scored on DS2; the bundle on DS2; the beat detector; the bundle's graphs "
                         "against each other. Of other tasks: arms, or bundle for a bundle on its task's windows and "
-                        "recordings")  # fmt: skip
+                        "recordings. Of personalisation: arms, or device for levelling by the bundle")  # fmt: skip
     parser.add_argument("--arms", help="by default global,probe,cnn,full,bidirectional,classical,minirocket; for "
                         "the other tasks majority,classical,minirocket,cnn,global,probe")  # fmt: skip
     parser.add_argument("--candidates", default="base", help="for choose: names of physioedge.evaluation.folds")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from physioedge.results import Row
 
 TASKS = ("arrhythmia",)
+DEVICE = "device"
 GENERATED = ("mean", "nearest", "knn", "ridge", "krr", "mlp", "cgan", "dit", "shuffled_krr", "null_krr")
 AGAINST = ("global", "centring_half", "levelling")
 
@@ -28,6 +29,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def rows(args: argparse.Namespace) -> list[Row]:
     """Judge the arms, and write ``personalisation-<task>.json``; a run that looked at DS2 is logged."""
+    if args.parts == DEVICE:
+        return _device(args)
     from physioedge import results
     from physioedge.adapters.sets.making import SetConfig
     from physioedge.evaluation.files import log_ds2
@@ -51,6 +54,31 @@ def rows(args: argparse.Namespace) -> list[Row]:
     results.write(args.out / f"{name}.json", command + (f" --name {args.name}" if args.name else ""), made)
     if "DS2" in groups:
         log_ds2(args.out, command, f"{args.seeds} seeds of {name}")
+    return made
+
+
+def _device(args: argparse.Namespace) -> list[Row]:
+    """Levelling by the bundle itself on the test records, and ``personal-device.json``."""
+    from physioedge import results
+    from physioedge.datasets import mitbih
+    from physioedge.evaluation.arms import refuse_overlap
+    from physioedge.evaluation.files import log_ds2
+    from physioedge.evaluation.personal.device import device_rows, live_pair
+    from physioedge.models.shipped import BUNDLE
+    from physioedge_runtime import Bundle
+    from physioedge_runtime.engine import load_engine
+
+    bundle = Bundle.open(args.bundle or BUNDLE, trust=args.trust)
+    seen = tuple(bundle.manifest.provenance["training_subjects"])
+    refuse_overlap(seen, tuple(mitbih.subject_of(record) for record in mitbih.DS2))
+    engine, pairs = load_engine(bundle), []
+    for record in mitbih.DS2:
+        pairs.append(live_pair(bundle, record, engine, args.data))
+        _say(f"{record}: {pairs[-1].right[0]:.0f} of {pairs[-1].scored} right without, {pairs[-1].right[1]:.0f} with")
+    made = device_rows(pairs, "DS2 as lived, after 5 min")
+    command = "physioedge evaluate personalisation --parts device"
+    results.write(args.out / "personal-device.json", command, made, bundle=bundle.digest)
+    log_ds2(args.out, command, f"levelling on bundle {bundle.digest[:12]}")
     return made
 
 
