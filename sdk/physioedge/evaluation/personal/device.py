@@ -18,9 +18,9 @@ from physioedge.evaluation.personal.judged import CALIBRATION_S
 from physioedge.results import Row
 from physioedge.tasks.arrhythmia import ALL_CLASSES, LABELS, NAME
 from physioedge_runtime import Bundle, Stream
+from physioedge_runtime.adaptation.adapter import Target
 from physioedge_runtime.adaptation.adapting import Adaptation
 from physioedge_runtime.adaptation.own_signal import LEVELLED
-from physioedge_runtime.adaptation.adapter import Target
 from physioedge_runtime.adaptation.store import AdapterStore
 from physioedge_runtime.engine.protocol import Engine
 from physioedge_runtime.result import Result
