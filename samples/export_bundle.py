@@ -26,8 +26,9 @@ from physioedge_runtime.signal.windows import cut_windows
 RECORD = shipped.BUNDLE.parent / "excerpt.npz"
 
 
-def main(folder: Path, backbone_file: Path = shipped.BACKBONE, adapter: Path = shipped.ARRHYTHMIA_ADAPTER) -> None:
+def main(folder: Path, backbone_file: Path | None = None, adapter: Path | None = None) -> None:
     """Export, and open what came out as a device would."""
+    backbone_file, adapter = backbone_file or shipped.backbone(), adapter or shipped.adapter_of("arrhythmia")
     network, lora, note, seen = load_network(backbone_file, adapter)  # merged in float, before quantisation
     contract = contract_for(note.backbone_digest, network.backbone.config, note.layout)
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = [physioedge, physioedge_export, physioedge_runtime]
 SOURCES = sorted(
     path
-    for folder in ("sdk", "export", "device_runtime", "samples", "benchmarks", "tools")
+    for folder in ("sdk", "export", "device_runtime", "weights", "samples", "benchmarks", "tools")
     for path in (ROOT / folder).rglob("*.py")
 )
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 320, 50
@@ -142,7 +142,8 @@ def test_typed_and_licensed():
     for package in PACKAGES:
         assert (Path(package.__file__).parent / "py.typed").exists()
     assert "Apache License" in (ROOT / "LICENSE").read_text()
-    for folder in (ROOT / "samples" / "data", Path(physioedge_runtime.__file__).parent / "assets"):
+    assert (ROOT / "weights" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
+    for folder in (ROOT / "samples" / "data", Path(physioedge_runtime.__file__).parent / "assets", ROOT / "weights"):
         assert "ODC-By" in (folder / "README.md").read_text()
 
 
@@ -156,6 +157,24 @@ def test_every_dependency_has_a_tested_version():
         requirement = packaging.Requirement(line)
         assert requirement.name in pins, line
         assert requirement.specifier.contains(pins[requirement.name]), f"{line}, tested with {pins[requirement.name]}"
+
+
+def test_the_weights_are_in_step():
+    """Both distributions have one version, and whatever extra brings the weights asks for that line of versions."""
+    main, weights = (
+        tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"] for folder in (".", "weights")
+    )
+    assert weights["version"] == main["version"]
+    assert "dependencies" not in weights
+    asked = {
+        extra: line
+        for extra, lines in main["optional-dependencies"].items()
+        for line in lines
+        if line.startswith(weights["name"])
+    }
+    assert set(asked) == {"train", "export", "host"}
+    major, minor = map(int, main["version"].split(".")[:2])
+    assert set(asked.values()) == {f"{weights['name']}>={major}.{minor},<{major}.{minor + 1}"}
 
 
 def test_the_base_install_is_what_a_device_needs():

@@ -9,8 +9,8 @@ import pytest
 
 from physioedge.datasets import mitbih
 from physioedge.datasets.splits import FOLDER, load_split
+from physioedge.models import shipped
 from physioedge.models.checkpoint import load_backbone
-from physioedge.models.shipped import BACKBONE
 from physioedge.signals.read import read_recording
 from physioedge.signals.recording import Recording
 from physioedge.tasks.arrhythmia import LAYOUT
@@ -79,4 +79,4 @@ def test_the_shipped_weights_have_seen_nobody_of_the_test_set(bundle: Bundle) ->
     assert {s for s in seen if s.startswith("mitbih:")} == {mitbih.subject_of(record) for record in mitbih.FIT}
     assert not seen & {mitbih.subject_of(record) for record in mitbih.DS2}
     judged = {s for path in FOLDER.glob("*.json") for s in load_split(path.stem).people(load_split(path.stem).evaluate)}
-    assert not seen & judged and load_backbone(BACKBONE, LAYOUT)[1].training_subjects != ()
+    assert not seen & judged and load_backbone(shipped.backbone(), LAYOUT)[1].training_subjects != ()

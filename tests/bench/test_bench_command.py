@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -79,6 +80,14 @@ def test_a_missing_extra_leaves_the_rivals_out_and_says_how_to_get_them(signed, 
     facts = document["groups"]["tiny"]
     assert set(facts["left_out"]) == set(rivals.RIVALS)
     assert all("onnxscript" in why and "physioedge[export]" in why for why in facts["left_out"].values())
+
+
+def test_without_the_shipped_weights_the_rivals_are_left_out(signed, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "physioedge_weights", None)
+    assert bench(signed, "--json") == 0
+    left_out = json.loads(capsys.readouterr().out)["groups"]["tiny"]["left_out"]
+    assert set(left_out) == set(rivals.RIVALS)
+    assert all("pip install physioedge-weights" in why for why in left_out.values())
 
 
 def test_two_models_in_one_run_are_two_groups(signed, tmp_path, capsys):

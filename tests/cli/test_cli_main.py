@@ -9,7 +9,7 @@ import types
 import pytest
 
 from physioedge.cli import main as frame
-from physioedge.cli.console import print_json, table
+from physioedge.cli.console import missing_extra, print_json, table
 from physioedge.cli.main import COMMANDS, main
 from physioedge_runtime.errors import RecordError
 
@@ -73,6 +73,18 @@ def test_a_missing_package_names_its_extra(capsys, command):
     assert error.startswith("error[missing-extra]: ")
     assert "pip install 'physioedge[train]'" in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("package", "command", "extra"),
+    [
+        ("safetensors", "serve", "host"), ("fastapi", "serve", "host"), ("torch", "serve", "train"),
+        ("torch", "export", "export"), ("safetensors", "export", "export"), ("peft", "export", "train"),
+        ("safetensors.numpy", "train", "train"), ("no_such_package", "train", "all"),
+    ],
+)  # fmt: skip
+def test_a_command_names_its_own_extra_where_that_brings_the_package(package, command, extra):
+    assert f"physioedge[{extra}]" in missing_extra(package, command).do
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("by zero"), ModuleNotFoundError("No module 'x'", name="x")])

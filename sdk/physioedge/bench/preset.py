@@ -20,6 +20,7 @@ from physioedge.bench.own_weights import own_network
 from physioedge.bench.rivals import absent_reason, rival_arms
 from physioedge.bench.windows import real_windows
 from physioedge.bench.work import Work
+from physioedge.models import shipped
 from physioedge_runtime.__main__ import SHIPPED_BUNDLE
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.errors import ExportError, MissingExtra
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from physioedge.models.network import Network
     from physioedge_runtime.bundle.contract import Contract
 
-ASSETS = Path(__file__).parents[1] / "assets"
 PAPER = "paper"
 _CHEAP = ("ours_fp32", "ours_et_fp32")
 """Arms whose graphs are made for the comparison where a bundle lacks them; the others take minutes."""
@@ -90,8 +90,12 @@ def subject_of(
     arms, left_out = bundle_arms(bundle, trust), []
     cost = None
     progress("looking for the weights")
-    reason = absent_reason()
-    found = None if reason else own_network(bundle, weights or ASSETS)
+    found, reason = None, absent_reason()
+    if reason is None:
+        try:
+            found = own_network(bundle, weights or shipped.folder())
+        except MissingExtra as error:
+            reason = str(error)
     if found is None:
         where = weights or "the package"
         reason = reason or f"no weights of this bundle in {where}: name their folder with --weights"

@@ -35,13 +35,19 @@ EXTRA_OF = {
     "fastapi": "host",
     "uvicorn": "host",
 }
-"""Which extra brings an optional package; `train` and `export` both bring torch."""
+"""Which extra brings an optional package; where several do, the one that most commands are after."""
+_EXTRA_OF_COMMAND = {
+    "export": ("export", ("torch", "safetensors", "scipy")),
+    "serve": ("host", ("safetensors",)),
+}
+"""Commands with an extra of their own, and what it brings of the packages that others bring too."""
 
 
 def missing_extra(package: str, command: str) -> MissingExtra:
     """Error for a package that is not installed, naming the extra that brings it."""
     name = package.partition(".")[0]
-    extra = "export" if command == "export" and EXTRA_OF.get(name) == "train" else EXTRA_OF.get(name, "all")
+    own, brings = _EXTRA_OF_COMMAND.get(command, ("", ()))
+    extra = own if name in brings else EXTRA_OF.get(name, "all")
     return MissingExtra(
         f"physioedge {command} without the package {name!r}",
         f"the extra {extra!r}",

@@ -21,10 +21,10 @@ from physioedge_runtime.errors import PhysioEdgeError
 OK, MISSING, BROKEN = "ok", "missing", "broken"
 _BASE = {"numpy": "numpy", "onnxruntime": "onnxruntime", "nacl": "pynacl"}
 _EXTRAS = {
-    "train": ("torch", "safetensors", "peft", "scipy", "matplotlib"),
-    "export": ("torch", "safetensors", "scipy", "matplotlib", "onnx", "onnxscript"),
+    "train": ("torch", "safetensors", "peft", "scipy", "matplotlib", "physioedge_weights"),
+    "export": ("torch", "safetensors", "scipy", "matplotlib", "onnx", "onnxscript", "physioedge_weights"),
     "executorch": ("executorch", "torchao"),
-    "host": ("fastapi", "uvicorn"),
+    "host": ("fastapi", "uvicorn", "safetensors", "physioedge_weights"),
     "edf": ("edfio",),
     "view": ("matplotlib",),
 }

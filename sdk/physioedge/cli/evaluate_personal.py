@@ -36,9 +36,9 @@ def rows(args: argparse.Namespace) -> list[Row]:
     from physioedge.evaluation.files import log_ds2
     from physioedge.evaluation.personal.judged import JudgedBeats
     from physioedge.evaluation.personal.run import ALONE, Plan, judge, table_rows
-    from physioedge.models.shipped import BACKBONE
+    from physioedge.models import shipped
 
-    judged = JudgedBeats(args.backbone or BACKBONE, args.data)
+    judged = JudgedBeats(args.backbone or shipped.backbone(), args.data)
     groups = tuple(args.groups.split(",")) if args.groups else judged.groups
     arms = tuple(args.arms.split(",")) if args.arms else (*ALONE, *GENERATED)
     plan = Plan(arms=arms, groups=groups, work=args.work / args.of_task)

@@ -145,12 +145,12 @@ def _extraction(bank: str, model: _Model) -> Extraction | None:
     """The extractor of a bank for the sensors of a model; None where the bank does not know one of them."""
     if bank == "none":
         return None
+    from physioedge.models import shipped
     from physioedge.models.shapelets import Extractor
-    from physioedge.models.shipped import SHAPELETS
     from physioedge.shapelets.bank import digest_of, load_bank
     from physioedge_export.conditions import Extraction
 
-    found = load_bank(SHAPELETS if bank == SHIPPED else Path(bank))
+    found = load_bank(shipped.shapelets() if bank == SHIPPED else Path(bank))
     layout = model.network.backbone.layout
     if not {one.kind for one in layout.sensors} <= set(found.transforms):
         return None
@@ -193,10 +193,10 @@ def _contract(module: Any, note: TaskNote, config: BackboneConfig) -> Contract:
 
 def _places(task: str, weights: str, adapter: str) -> tuple[Path, Path]:
     """The backbone's file and the adapter's folder; those that ship with the package by their name."""
-    from physioedge.models.shipped import BACKBONE, adapter_of
+    from physioedge.models import shipped
 
-    backbone = BACKBONE if weights == SHIPPED else Path(weights)
-    folder = adapter_of(task) if adapter == SHIPPED else Path(adapter)
+    backbone = shipped.backbone() if weights == SHIPPED else Path(weights)
+    folder = shipped.adapter_of(task) if adapter == SHIPPED else Path(adapter)
     return backbone / BACKBONE_FILE if backbone.is_dir() else backbone, folder
 
 

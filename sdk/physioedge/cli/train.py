@@ -168,10 +168,10 @@ def _adapter(args: argparse.Namespace) -> int:
     from physioedge.adapters.global_run import train_beats, train_windows
     from physioedge.adapters.rate.run import train_rate
     from physioedge.adapters.windows import SETTINGS
-    from physioedge.models.shipped import BACKBONE
+    from physioedge.models import shipped
 
     torch.set_num_threads(args.threads)
-    backbone = args.backbone or BACKBONE
+    backbone = args.backbone or shipped.backbone()
     changed = {} if args.steps is None else {"steps": args.steps}
     if args.task == "arrhythmia":
         train_beats(backbone, args.out, replace(BeatFit(), **changed), seed=args.seed, data=args.data)

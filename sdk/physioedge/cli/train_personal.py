@@ -38,10 +38,10 @@ def adapters(args: argparse.Namespace) -> int:
     from physioedge.adapters.sets.making import SetConfig, common_level, everybody, folds_of, global_folder, make_rows
     from physioedge.generator.adapter_set import Origin, save_set
     from physioedge.generator.assembling import set_of
-    from physioedge.models.shipped import BACKBONE
+    from physioedge.models import shipped
     from physioedge_runtime.adaptation.condition import EMBEDDING
 
-    backbone = args.backbone or BACKBONE
+    backbone = args.backbone or shipped.backbone()
     changed = {name: getattr(args, name) for name in ("wearers", "splits") if getattr(args, name) is not None}
     config = replace(SetConfig(), levelled=args.levelled, **changed)
     people = BeatPeople(backbone, args.data)

@@ -9,7 +9,7 @@ from typing import Any
 from physioedge import results
 from physioedge.adapters.lora.files import load_network
 from physioedge.evaluation import bundled
-from physioedge.models.shipped import BACKBONE, adapter_of
+from physioedge.models.shipped import adapter_of, backbone
 from physioedge.results import Row
 from physioedge.tasks.windowed import CONTEXT_S, TaskWindows, context_needed_s, task_module
 from physioedge_runtime import Bundle
@@ -34,7 +34,7 @@ def write_bundle(args: argparse.Namespace) -> list[Row]:
         The bundle is another task's, or was made of other weights.
     """
     bundle = Bundle.open(args.bundle, trust=args.trust)
-    network, _, note, _ = load_network(args.backbone or BACKBONE, args.adapter or adapter_of(args.task))
+    network, _, note, _ = load_network(args.backbone or backbone(), args.adapter or adapter_of(args.task))
     _refuse_other(bundle, args.task, note.backbone_digest)
     module, config = task_module(args.task), network.backbone.config
     needed_s = context_needed_s(note.layout, config)

@@ -20,7 +20,7 @@ from physioedge.evaluation.folds import choose
 from physioedge.evaluation.intervals import subject_bootstrap
 from physioedge.evaluation.plots import table
 from physioedge.evaluation.report import Plan, fitted_rows
-from physioedge.models.shipped import ARRHYTHMIA_ADAPTER, BACKBONE, BUNDLE
+from physioedge.models.shipped import BUNDLE, adapter_of, backbone
 from physioedge.results import Row
 from physioedge.tasks.arrhythmia import NAME
 from physioedge_runtime import Bundle
@@ -35,7 +35,7 @@ TABLE = ("accuracy", "macro_f1", "sensitivity:S", "ppv:S", "sensitivity:V", "ppv
 def write_choices(args: argparse.Namespace) -> list[Row]:
     """``arrhythmia-choices.json``: candidates on folds of DS1."""
     names = args.candidates.split(",")
-    rows = choose(names, BeatFit(), args.backbone or BACKBONE, args.work, args.data, args.workers)
+    rows = choose(names, BeatFit(), args.backbone or backbone(), args.work, args.data, args.workers)
     command = f"physioedge evaluate arrhythmia --parts choose --candidates {args.candidates}"
     results.write(args.out / "arrhythmia-choices.json", command, rows)
     return rows
@@ -44,7 +44,7 @@ def write_choices(args: argparse.Namespace) -> list[Row]:
 def write_arms(args: argparse.Namespace) -> list[Row]:
     """``arrhythmia.json`` with its table and plot: every arm on DS2; the run is logged."""
     plan = Plan(
-        arms=tuple(args.arms.split(",")), seeds=args.seeds, backbone=args.backbone or BACKBONE, twin=args.twin,
+        arms=tuple(args.arms.split(",")), seeds=args.seeds, backbone=args.backbone or backbone(), twin=args.twin,
         config=BeatFit(), work=args.work, data=args.data, workers=args.workers,
     )  # fmt: skip
     rows = fitted_rows(plan, args.out / "arrhythmia.png")
@@ -64,7 +64,7 @@ def write_shipped(args: argparse.Namespace) -> list[Row]:
     bundle = Bundle.open(args.bundle or BUNDLE, trust=args.trust)
     seen = tuple(bundle.manifest.provenance["training_subjects"])
     refuse_overlap(seen, tuple(mitbih.subject_of(record) for record in mitbih.DS2))
-    classifier, _, note, _ = load_network(args.backbone or BACKBONE, ARRHYTHMIA_ADAPTER)
+    classifier, _, note, _ = load_network(args.backbone or backbone(), adapter_of(NAME))
     if note.backbone_digest != bundle.contract.backbone_digest:
         raise EvaluationRefused(
             f"a bundle on backbone {bundle.contract.backbone_digest[:12]}",

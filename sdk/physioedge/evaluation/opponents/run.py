@@ -16,7 +16,7 @@ from physioedge import results
 from physioedge.evaluation.arms import refuse_overlap
 from physioedge.evaluation.opponents import Arm, arm_of
 from physioedge.evaluation.opponents.score import Answers, rows_of
-from physioedge.models.shipped import BACKBONE
+from physioedge.models import shipped
 from physioedge.results import Row
 from physioedge.tasks.windowed import CONTEXT_S, TaskWindows, chosen, task_module
 from physioedge_runtime.errors import EvaluationRefused
@@ -71,7 +71,11 @@ def run_task(
     module = task_module(name)
     tell: Progress = progress or (lambda line: None)
     windows: TaskWindows = module.windows(root, context_s=CONTEXT_S, progress=progress)
-    own = _Own.of(module, windows, root, backbone or BACKBONE) if any(a.on_backbone for a in wanted.values()) else None
+    own = (
+        _Own.of(module, windows, root, backbone or shipped.backbone())
+        if any(a.on_backbone for a in wanted.values())
+        else None
+    )
     kept, notes = _others(out / f"{name}.json", arms)
     rows: list[Row] = []
     for arm_name, arm in wanted.items():
