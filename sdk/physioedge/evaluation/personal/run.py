@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from physioedge.adapters.sets.base import Floats
 from physioedge.adapters.sets.making import SetConfig
 from physioedge.evaluation.personal.arm import Arm, answers, with_centring
-from physioedge.evaluation.personal.generated import CONTROLS, GENERATORS, control
+from physioedge.evaluation.personal.generated import CONTROLS, GENERATORS, Generate, control
 from physioedge.evaluation.personal.judged import Judged, Round, rounds
 from physioedge.evaluation.personal.labelled import LABELLED
 from physioedge.evaluation.personal.reading import by_level
@@ -71,9 +71,10 @@ def judge(judged: Judged, one: Seed, config: SetConfig, plan: Plan, say: Say) ->
     """All answers of one seed."""
     out: Answers = {}
     for number, each in enumerate(rounds(judged, one.folder, config, plan.groups, seed=one.seed)):
+        fitted: dict[str, Generate] = {}  # the same for every variant, and the networks among them take minutes
         for variant in judged.variants:
             subjects = [judged.subject(name, variant) for name in each.names]
-            found = _round(each, subjects, one, plan, f"{number}-{variant}".replace(" ", ""))
+            found = _round(each, subjects, one, plan, f"{number}-{variant}".replace(" ", ""), fitted)
             for arm, said in found.items():
                 of_arm = out.setdefault((each.group, variant), {}).setdefault(arm, {})
                 of_arm |= {s.name: (logits, s.target) for s, logits in zip(subjects, said, strict=True)}
@@ -81,7 +82,9 @@ def judge(judged: Judged, one: Seed, config: SetConfig, plan: Plan, say: Say) ->
     return out
 
 
-def _round(each: Round, subjects: list[Subject], one: Seed, plan: Plan, name: str) -> dict[str, list[Floats]]:
+def _round(
+    each: Round, subjects: list[Subject], one: Seed, plan: Plan, name: str, fitted: dict[str, Generate]
+) -> dict[str, list[Floats]]:
     """Logits of every person by arm; arms that are done already come from their files."""
     said: dict[str, list[Floats]] = {}
     todo = []
@@ -92,7 +95,7 @@ def _round(each: Round, subjects: list[Subject], one: Seed, plan: Plan, name: st
                 said[written] = _load(path, len(subjects))
         if not all(written in said for written in _names(arm)):
             todo.append(arm)
-    made = _made(each, subjects, one, [arm for arm in todo if arm not in ALONE])
+    made = _made(each, subjects, one, [arm for arm in todo if arm not in ALONE], fitted)
     for arm in todo:
         if arm in ALONE:
             found = [answers({arm: ALONE[arm]}, each.base, s) for s in subjects]
@@ -112,7 +115,9 @@ def _names(arm: str) -> tuple[str, ...]:
     return (arm,) if arm in ALONE else tuple(f"{arm}{after}" for after in _AFTER)
 
 
-def _made(each: Round, subjects: list[Subject], one: Seed, arms: Iterable[str]) -> dict[str, Floats]:
+def _made(
+    each: Round, subjects: list[Subject], one: Seed, arms: Iterable[str], fitted: dict[str, Generate]
+) -> dict[str, Floats]:
     """Residuals (person, width) by arm, from generators that have seen nobody of the round."""
     arms = list(arms)
     if not arms:
@@ -122,7 +127,6 @@ def _made(each: Round, subjects: list[Subject], one: Seed, arms: Iterable[str]) 
     known = one.found.without(each.barred)
     conditions = np.stack([each.base.features(each.base.embed(s.calibration)) for s in subjects])
     person = np.array([s.name for s in subjects])
-    fitted: dict[str, Callable[[Floats], Floats]] = {}
     out = {}
     for arm in arms:
         head, _, tail = arm.partition("_")
