@@ -10,7 +10,8 @@ import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from physioedge.cli import demo_wrist
+from physioedge.cli import demo_personal, demo_wrist
+from physioedge.cli.annotated import annotated
 from physioedge.cli.console import SHIPPED, SHIPPED_BUNDLE, SHIPPED_RECORD, print_json
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "demo",
         help="show everything on a shipped recording, no network and no hardware",
         description="Stream a recording through a bundle as fast as this machine can, print every beat, and write a "
-        "report with plots. Needs no network and no hardware. Not a medical device.",
+        "report with plots. The shipped one is then made personal: levelled, given an adapter by a host on this very "
+        "machine, and rolled back. Needs no network and no hardware. Not a medical device.",
     )
     parser.add_argument("--out", type=Path, default=Path("demo-report"), metavar="DIR", help="folder of the report "
                         "(default demo-report)")  # fmt: skip
@@ -62,13 +64,18 @@ def run(args: argparse.Namespace) -> int:
     if console:
         console.closing(streamed)
     shipped = args.record == SHIPPED and args.bundle == SHIPPED_BUNDLE
+    personal = demo_personal.personalise() if shipped else None
+    if console and personal:
+        for line in demo_personal.lines(personal):
+            console.say(line)
     worn = demo_wrist.wear(console.say if console else lambda line: None) if shipped else None
     target = args.out / REPORT
     args.out.mkdir(parents=True, exist_ok=True)
-    target.write_text(page(streamed, worn), encoding="utf-8")
+    target.write_text(page(streamed, worn, personal), encoding="utf-8")
     if args.json:
         wrist = {} if worn is None else {"wrist": demo_wrist.summary(worn)}
-        print_json({**summary(streamed), **wrist, "report": str(target), "plots": plots.available()})
+        mine = {} if personal is None else {"personal": demo_personal.summary(personal)}
+        print_json({**summary(streamed), **mine, **wrist, "report": str(target), "plots": plots.available()})
         return 0
     if console and worn:
         console.say(demo_wrist.closing(worn))
@@ -127,33 +134,6 @@ def _pushes(live: Stream, recording: Recording) -> Any:
         yield found, time.perf_counter() - began
         if not chunk.shape[1]:
             return
-
-
-def annotated(recording: Recording, results: list[Result]) -> tuple[tuple[str | None, ...] | None, tuple[str, ...]]:
-    """Annotated class of each result, and the classes of beats without one; None without annotations."""
-    import numpy as np
-
-    from physioedge.datasets.mitbih import AAMI
-    from physioedge.evaluation.beats import MATCH_S, match
-
-    notes = recording.annotations
-    beats = (
-        []
-        if notes is None
-        else [(int(at), AAMI[s]) for at, s in zip(notes.sample, notes.symbol, strict=True) if s in AAMI]
-    )
-    if not beats:
-        return None, ()
-    found = np.array([round(r.t_anchor_s * recording.fs_hz) for r in results], np.int64)
-    partner = match(found, np.array([at for at, _ in beats], np.int64), MATCH_S * recording.fs_hz)
-    truth: list[str | None] = [None] * len(results)
-    missed = []
-    for (_, name), i in zip(beats, partner, strict=True):
-        if i < 0:
-            missed.append(name)
-        else:
-            truth[i] = name
-    return tuple(truth), tuple(missed)
 
 
 def summary(streamed: Streamed) -> dict[str, Any]:

@@ -56,12 +56,15 @@ def wear(say: Any) -> Worn:
 
 
 def closing(worn: Worn) -> str:
-    """One line of summary."""
+    """A line of summary, and another one where nothing here can be made the person's."""
+    from physioedge.report.wrist import NOT_PERSONAL
+
     unit = worn.bundle.contract.values[0].units
     apart = worn.difference()
     said = "" if apart is None else f", {apart:.1f} {unit} from the wristband's own on average"
     work_ms = 1e3 * worn.wall_s / max(1, len(worn.results))
-    return f"\n{len(worn.judged)} of {len(worn.results)} windows judged{said}; {work_ms:.2f} ms of work each"
+    more = "" if worn.personal else f"\n{NOT_PERSONAL}"
+    return f"\n{len(worn.judged)} of {len(worn.results)} windows judged{said}; {work_ms:.2f} ms of work each{more}"
 
 
 def summary(worn: Worn) -> dict[str, Any]:
@@ -72,5 +75,6 @@ def summary(worn: Worn) -> dict[str, Any]:
         "windows": len(worn.results),
         "judged": len(worn.judged),
         "difference_from_the_wristband": worn.difference(),
+        "personal": worn.personal,
         "work_ms": 1e3 * worn.wall_s / max(1, len(worn.results)),
     }

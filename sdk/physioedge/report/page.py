@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
-from physioedge.report import plots, wrist
+from physioedge.report import personal_page, plots, wrist
 from physioedge.report.colours import class_name
 from physioedge.report.markdown import to_html
+from physioedge.report.personalised import Personal
 from physioedge.report.shell import document
 from physioedge.report.streamed import WITHHELD, Streamed, quantiles
 from physioedge.report.wrist import Worn
@@ -23,7 +24,7 @@ WRIST_SOURCE = (
 NO_PLOTS = "This report has no plots, because matplotlib is not installed: <code>pip install 'physioedge[view]'</code>."
 
 
-def page(streamed: Streamed, worn: Worn | None = None) -> str:
+def page(streamed: Streamed, worn: Worn | None = None, personal: Personal | None = None) -> str:
     """Return the whole page.
 
     Parameters
@@ -32,6 +33,8 @@ def page(streamed: Streamed, worn: Worn | None = None) -> str:
         With at least one result or none; a quiet recording makes a short report.
     worn : Worn, optional
         A wristband beside it.
+    personal : Personal, optional
+        The same recording, while its model was made the person's.
     """
     drawn = plots.available() and bool(streamed.results)
     name = streamed.bundle.manifest.name
@@ -47,6 +50,7 @@ def page(streamed: Streamed, worn: Worn | None = None) -> str:
         _confusion(streamed),
         _contract(streamed),
         "</div>",
+        personal_page.section(personal) if personal else "",
         wrist.section(worn) if worn else "",
         _card(streamed),
         _beats(streamed),

@@ -12,11 +12,17 @@ from numpy.typing import NDArray
 from physioedge.report import drawing, plots
 from physioedge.report.colours import stand_in
 from physioedge.signals.recording import Recording
+from physioedge_runtime.adaptation.condition import ConditionSpec
+from physioedge_runtime.adaptation.own_signal import own_signal
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.result import Result
 
 SHOWN_S = 8.0
 """So much of the pulse wave is drawn, from the middle of the recording: a window of the model."""
+
+NOT_PERSONAL = (
+    "This bundle has nothing to personalise yet: no slots for an adapter, no conditions, no bias from one's own signal."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +46,16 @@ class Worn:
     results: tuple[Result, ...]
     wall_s: float
     reference: Recording | None
+
+    @property
+    def personal(self) -> list[str]:
+        """What the bundle offers to make it a person's; empty for nothing."""
+        own = own_signal(self.bundle)
+        return [
+            *(["slots for an adapter"] if self.bundle.contract.slots else []),
+            *(["conditions"] if ConditionSpec.all_of(self.bundle) else []),
+            *(["a bias from the person's own signal"] if own is not None else []),
+        ]
 
     @property
     def judged(self) -> list[Result]:
@@ -78,6 +94,8 @@ def section(worn: Worn) -> str:
             f" Mean difference from the wristband's own figure: {apart:.1f} {value.units}. That figure is no "
             "reference: it is made of the same pulse wave, smoothed and with a delay."
         )
+    if not worn.personal:
+        words += f" {NOT_PERSONAL}"
     drawn = f"<div class='scroll wide'>{plot(worn)}</div>" if plots.available() and worn.judged else ""
     title = escape(value.name.replace("_", " ").capitalize())
     return f"<section><h2>{title} from the wrist</h2><p>{escape(words)}</p>{drawn}</section>"

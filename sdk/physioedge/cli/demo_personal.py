@@ -1,0 +1,284 @@
+"""The personal part of ``physioedge demo``: levelled with nobody asked, a host's adapter on trial, and back again."""
+
+from __future__ import annotations
+
+import secrets
+import textwrap
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from physioedge.cli.console import SHIPPED_BUNDLE, SHIPPED_RECORD, table
+from physioedge_runtime.errors import MissingExtra, PhysioEdgeError
+
+if TYPE_CHECKING:
+    from physioedge.cli.demo_life import Life, Twin
+    from physioedge.report.personalised import Asked, Compared, Personal, Tried
+    from physioedge_runtime.adaptation.link import Link
+    from physioedge_runtime.adaptation.own_signal import Levelled
+
+DEVICE = "demo"
+LEVEL_AFTER, PASSES, ROLLBACK_AFTER = 0.5, 3, 2.5
+"""In lengths of the recording. One length holds too few beats for what the bundle's change plan wants to see."""
+_WIDTH = 100
+
+
+def personalise() -> Personal:
+    """Stream the shipped recording through the shipped bundle, and make it the person's.
+
+    The store lies in a temporary folder, the host on this machine; keys and token are made for this run, and nothing is
+    left of them.
+    """
+    from physioedge.cli.demo_life import Life
+    from physioedge.signals.read import read_recording
+    from physioedge_runtime import Bundle
+    from physioedge_runtime.adaptation.adapter import Target
+    from physioedge_runtime.adaptation.store import AdapterStore
+    from physioedge_runtime.bundle.signing import public_key
+    from physioedge_runtime.engine import load_engine
+
+    began = time.perf_counter()
+    bundle = Bundle.open(SHIPPED_BUNDLE)
+    engine = load_engine(bundle, engine="auto", adapters="slots", fallback=True)
+    recording = read_recording(SHIPPED_RECORD, channels=bundle.contract.sensor.channels)
+    generator, skipped = _generator(bundle.contract.task)
+    key, target = secrets.token_bytes(32), Target.of(bundle, device=DEVICE)
+    with (
+        TemporaryDirectory(prefix="physioedge-demo-") as folder,
+        AdapterStore.open(Path(folder) / "adapters", target=target, trust=public_key(key)) as store,
+    ):
+        life = Life(bundle, engine, recording, 1 if generator is None else PASSES, store)
+        levelled, plain = _level(life, recording.duration_s)
+        asked, tried = None, None
+        if generator is not None:
+            try:
+                asked, answer, link = _ask(life, generator, key)
+                tried = _try(life, answer, link, plain, ROLLBACK_AFTER * recording.duration_s)
+            except PhysioEdgeError as error:  # such as a machine that forbids to listen: the demo goes on
+                skipped = f"[{error.code}] {error}"
+        life.ends()
+        return _told(life, levelled, plain, asked, tried, skipped, time.perf_counter() - began)
+
+
+def _generator(task: str) -> tuple[Path | None, str]:
+    from physioedge.cli.demo_host import generator_here
+
+    try:
+        return generator_here(task), ""
+    except MissingExtra as error:
+        return None, f"{error.came}. {error.do}"
+
+
+def _level(life: Life, pass_s: float) -> tuple[Levelled, Twin]:
+    """The first pass, with a level taken on the way; and a twin that goes on without it."""
+    from physioedge.report.personalised import LEVELLED
+    from physioedge_runtime.adaptation.own_signal import LEVELLED as DONE
+
+    life.lives(LEVEL_AFTER * pass_s)
+    plain = life.twin()
+    levelled = life.adaptation.level()
+    if levelled.step == DONE:
+        life.changed(LEVELLED)
+    life.lives(pass_s)
+    return levelled, plain
+
+
+def _ask(life: Life, generator: Path, key: bytes) -> tuple[Asked, bytes, Link]:
+    """Send the condition to a host that lives no longer than that."""
+    from physioedge.cli.demo_host import hosting
+    from physioedge.report.personalised import Asked
+    from physioedge_runtime.adaptation.condition import Condition
+    from physioedge_runtime.adaptation.link import Link, Retry
+    from physioedge_runtime.adaptation.session import request_for
+
+    token = secrets.token_hex(32)
+    request = request_for(life.stream, life.adaptation.store, DEVICE)
+    with hosting(generator, device=DEVICE, token=token, key=key) as url:
+        link = Link(url, DEVICE, token, retry=Retry(tries=2, first_s=0.1, give_up_s=5.0))
+        began = time.perf_counter()
+        answer = link.send(request)
+        host_ms = 1e3 * (time.perf_counter() - began)
+    asked = Asked(
+        condition=Condition.from_bytes(request.condition), sent=request.condition, url=url, answer_bytes=len(answer),
+        host_ms=host_ms,
+    )  # fmt: skip
+    return asked, answer, link
+
+
+def _try(life: Life, answer: bytes, link: Link, plain: Twin, rollback_at_s: float) -> Tried:
+    """Stage, swap, trial, and a rollback that nobody needed; then the rest of the signal.
+
+    Raises
+    ------
+    PhysioEdgeError
+        The adapter was refused, or there was too little signal.
+    """
+    from physioedge.report.personalised import TRIAL, Tried
+    from physioedge_runtime.adaptation.session import TRYING
+
+    adaptation, whole_s = life.adaptation, life.recording.duration_s
+    began = time.perf_counter()
+    candidate = adaptation.store.stage(answer)
+    stage_ms = 1e3 * (time.perf_counter() - began)
+    while not adaptation.guard.ready and life.at_s < whole_s:
+        life.lives_on()
+    same = life.twin()
+    began = time.perf_counter()
+    outcome = adaptation.adapt(link)  # of a staged adapter: it is tried, and nobody asked again
+    swap_ms, swap_s = 1e3 * (time.perf_counter() - began), life.at_s
+    if outcome.step != TRYING:
+        raise outcome.error or PhysioEdgeError(str(outcome), "a trial", "Tell the makers.")
+    life.changed(TRIAL)
+    ended = life.lives(rollback_at_s)
+    if ended is not None:
+        life.changed(ended.what)
+        life.lives(rollback_at_s)
+    rollback_ms = _roll_back(life)
+    away = next(c.index for c in life.changes if c.index >= same.index and c.adapter_id != candidate.manifest.id)
+    life.lives(whole_s)
+    life.ends()
+    under = life.results[same.index : away]
+    return Tried(
+        adapter_id=candidate.manifest.id,
+        generator=str(candidate.manifest.provenance.get("generator", "")),
+        stage_ms=stage_ms,
+        swap_ms=swap_ms,
+        swap_s=swap_s,
+        ended=ended,
+        rollback_ms=rollback_ms,
+        compared=life.compared(candidate.manifest.id, under, {"global": plain, "global, levelled": same}),
+        lost=life.apart_from(same),
+        windows=len(same.results),
+        back_alike=life.alike(same, away),
+        back=len(life.results) - away,
+    )
+
+
+def _roll_back(life: Life) -> float | None:
+    """Force it, on trial or confirmed; how long it took, None where the guard had reverted the adapter by itself."""
+    from physioedge.report.personalised import ROLLED_BACK
+
+    store = life.adaptation.store
+    if store.serving is None:
+        return None
+    began = time.perf_counter()
+    store.rollback("forced by the demo")
+    life.adaptation.step([])  # the stream follows its store, before the next window
+    taken_ms = 1e3 * (time.perf_counter() - began)
+    life.changed(ROLLED_BACK)
+    return taken_ms
+
+
+def _told(
+    life: Life, levelled: Levelled, plain: Twin, asked: Asked | None, tried: Tried | None, skipped: str, wall_s: float
+) -> Personal:
+    from physioedge.report.personalised import Personal
+
+    rest = [r for r in life.results[plain.index :] if r.t_anchor_s < life.pass_s]
+    return Personal(
+        recording=life.recording,
+        passes=life.passes,
+        plan=life.adaptation.guard.plan,
+        results=tuple(life.results),
+        changes=tuple(life.changes),
+        levelled=levelled,
+        rest=life.compared("levelled", rest, {"global": plain}),
+        asked=asked,
+        tried=tried,
+        skipped=skipped,
+        signal_s=life.at_s,
+        wall_s=wall_s,
+    )
+
+
+def lines(personal: Personal) -> list[str]:
+    """What is printed for people."""
+    from physioedge.report import personal_words as words
+
+    asked, tried = personal.asked, personal.tried
+    out = ["", "the same recording, made personal:", words.levelled(personal), *_table(personal.rest)]
+    if asked is not None:
+        out += ["", words.sent(asked, personal), words.answered(asked)]
+    if tried is not None:
+        out += [words.swapped(tried), words.looped(personal), words.judged(tried), *words.unlevelled(personal)]
+        out += _table(tried.compared)
+        out += ["", words.kept(tried), words.back(tried, personal), words.WORTH]
+    if personal.skipped:
+        out += ["", words.skipped(personal)]
+    out = [*out, words.took(personal)]
+    return [line if "\n" in line else textwrap.fill(line[:1].upper() + line[1:], _WIDTH) for line in out]
+
+
+def _table(compared: Compared) -> list[str]:
+    from physioedge.report import personal_words as words
+
+    rows = [(truth, who, *counts) for truth, who, counts in compared.rows()]
+    return [table(("annotated", "served by", *compared.columns()), rows), words.agreement(compared)]
+
+
+def summary(personal: Personal) -> dict[str, Any]:
+    """Plain values of the run."""
+    levelled = personal.levelled
+    return {
+        "record": personal.recording.name,
+        "passes": personal.passes,
+        "windows": len(personal.results),
+        "timeline": [vars(stretch) for stretch in personal.stretches()],
+        "levelling": {
+            "step": levelled.step,
+            "how": levelled.how,
+            "windows": levelled.windows,
+            "bias": dict(levelled.bias),
+            "rest": _compared(personal.rest),
+        },
+        "condition": None if personal.asked is None else _asked(personal.asked, personal),
+        "adapter": None if personal.tried is None else _tried(personal.tried),
+        "skipped": personal.skipped or None,
+        "wall_s": personal.wall_s,
+    }
+
+
+def _compared(compared: Compared) -> dict[str, Any]:
+    rows: dict[str, dict[str, dict[str, int]]] = {}
+    for truth, who, counts in compared.rows():
+        rows.setdefault(truth, {})[who] = dict(zip(compared.columns(), counts, strict=True))
+    agreement = {
+        who: dict(zip(("called_as_annotated", "judged_of_known_class"), compared.agreement(who), strict=True))
+        for who in compared.said
+    }
+    by_label = {who: compared.counts(who) for who in compared.said}
+    return {"windows": len(compared.truth), "counts": by_label, "by_annotation": rows, "agreement": agreement}
+
+
+def _asked(asked: Asked, personal: Personal) -> dict[str, Any]:
+    text_bytes, number_bytes = asked.parts
+    return {
+        "bytes": len(asked.sent),
+        "text_bytes": text_bytes,
+        "number_bytes": number_bytes,
+        "kind": asked.condition.kind,
+        "numbers": len(asked.condition.mean) + len(asked.condition.deviation),
+        "windows": asked.condition.windows,
+        "signal_bytes": personal.signal_bytes,
+        "answer_bytes": asked.answer_bytes,
+        "host_ms": asked.host_ms,
+    }
+
+
+def _tried(tried: Tried) -> dict[str, Any]:
+    ended = tried.ended
+    return {
+        "id": tried.adapter_id,
+        "generator": tried.generator,
+        "stage_ms": tried.stage_ms,
+        "swap_ms": tried.swap_ms,
+        "swap_s": tried.swap_s,
+        "trial": None if ended is None else {"ended": ended.what, "reason": ended.verdict.reason},
+        "rollback_ms": tried.rollback_ms,
+        "under_it": _compared(tried.compared),
+        "windows_lost": tried.lost,
+        "windows_since_swap": tried.windows,
+        "after_rollback": tried.back,
+        "after_rollback_as_without_it": tried.back_alike,
+    }

@@ -1,0 +1,112 @@
+"""The personal part of the demo's report: which adapter served when, what it changed, what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+from physioedge.report import personal_words as words
+from physioedge.report.bars import Bar, chart
+from physioedge.report.personalised import CONFIRMED, TRIAL, Compared, Personal, Stretch, Tried
+
+_COLOURS = {TRIAL: "class1", CONFIRMED: "class3"}
+
+
+def section(personal: Personal) -> str:
+    """The section of the page."""
+    asked, tried = personal.asked, personal.tried
+    parts = [
+        f"<p>{_said(words.took(personal))}. {_said(words.looped(personal)) + '.' if tried else ''}</p>",
+        timeline(personal),
+        _heading("Levelled, and nobody asked", words.levelled(personal)),
+        _table(personal.rest),
+    ]
+    if asked is not None:
+        parts += [
+            _heading("What leaves the device", words.sent(asked, personal)),
+            _heading("What comes back", _ended(words.answered(asked))),
+        ]
+    if tried is not None:
+        said = " ".join(map(_ended, (words.swapped(tried), words.judged(tried), *words.unlevelled(personal))))
+        parts += [
+            _heading("On trial", said),
+            _table(tried.compared),
+            _heading("Rolled back", f"{_ended(words.back(tried, personal))} {_ended(words.kept(tried))}"),
+            _figures(personal, tried),
+            f"<p class='notice'>{escape(words.WORTH)}</p>",
+        ]
+    if personal.skipped:
+        parts.append(f"<p class='notice'>{_said(words.skipped(personal))}</p>")
+    return f"<section><h2>Made personal</h2>{''.join(parts)}</section>"
+
+
+def timeline(personal: Personal) -> str:
+    """Which adapter served when: a bar a stretch, and its facts below."""
+    stretches = personal.stretches()
+    bars = [
+        Bar(
+            stretch.what,
+            ((stretch.start_s, "card"), (stretch.end_s - stretch.start_s, _colour(stretch))),
+            f"{stretch.start_s:g} to {stretch.end_s:g} s",
+        )
+        for stretch in stretches
+    ]
+    head = ("served", "results name", "level", "from (s)", "to (s)", "windows")
+    rows = [
+        (s.what, s.adapter_id, "yes" if s.bias else "no", f"{s.start_s:g}", f"{s.end_s:g}", str(s.windows))
+        for s in stretches
+    ]
+    return chart(bars, title="Which adapter served when", top=personal.signal_s) + _rows(head, rows, words_first=3)
+
+
+def _colour(stretch: Stretch) -> str:
+    return _COLOURS.get(stretch.what, "good" if stretch.bias else "class0")
+
+
+def _figures(personal: Personal, tried: Tried) -> str:
+    asked = personal.asked
+    facts = [] if asked is None else [
+        (f"{len(asked.sent)} bytes", "left the device"),
+        (f"{asked.answer_bytes} bytes", "came back, signed"),
+        (f"{asked.host_ms:.1f} ms", "from asking the host to its answer"),
+    ]  # fmt: skip
+    facts += [
+        (f"{tried.stage_ms:.1f} ms", "to verify and stage it"),
+        (f"{tried.swap_ms:.1f} ms", "to swap it in between two windows"),
+        (f"{tried.lost} of {tried.windows}", "windows lost"),
+    ]
+    if tried.rollback_ms is not None:
+        facts.append((f"{tried.rollback_ms:.1f} ms", "to roll it back"))
+    cells = "".join(
+        f"<div class='tile'><b>{escape(value)}</b><span>{escape(name)}</span></div>" for value, name in facts
+    )
+    return f"<div class='tiles'>{cells}</div>"
+
+
+def _table(compared: Compared) -> str:
+    head = ("annotated", "served by", *compared.columns())
+    rows = [(truth, who, *map(str, counts)) for truth, who, counts in compared.rows()]
+    return _rows(head, rows, words_first=2) + f"<p>{_said(words.agreement(compared))}.</p>"
+
+
+def _rows(head: Iterable[str], rows: Iterable[Iterable[str]], *, words_first: int) -> str:
+    def line(cells: Iterable[str], tag: str) -> str:
+        marked = enumerate(cells)
+        return "".join(f"<{tag}{' class=n' if i >= words_first else ''}>{escape(c)}</{tag}>" for i, c in marked)
+
+    body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
+    return f"<div class='scroll'><table><tr>{line(head, 'th')}</tr>{body}</table></div>"
+
+
+def _heading(title: str, text: str) -> str:
+    return f"<h3>{escape(title)}</h3><p>{_said(text)}</p>"
+
+
+def _said(text: str) -> str:
+    return escape(text[:1].upper() + text[1:])
+
+
+def _ended(text: str) -> str:
+    """A sentence of its own, where several follow each other."""
+    text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", ":")) else f"{text}."

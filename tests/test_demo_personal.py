@@ -1,0 +1,267 @@
+"""The personal part of ``physioedge demo``: what is told of adapters, windows and bytes is what happened."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fastapi", reason="needs the extra host")
+pytest.importorskip("uvicorn", reason="needs the extra host")
+pytest.importorskip("safetensors", reason="needs the extra host")
+
+from physioedge.cli import demo_host, demo_personal, demo_wrist
+from physioedge.cli.console import SHIPPED_BUNDLE
+from physioedge.models import shipped
+from physioedge.report import personal_page, wrist
+from physioedge.report.personalised import Compared, Personal
+from physioedge_runtime import Bundle
+from physioedge_runtime.adaptation import adapting
+from physioedge_runtime.adaptation.condition import MAX_BYTES, Condition
+from physioedge_runtime.adaptation.guard import ChangePlan
+from physioedge_runtime.errors import HostError, MissingExtra
+
+pytestmark = pytest.mark.skipif(not SHIPPED_BUNDLE.exists(), reason="the shipped bundle is not in this tree")
+
+
+@pytest.fixture(scope="module")
+def personal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Personal]:
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("temporary")
+        patch.setattr(tempfile, "tempdir", str(folder))
+        yield demo_personal.personalise()
+        assert list(folder.iterdir()) == []  # nothing of the person, and no key, is left
+
+
+def followed_plan(monkeypatch: pytest.MonkeyPatch, plan: ChangePlan) -> Personal:
+    monkeypatch.setattr(adapting.ChangePlan, "of", lambda bundle: plan)
+    return demo_personal.personalise()
+
+
+def check_timeline(personal: Personal) -> list[str]:
+    """Stretches follow each other, hold every window once, and name what the windows in them name."""
+    stretches, first = personal.stretches(), 0
+    assert stretches[0].start_s == 0.0 and stretches[-1].end_s == personal.signal_s
+    for i, stretch in enumerate(stretches):
+        assert stretch.windows > 0 and stretch.start_s < stretch.end_s
+        assert i == 0 or stretch.start_s == stretches[i - 1].end_s
+        under = personal.results[first : first + stretch.windows]
+        assert {result.adapter for result in under} == {stretch.adapter_id}
+        first += stretch.windows
+    assert first == len(personal.results)
+    return [stretch.what for stretch in stretches]
+
+
+def check_table(compared: Compared) -> None:
+    """Every window stands once in the rows of each that served."""
+    for who, said in compared.said.items():
+        assert len(said) == len(compared.truth) > 0
+        assert sum(sum(counts) for _, name, counts in compared.rows() if name == who) == len(said)
+        assert sum(compared.counts(who).values()) == len(said)
+        right, judged = compared.agreement(who)
+        diagonal = [counts[compared.labels.index(truth)] for truth, name, counts in compared.rows()
+                    if name == who and truth in compared.labels]  # fmt: skip
+        assert right == sum(diagonal) and 0 < right <= judged <= len(said)
+
+
+def test_adapters_serve_in_order_and_no_window_is_lost(personal: Personal) -> None:
+    assert personal.skipped == "" and personal.tried is not None
+    assert check_timeline(personal) == ["global", "levelled", "on trial", "confirmed", "rolled back"]
+    anchors = [result.t_anchor_s for result in personal.results]
+    assert anchors == sorted(set(anchors)) and max(anchors) > 0.95 * personal.recording.duration_s
+    assert personal.tried.lost == 0 < personal.tried.windows
+    assert personal.signal_s == personal.recording.duration_s == personal.passes * personal.pass_s
+
+
+def test_the_rollback_is_to_what_was_confirmed_before(personal: Personal) -> None:
+    _, before, trial, _, after = personal.stretches()
+    assert (after.adapter_id, after.bias) == (before.adapter_id, before.bias) == ("global", True)
+    assert personal.tried is not None and trial.adapter_id == personal.tried.adapter_id != "global" and not trial.bias
+    assert personal.tried.back_alike == personal.tried.back == after.windows
+    assert (personal.tried.rollback_ms or 0.0) > 0.0
+
+
+def test_the_adapter_and_the_level_do_something(personal: Personal) -> None:
+    """Or all the comparisons would hold of nothing."""
+    assert personal.levelled.windows >= 30 and any(personal.levelled.bias.values())
+    assert personal.rest.said["levelled"] != personal.rest.said["global"]
+    assert personal.tried is not None
+    said = personal.tried.compared.said
+    assert set(said) == {"global", "global, levelled", personal.tried.adapter_id}
+    assert len(set(said.values())) == 3
+
+
+def test_tables_hold_every_beat_once(personal: Personal) -> None:
+    assert personal.tried is not None
+    check_table(personal.rest)
+    check_table(personal.tried.compared)
+    assert len(personal.tried.compared.truth) == sum(s.windows for s in personal.stretches()[2:4])
+    assert None not in personal.rest.truth and "V" in personal.rest.truth
+
+
+def test_the_condition_is_as_long_as_it_is_said_to_be(personal: Personal) -> None:
+    assert personal.asked is not None
+    sent = personal.asked.sent
+    text, numbers = personal.asked.parts
+    assert text + numbers == len(sent) <= MAX_BYTES < personal.signal_bytes
+    assert numbers == 2 * 2 * len(Condition.from_bytes(sent).mean) and json.loads(sent[:text])["kind"] == "embedding"
+    assert Condition.from_bytes(sent).windows <= sum(r.t_anchor_s < personal.pass_s for r in personal.results)
+
+
+def test_the_host_has_stopped(personal: Personal) -> None:
+    assert personal.asked is not None
+    port = int(personal.asked.url.rpartition(":")[2])
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), 2.0)
+    assert [thread.name for thread in threading.enumerate() if "demo" in thread.name] == []
+
+
+def test_what_is_printed_are_the_figures(personal: Personal) -> None:
+    assert personal.asked is not None and personal.tried is not None
+    text = re.sub(r"\s+", " ", "\n".join(demo_personal.lines(personal)))
+    for said in (
+        f"a condition of {len(personal.asked.sent)} bytes",
+        f"a signed adapter of {personal.asked.answer_bytes} bytes in {personal.asked.host_ms:.1f} ms",
+        f"windows in {personal.tried.swap_ms:.1f} ms",
+        f"by swap, trial and rollback: 0 of {personal.tried.windows}",
+        "The plan stays as it is: the recording is played 3 times",
+        "adds nothing measurable beyond levelling",
+    ):
+        assert said in text
+    assert all(len(line) <= 120 for line in "\n".join(demo_personal.lines(personal)).splitlines())
+
+
+def test_the_page_has_the_timeline(personal: Personal) -> None:
+    html = personal_page.section(personal)
+    for stretch in personal.stretches():
+        assert f"<div class='name'>{stretch.what}</div>" in html and f"<td>{stretch.adapter_id}</td>" in html
+        assert f"<td class=n>{stretch.windows}</td>" in html
+    assert personal.asked is not None and personal.tried is not None
+    for tile in (f"{len(personal.asked.sent)} bytes", f"{personal.tried.swap_ms:.1f} ms",
+                 f"{personal.asked.host_ms:.1f} ms", f"0 of {personal.tried.windows}"):  # fmt: skip
+        assert f"<b>{tile}</b>" in html
+    assert "adds nothing measurable beyond levelling" in html
+    for tag in ("div", "p", "section", "table", "tr", "td", "th", "svg", "h3"):
+        assert len(re.findall(rf"<{tag}[ >]", html)) == html.count(f"</{tag}>"), tag
+
+
+def test_odd_names_do_no_harm_to_the_page(personal: Personal) -> None:
+    assert personal.tried is not None
+    odd = replace(personal, tried=replace(personal.tried, adapter_id="<script>", generator="<b>"), skipped="<i>")
+    assert "<script>" not in personal_page.section(odd) and "<i>" not in personal_page.section(odd)
+
+
+def test_json_says_the_same(personal: Personal) -> None:
+    told = json.loads(json.dumps(demo_personal.summary(personal), allow_nan=False))
+    assert personal.asked is not None and personal.tried is not None
+    assert [stretch["what"] for stretch in told["timeline"]] == [s.what for s in personal.stretches()]
+    assert told["condition"]["bytes"] == told["condition"]["text_bytes"] + told["condition"]["number_bytes"]
+    assert told["condition"]["host_ms"] == personal.asked.host_ms and told["adapter"]["windows_lost"] == 0
+    assert told["adapter"]["after_rollback"] == told["adapter"]["after_rollback_as_without_it"] > 0
+    under = told["adapter"]["under_it"]
+    assert all(sum(counts.values()) == under["windows"] for counts in under["counts"].values())
+
+
+@pytest.mark.parametrize("package", ["fastapi", "uvicorn", "safetensors"])
+def test_without_the_extra_a_line_says_what_to_install(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    skipped = demo_personal.personalise()
+    assert skipped.asked is None and skipped.tried is None and skipped.passes == 1
+    assert check_timeline(skipped) == ["global", "levelled"]
+    check_table(skipped.rest)
+    (line,) = [line for line in demo_personal.lines(skipped) if line.startswith("No host was asked")]
+    assert f"{package!r}" in line and "pip install 'physioedge[host]'" in line and "\n" not in line
+    assert "physioedge[host]" in personal_page.section(skipped)
+    told = demo_personal.summary(skipped)
+    assert told["condition"] is None and told["adapter"] is None and "physioedge[host]" in told["skipped"]
+
+
+def test_without_the_weights_a_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def absent(task: str) -> Path:
+        raise MissingExtra("no shipped weights", "them", "pip install physioedge-weights")
+
+    monkeypatch.setattr(shipped, "generator_of", absent)
+    assert "physioedge-weights" in demo_personal.personalise().skipped
+    monkeypatch.setattr(shipped, "generator_of", lambda task: tmp_path / "none.safetensors")
+    assert "none.safetensors" not in demo_personal.personalise().skipped != ""
+
+
+def test_a_machine_that_forbids_to_listen_still_has_its_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo_host, "ADDRESS", "192.0.2.1")  # of nobody: TEST-NET-1
+    stopped = demo_personal.personalise()
+    assert stopped.asked is None and "no port of 192.0.2.1" in stopped.skipped
+    assert check_timeline(stopped) == ["global", "levelled"] and stopped.signal_s == stopped.pass_s
+
+
+def test_a_generator_for_another_task_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "g.safetensors").write_bytes(b"nothing")
+    monkeypatch.setattr(shipped, "generator_of", lambda task: tmp_path / "g.safetensors")
+    refused = demo_personal.personalise()
+    assert refused.asked is None and "g.safetensors" in refused.skipped
+
+
+def test_what_the_guard_reverts_needs_no_rollback(monkeypatch: pytest.MonkeyPatch) -> None:
+    reverted = followed_plan(monkeypatch, ChangePlan(min_margin_change=1.0))
+    assert check_timeline(reverted) == ["global", "levelled", "on trial", "reverted"]
+    tried = reverted.tried
+    assert tried is not None and tried.rollback_ms is None and tried.lost == 0
+    assert tried.back_alike == tried.back == reverted.stretches()[-1].windows
+    assert "taken it away by itself" in "\n".join(demo_personal.lines(reverted))
+
+
+def test_a_trial_that_is_not_over_is_rolled_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut = followed_plan(monkeypatch, ChangePlan(min_windows=160))
+    assert check_timeline(cut) == ["global", "levelled", "on trial", "rolled back"]
+    assert cut.tried is not None and cut.tried.ended is None and cut.tried.back_alike == cut.tried.back > 0
+    assert "not over when it was rolled back" in "\n".join(demo_personal.lines(cut))
+
+
+def test_too_few_beats_for_a_trial_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    short = followed_plan(monkeypatch, ChangePlan(min_windows=900))
+    assert short.asked is not None and short.tried is None and "judged windows" in short.skipped
+    assert check_timeline(short) == ["global", "levelled"]
+    assert "No adapter was tried" in "\n".join(demo_personal.lines(short))
+
+
+def test_what_a_bundle_offers_is_read_from_it() -> None:
+    worn = demo_wrist.wear(lambda line: None)
+    assert worn.personal == [] and demo_wrist.closing(worn).endswith(wrist.NOT_PERSONAL)
+    other = replace(worn, bundle=Bundle.open(SHIPPED_BUNDLE))
+    assert len(other.personal) == 3
+
+
+def test_a_host_that_refuses_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: Any, **named: Any) -> Any:
+        raise HostError("no", "yes", "ask again")
+
+    monkeypatch.setattr(demo_host, "hosting", refuse)
+    assert "ask again" in demo_personal.personalise().skipped
+
+
+def test_the_whole_demo_needs_no_torch(tmp_path: Path) -> None:
+    """In a process where importing it fails; nothing is written but the report."""
+    code = (
+        "import sys\n"
+        "sys.modules.update(dict.fromkeys(['torch', 'scipy', 'peft', 'onnx']))\n"
+        "from physioedge.cli.main import main\n"
+        "sys.exit(main(['demo', '--no-open', '--json', '--out', 'report']))\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True,
+                          timeout=120, check=False)  # fmt: skip
+    assert done.returncode == 0 and done.stderr == "", done.stderr[-2000:]
+    told = json.loads(done.stdout)
+    assert told["personal"]["adapter"]["windows_lost"] == 0 and told["personal"]["skipped"] is None
+    assert told["wrist"]["personal"] == []
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()] == ["report/report.html"]
+    html = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Made personal</h2>" in html and "This bundle has nothing to personalise yet" in html
