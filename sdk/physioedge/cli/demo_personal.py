@@ -207,7 +207,11 @@ def lines(personal: Personal) -> list[str]:
     if personal.skipped:
         out += ["", words.skipped(personal)]
     out = [*out, words.took(personal)]
-    return [line if "\n" in line else textwrap.fill(line[:1].upper() + line[1:], _WIDTH) for line in out]
+    return [line if "\n" in line else _filled(line) for line in out]
+
+
+def _filled(line: str) -> str:
+    return textwrap.fill(line[:1].upper() + line[1:], _WIDTH, break_on_hyphens=False)
 
 
 def _table(compared: Compared) -> list[str]:
