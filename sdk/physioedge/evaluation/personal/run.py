@@ -96,17 +96,15 @@ def _round(
         if not all(written in said for written in _names(arm)):
             todo.append(arm)
     made = _made(each, subjects, one, [arm for arm in todo if arm not in ALONE], fitted)
+    alone = {arm: ALONE[arm] for arm in todo if arm in ALONE}
+    found = [answers(alone, each.base, s) for s in subjects]  # together: most of them share a person's embeddings
+    for arm, residuals in made.items():
+        for one_found, subject, residual in zip(found, subjects, residuals, strict=True):
+            after = answers(_AFTER, each.base, subject, residual)
+            one_found.update({f"{arm}{step}": logits for step, logits in after.items()})
     for arm in todo:
-        if arm in ALONE:
-            found = [answers({arm: ALONE[arm]}, each.base, s) for s in subjects]
-        else:
-            residuals = made[arm]
-            found = [
-                {f"{arm}{after}": logits for after, logits in answers(_AFTER, each.base, s, b).items()}
-                for s, b in zip(subjects, residuals, strict=True)
-            ]
         for written in _names(arm):
-            said[written] = [one_said[written] for one_said in found]
+            said[written] = [one_found[written] for one_found in found]
             _save(_path(plan.work, one, written, name), said[written])
     return said
 
