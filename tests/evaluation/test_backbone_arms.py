@@ -71,7 +71,7 @@ def value(rows, arm, metric="accuracy"):
 
 
 def test_all_arms_on_the_backbone(made):
-    arms = ["global", "probe", "prototypes", "full", "centring", "centring_half"]
+    arms = ["global", "probe", "prototypes", "full", "centring", "centring_half", "levelling"]
     rows = made.go(arms)
     assert all(value(rows, arm) > 0.8 for arm in ("global", "probe", "prototypes", "full"))
     document = json.loads((made.root / "out" / "stress.json").read_text())

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from physioedge.models.checkpoint import load_backbone, read_config
 from physioedge.models.heads import PrototypeHead
 from physioedge.models.layout import Layout
 from physioedge.models.network import Network
+from physioedge.tasks.levels import levels, rule_of
 from physioedge.tasks.windowed import TaskWindows, chosen, context_needed_s
 
 _FEW = 1e-6
@@ -92,8 +94,12 @@ class Read:
 
     def answer(self, embedding: NDArray[np.floating], *, classes: bool) -> NDArray[np.float64]:
         """Probabilities (n, class) or values (n, k)."""
-        out = embedding.astype(np.float64) @ self.weight.T + self.bias
+        out = self.logits(embedding)
         return softmax(out) if classes else out
+
+    def logits(self, embedding: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Scores with the prior in them (n, class), or values (n, k)."""
+        return np.asarray(embedding.astype(np.float64) @ self.weight.T + self.bias)
 
 
 def settings_of(task: str, variant: str = "") -> dict[str, Any]:
@@ -155,6 +161,35 @@ def centring(train: TaskWindows, test: TaskWindows, seed: int, *, setting: Setti
 def centring_half(train: TaskWindows, test: TaskWindows, seed: int, *, setting: Setting) -> NDArray[np.float64]:
     """As `centring`, by half of it."""
     return _centred(train, test, seed, setting, 0.5)
+
+
+def levelling(train: TaskWindows, test: TaskWindows, seed: int, *, setting: Setting) -> NDArray[np.float64]:
+    """`global_adapter`, every class brought to everybody's level as far as the task's rule says.
+
+    A person's level is the median over the calibration part; everybody's is the median over the people of the other
+    folds, each under the adapter that has not seen them.
+    """
+    rule, known = rule_of(train.task.name, len(train.task.labels)), []
+    for fold in sorted(set(setting.windows.fold[setting.windows.fold >= 0].tolist()) - {setting.fold}):
+        other, everything = replace(setting, fold=fold), setting.windows
+        theirs = chosen(everything, everything.fold == fold)
+        read = fitted(chosen(everything, everything.fitted(fold)), theirs, seed, GLOBAL, other)
+        known += [found for _, _, found in _levels(read, theirs)]
+    read = fitted(train, test, seed, GLOBAL, setting)
+    logits = read.logits(read.embedding)
+    for _, here, found in _levels(read, test):
+        logits[here] += rule.bias(found, np.median(known, axis=0))
+    return softmax(logits)
+
+
+def _levels(read: Read, windows: TaskWindows) -> Iterator[tuple[str, NDArray[np.bool_], NDArray[np.float64]]]:
+    """Every person with a calibration part: name, windows, levels in that part."""
+    logits = read.logits(read.embedding)
+    for person in np.unique(windows.subject):
+        here = windows.subject == person
+        own = here & windows.calibration
+        if own.any():
+            yield str(person), here, levels(logits[own])
 
 
 def frozen_embeddings(setting: Setting) -> NDArray[np.float32]:

@@ -85,6 +85,8 @@ _CLASSES = ("af", "stress", "sleep_rr", "ppg_rhythm", "fog", "sleep")
 _WINDOWED = (*_CLASSES, "blood_pressure")
 _CALIBRATED = ("stress", "sleep_rr", "ppg_rhythm", "blood_pressure")
 """Tasks whose judged people have a calibration part with windows."""
+_LEVELLED = ("stress", "sleep_rr", "ppg_rhythm")
+"""Of these, those of classes."""
 _ACC = ("acc",)
 
 ARMS: Mapping[str, Arm] = {
@@ -94,6 +96,7 @@ ARMS: Mapping[str, Arm] = {
     "full": Arm(module=_BACKBONE, function="full", on_backbone=True, tasks=_WINDOWED),
     "centring": Arm(module=_BACKBONE, function="centring", on_backbone=True, tasks=_CALIBRATED),
     "centring_half": Arm(module=_BACKBONE, function="centring_half", on_backbone=True, tasks=_CALIBRATED),
+    "levelling": Arm(module=_BACKBONE, function="levelling", on_backbone=True, tasks=_LEVELLED),
     "majority": Arm(module=f"{_HERE}.floors", function="majority", seeded=False, smooth=False),
     "own_mean": Arm(module=f"{_HERE}.floors", function="own_mean", seeded=False, smooth=False),
     "own_mean_oracle": Arm(
