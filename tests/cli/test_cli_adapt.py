@@ -18,6 +18,7 @@ from physioedge.cli.main import main
 from physioedge.generator.adapter_set import AdapterSet, Origin
 from physioedge.generator.files import Generator, save_generator
 from physioedge.generator.regression import fit_mean
+from physioedge.models.shipped import BUNDLE
 from physioedge_runtime.adaptation.condition import Condition
 from physioedge_runtime.adaptation.guard import FILE, ChangePlan
 from physioedge_runtime.bundle.contract import SlotSpec
@@ -225,3 +226,13 @@ def test_a_store_that_is_not_there_is_not_made_by_looking(command: Command, tmp_
 def test_wrong_usage_is_2(adapt: Command, words: list[str], said: str) -> None:
     code, _, err = adapt(*words)
     assert code == 2 and said in err
+
+
+def test_the_shipped_generator_is_asked_by_its_word(tmp_path, capsys):
+    assert main(["keys", "make", "--out", str(tmp_path)]) == 0
+    capsys.readouterr()
+    code = main(["adapt", "shipped", "--bundle", str(BUNDLE), "--store", str(tmp_path / "store"), "--local", "shipped",
+                 "--key", str(tmp_path / "private.pem"), "--seconds", "75", "--json"])  # fmt: skip
+    told = json.loads(capsys.readouterr().out)
+    assert code == 1 and told["step"] == "reverted", "90 s are too few for a verdict"
+    assert told["candidate"].startswith("krr-") and told["serves"] == "global"

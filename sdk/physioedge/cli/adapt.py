@@ -14,6 +14,7 @@ from physioedge.cli.console import SHIPPED, SHIPPED_RECORD, positive, print_json
 from physioedge.cli.feeding import Said, open_sensors, pushes
 from physioedge.cli.levelling import level_on, lines_of
 from physioedge.cli.storing import DEVICE, add_store_options, open_store
+from physioedge.models.shipped import generator_of
 from physioedge.signals.recording import Recording
 from physioedge_runtime import Bundle, Stream
 from physioedge_runtime.adaptation.adapting import CONFIRMED, Adaptation, TrialEnd
@@ -26,7 +27,7 @@ from physioedge_runtime.engine import Engine
 _EPILOG = """\
 examples:
   physioedge adapt mine.csv --fs-hz 125 --units mV --bundle arrhythmia.physio --store adapters --preview
-  physioedge adapt mine.csv ... --local arrhythmia.generator --key keys/private.pem
+  physioedge adapt mine.csv ... --local shipped --key keys/private.pem
   physioedge adapt mine.csv ... --host https://host.example --device watch-7 --token-file watch-7.token
   physioedge adapt mine.csv ... --level    (nobody is asked: a bias from the person's own signal)
 """
@@ -49,7 +50,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--host", metavar="URL", help="ask this host; needs --device and --token-file")
     where.add_argument("--local", type=Path, metavar="GENERATOR", help="ask this generator, in this process: nothing "
-                       "is sent anywhere; needs --key")  # fmt: skip
+                       "is sent anywhere; needs --key; 'shipped' for the task's own")  # fmt: skip
     where.add_argument("--level", action="store_true", help="ask nobody: take a bias from the person's own signal, "
                        "keep it, and say what it changes of the rest")  # fmt: skip
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="the device's token")
@@ -77,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"physioedge adapt: {problem}", file=sys.stderr)
         return 2
     bundle = Bundle.open(args.bundle, trust=args.trust)
+    if args.local == Path(SHIPPED):
+        args.local = generator_of(bundle.contract.task)
     ask, trust = way(args)
     shipped = args.record == SHIPPED
     said = Said(fs_hz=args.fs_hz, units=args.units, channels=args.channel)

@@ -7,12 +7,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from physioedge.cli.console import SHIPPED
+
+ARRHYTHMIA = "arrhythmia"
 _EPILOG = """\
 tokens: a JSON file with the SHA-256 of each device's token, {"watch-7": "<64 hex digits>"}. To make one:
   openssl rand -hex 32 | tr -d '\\n' | tee watch-7.token | sha256sum
 
 examples:
-  physioedge serve --generator arrhythmia.generator --key keys/private.pem --tokens tokens.json
+  physioedge serve --generator shipped --key keys/private.pem --tokens tokens.json
   physioedge serve ... --host 0.0.0.0 --port 443 --certificate host.pem --certificate-key host.key
 """
 
@@ -27,7 +30,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--generator", type=Path, required=True, metavar="FILE", help="trained generator")
+    parser.add_argument("--generator", type=Path, required=True, metavar="FILE", help="trained generator, or "
+                        "'shipped' for the one for heart beats")  # fmt: skip
     parser.add_argument("--key", type=Path, required=True, metavar="PEM", help="private key that signs adapters")
     parser.add_argument("--tokens", type=Path, required=True, metavar="FILE", help="devices and their tokens' digests")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
@@ -43,11 +47,13 @@ def run(args: argparse.Namespace) -> int:
     from physioedge.host.app import create_app
     from physioedge.host.serving import Listening, server
     from physioedge.host.settings import HostSettings, read_tokens
+    from physioedge.models.shipped import generator_of
 
     settings = HostSettings(tokens=read_tokens(args.tokens))
     if args.valid_days is not None:
         settings = replace(settings, valid_s=args.valid_days * 86_400)
-    app = create_app(load_generator(args.generator), args.key, settings)
+    path = generator_of(ARRHYTHMIA) if args.generator == Path(SHIPPED) else args.generator
+    app = create_app(load_generator(path), args.key, settings)
     listening = Listening(
         host=args.host, port=args.port, certificate=args.certificate, certificate_key=args.certificate_key
     )
