@@ -229,7 +229,7 @@ def test_wrong_usage_is_2(adapt: Command, words: list[str], said: str) -> None:
 
 
 def test_the_shipped_generator_is_asked_by_its_word(tmp_path, capsys):
-    assert main(["keys", "make", "--out", str(tmp_path)]) == 0
+    assert main(["keys", "make", str(tmp_path)]) == 0
     capsys.readouterr()
     code = main(["adapt", "shipped", "--bundle", str(BUNDLE), "--store", str(tmp_path / "store"), "--local", "shipped",
                  "--key", str(tmp_path / "private.pem"), "--seconds", "75", "--json"])  # fmt: skip
