@@ -57,7 +57,7 @@ def page(results: Path) -> str:
 
 def _measured(results: Path) -> list[_Measured]:
     out = []
-    for path in sorted(results.glob(f"{_NAME}-*.json")):
+    for path in sorted(results.glob(f"{_NAME}-*.json"), key=lambda path: path.stem):  # a task before its variants
         document, rows = json.loads(path.read_text(encoding="utf-8")), read(path)
         task = path.stem.removeprefix(f"{_NAME}-")
         protocol = document.get("protocol", "")
@@ -66,7 +66,9 @@ def _measured(results: Path) -> list[_Measured]:
 
 
 def _title(task: str) -> str:
-    return {shown.task: shown.title for shown in SHOWN}.get(task, task)
+    name, _, variant = task.partition("-")
+    title = {shown.task: shown.title for shown in SHOWN}.get(name, name)
+    return f"{title}: {variant}" if variant else title
 
 
 def _drawn(found: Sequence[_Measured]) -> list[tuple[str, Group]]:
