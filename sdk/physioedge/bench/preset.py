@@ -20,7 +20,6 @@ from physioedge.bench.own_weights import own_network
 from physioedge.bench.rivals import absent_reason, rival_arms
 from physioedge.bench.windows import real_windows
 from physioedge.bench.work import Work
-from physioedge.models import shipped
 from physioedge_runtime.__main__ import SHIPPED_BUNDLE
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.errors import ExportError, MissingExtra
@@ -93,6 +92,8 @@ def subject_of(
     found, reason = None, absent_reason()
     if reason is None:
         try:
+            from physioedge.models import shipped  # not in the pack for boards, which times bundles alone
+
             found = own_network(bundle, weights or shipped.folder())
         except MissingExtra as error:
             reason = str(error)

@@ -142,19 +142,26 @@ def _levels(args: argparse.Namespace, model: _Model) -> LevelSpec | None:
 
 
 def _extraction(bank: str, model: _Model) -> Extraction | None:
-    """The extractor of a bank for the sensors of a model; None where the bank does not know one of them."""
+    """The extractor of a bank for the sensors of a model; None where the shipped one does not fit them."""
     if bank == "none":
         return None
     from physioedge.models import shipped
     from physioedge.models.shapelets import Extractor
     from physioedge.shapelets.bank import digest_of, load_bank
     from physioedge_export.conditions import Extraction
+    from physioedge_runtime.errors import ShapeError
 
     found = load_bank(shipped.shapelets() if bank == SHIPPED else Path(bank))
-    layout = model.network.backbone.layout
-    if not {one.kind for one in layout.sensors} <= set(found.transforms):
-        return None
-    extractor = Extractor(layout, dict(found.modalities), dict(found.transforms))
+    layout, config = model.network.backbone.layout, model.config
+    kinds = {one.kind for one in layout.sensors}
+    if bank == SHIPPED and any(found.modalities.get(kind) != config.modality(kind) for kind in kinds):
+        return None  # it was learned behind other frontends
+    try:
+        extractor = Extractor(layout, dict(found.modalities), dict(found.transforms))
+    except ShapeError:
+        if bank != SHIPPED:
+            raise
+        return None  # shapelets longer than these windows: nobody asked for them
     return Extraction(module=extractor.eval(), source=digest_of(found))
 
 
