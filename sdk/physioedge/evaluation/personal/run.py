@@ -78,7 +78,7 @@ def judge(judged: Judged, one: Seed, config: SetConfig, plan: Plan, say: Say) ->
             for arm, said in found.items():
                 of_arm = out.setdefault((each.group, variant), {}).setdefault(arm, {})
                 of_arm |= {s.name: (logits, s.target) for s, logits in zip(subjects, said, strict=True)}
-            say(f"seed {one.seed}, {each.group}, {variant}: {len(out[each.group, variant]['global'])} people")
+            say(f"seed {one.seed}, {each.group}, {variant}: {', '.join(each.names)}")
     return out
 
 
