@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from physioedge_runtime.adaptation.centring import FILE, MIN_WINDOWS, Centre, Centring
+from physioedge_runtime.adaptation.centring import FILE, Centre, Centring
+from physioedge_runtime.adaptation.under_adapter import MIN_WINDOWS
 from physioedge_runtime.bundle.tensors import write_tensors
 from physioedge_runtime.engine.slots import BIAS
 from physioedge_runtime.errors import AdapterError, FormatError

@@ -101,7 +101,7 @@ def test_a_row_a_wearer_with_finite_conditions_and_a_residual(made):
 def test_the_first_condition_is_of_the_first_minutes(made):
     people, folder, rows = made
     fold = folds_of(people.names, QUICK, seed=0)[0]
-    base, seen = load_base(people.backbone, global_folder(folder, fold)), people.worn("a", 0, seed=0)
+    base, seen = load_base(people.backbone, global_folder(folder, fold), np.zeros(3)), people.worn("a", 0, seed=0)
     wanted = base.features(base.embed(seen.signals)[:80])
     np.testing.assert_allclose(rows[0].conditions[0], wanted, atol=1e-5)
 
@@ -142,7 +142,7 @@ def test_a_level_is_the_median_of_those_who_are_not_barred(made):
     folds = folds_of(people.names, QUICK, seed=0)
     own = {}
     for fold in folds:
-        base = load_base(people.backbone, global_folder(folder, fold))
+        base = load_base(people.backbone, global_folder(folder, fold), np.zeros(3))
         for name in fold.held:
             own[name] = levels(base.logits(base.embed(people.worn(name, 0, seed=0).signals)))
     assert making.common_level(folder, folds).tolist() == pytest.approx(np.median(list(own.values()), axis=0).tolist())

@@ -7,23 +7,21 @@ can be taken away again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from physioedge_runtime.adaptation.under_adapter import MIN_WINDOWS, UnderAdapter
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.tensors import read_tensors
 from physioedge_runtime.engine.slots import BIAS
 from physioedge_runtime.errors import AdapterError, FormatError
-from physioedge_runtime.result import Result
 
 FILE = "centring.safetensors"
 """In a bundle whose first output is a linear function of the embedding."""
 WEIGHT, REFERENCE, SHARE = "weight", "reference", "share"
-MIN_WINDOWS = 30
-"""A mean over fewer windows says more of the moment than of the person."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +71,7 @@ class Centre:
         return cls(weight=arrays[WEIGHT], reference=arrays[REFERENCE], share=float(arrays[SHARE][0]))
 
 
-class Centring:
+class Centring(UnderAdapter):
     """The person's mean embedding so far.
 
     Parameters
@@ -83,28 +81,17 @@ class Centring:
     """
 
     def __init__(self, centre: Centre) -> None:
+        super().__init__()
         self.centre = centre
-        self._adapter: str | None = None
         self._sum = np.zeros(len(centre.reference))
         self.windows = 0
 
-    def add(self, results: Iterable[Result]) -> None:
-        """Take in results that the model was asked for, withheld ones too: a mean needs no labels.
+    def _take(self, embedding: NDArray[Any]) -> None:
+        self._sum += embedding
+        self.windows += 1
 
-        Results under another adapter than those before begin a new mean.
-        """
-        for result in results:
-            if result.embedding is None:
-                continue
-            if result.adapter != self._adapter:
-                self.reset()
-                self._adapter = result.adapter
-            self._sum += result.embedding
-            self.windows += 1
-
-    def reset(self) -> None:
-        """Forget the person."""
-        self._adapter, self.windows = None, 0
+    def _clear(self) -> None:
+        self.windows = 0
         self._sum[:] = 0.0
 
     def bias(self) -> dict[str, NDArray[np.float32]]:

@@ -8,25 +8,22 @@ of its own (`engine.slots.BIAS`) that can be taken away again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from physioedge_runtime.adaptation.under_adapter import MIN_WINDOWS, UnderAdapter
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.contract import Contract
 from physioedge_runtime.bundle.tensors import read_tensors
 from physioedge_runtime.engine.slots import BIAS
 from physioedge_runtime.errors import AdapterError, FormatError
-from physioedge_runtime.result import Result
 
 FILE = "levelling.safetensors"
 """In a bundle of labels whose logits are a linear function of the embedding."""
 WEIGHT, CONSTANT, LEVEL, MARGIN, BOTH_SIDES = "weight", "constant", "level", "margin", "both_sides"
-MIN_WINDOWS = 30
-"""A median over fewer windows says more of the moment than of the person."""
 MOST_WINDOWS = 1024
 """The newest are kept, and no others: memory has an end, and people change."""
 
@@ -136,7 +133,7 @@ def level_bias(median: NDArray[Any], levels: LevelSpec) -> NDArray[np.float32]:
     return bias.astype(np.float32)
 
 
-class Levelling:
+class Levelling(UnderAdapter):
     """The person's level so far: of the newest `MOST_WINDOWS` windows.
 
     Parameters
@@ -146,8 +143,8 @@ class Levelling:
     """
 
     def __init__(self, levels: Levels) -> None:
+        super().__init__()
         self.levels = levels
-        self._adapter: str | None = None
         self._ring = np.zeros((MOST_WINDOWS, len(levels.level)), np.float32)
         self._seen = 0
 
@@ -156,24 +153,12 @@ class Levelling:
         """Windows that the level is of, at most `MOST_WINDOWS`."""
         return min(self._seen, MOST_WINDOWS)
 
-    def add(self, results: Iterable[Result]) -> None:
-        """Take in results that the model was asked for, withheld ones too: a median needs no labels.
+    def _take(self, embedding: NDArray[Any]) -> None:
+        self._ring[self._seen % MOST_WINDOWS] = self.levels.relative(embedding)
+        self._seen += 1
 
-        Results under another adapter than those before begin anew. A bias moves no embedding and needs no such new
-        beginning: it is used under the name of the adapter it was taken under, as `session.serve` does.
-        """
-        for result in results:
-            if result.embedding is None:
-                continue
-            if result.adapter != self._adapter:
-                self.reset()
-                self._adapter = result.adapter
-            self._ring[self._seen % MOST_WINDOWS] = self.levels.relative(result.embedding)
-            self._seen += 1
-
-    def reset(self) -> None:
-        """Forget the person."""
-        self._adapter, self._seen = None, 0
+    def _clear(self) -> None:
+        self._seen = 0
         self._ring[:] = 0.0
 
     def bias(self) -> dict[str, NDArray[np.float32]]:

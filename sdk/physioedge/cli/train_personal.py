@@ -33,7 +33,7 @@ def register(what: Any) -> None:
 def adapters(args: argparse.Namespace) -> int:
     """Exit code: 0 when the set is written."""
     from physioedge.adapters.lora.files import load_note, save_levels
-    from physioedge.adapters.sets.base import load_base
+    from physioedge.adapters.sets.base import slotted
     from physioedge.adapters.sets.beats import BeatPeople
     from physioedge.adapters.sets.making import SetConfig, common_level, everybody, folds_of, global_folder, make_rows
     from physioedge.generator.adapter_set import Origin, save_set
@@ -52,7 +52,7 @@ def adapters(args: argparse.Namespace) -> int:
     digest = load_note(folder).backbone_digest
     origin = Origin(
         task=args.task, backbone_digest=digest, kind=EMBEDDING, source=digest,
-        slots=load_base(backbone, folder).network.slots,
+        slots=slotted(backbone, folder)[0].slots,
     )  # fmt: skip
     folds = folds_of(people.names, config, seed=args.seed)
     save_levels(folder, common_level(args.out, folds), len(people.names))

@@ -37,7 +37,7 @@ class Base:
     reference_deviation : float64 (embedding_dim,)
         Mean over the same people of the deviation of their embeddings from their own mean.
     level : float64 (class,)
-        Everybody's: `physioedge.adapters.sets.making.common_level`, zeros until it is put in.
+        Everybody's: `physioedge.adapters.sets.making.common_level`.
     rule : LevelRule
         What is done about a person's levels.
     """
@@ -98,12 +98,12 @@ def slotted(backbone: Path, folder: Path) -> tuple[SlottedNetwork, Floats]:
     return SlottedNetwork(network, adapter), np.array(note.head["log_prior"])
 
 
-def load_base(backbone: Path, folder: Path) -> Base:
-    """The model of a folder that holds a global adapter and a `REFERENCE` beside it."""
+def load_base(backbone: Path, folder: Path, level: Floats) -> Base:
+    """The model of a folder with a global adapter and a `REFERENCE` beside it, and everybody's level (class,)."""
     network, prior = slotted(backbone, folder)
     rule = rule_of(load_note(folder).task, len(prior))
     with np.load(folder / REFERENCE, allow_pickle=False) as file:
         return Base(
             network=network, log_prior=prior, reference=file["mean"], reference_deviation=file["deviation"],
-            level=np.zeros(len(prior)), rule=rule,
+            level=level, rule=rule,
         )  # fmt: skip

@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from physioedge.adapters.lora.files import TASK_FILE, load_note
-from physioedge.adapters.sets.base import REFERENCE, Base, Floats, embedded, load_base, slotted
+from physioedge.adapters.sets.base import REFERENCE, Base, Floats, embedded, load_base, logits_of, slotted
 from physioedge.adapters.sets.people import People, Worn
 from physioedge.adapters.sets.residual import ResidualFit, fit_residual
 from physioedge.tasks.levels import levels
@@ -191,15 +191,16 @@ def _person(people: People, fold: Fold, name: str, out: Path, config: SetConfig,
 
 def _base(people: People, fold: Fold, out: Path, config: SetConfig, seed: int) -> Base:
     level = common_level(out, folds_of(people.names, config, seed=seed), fold.held)
-    return replace(load_base(people.backbone, global_folder(out, fold)), level=level)
+    return load_base(people.backbone, global_folder(out, fold), level)
 
 
 def _level(people: People, fold: Fold, name: str, out: Path, seed: int) -> str:
     """The levels of a person, under an adapter that has not seen the person."""
     torch.set_num_threads(1)
     if not (path := _level_file(out, fold, name)).exists():
-        base = load_base(people.backbone, global_folder(out, fold))
-        _save(path, level=levels(base.logits(base.embed(people.worn(name, 0, seed=seed).signals))))
+        network, prior = slotted(people.backbone, global_folder(out, fold))
+        found = embedded(network, people.worn(name, 0, seed=seed).signals)
+        _save(path, level=levels(logits_of(network, prior, found)))
     return name
 
 

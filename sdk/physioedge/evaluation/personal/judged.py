@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -84,7 +84,7 @@ def rounds(judged: Judged, out: Path, config: SetConfig, groups: tuple[str, ...]
 
     def base_of(fold: Fold) -> Base:
         level = common_level(out, folds, fold.held)
-        return replace(load_base(people.backbone, global_folder(out, fold)), level=level)
+        return load_base(people.backbone, global_folder(out, fold), level)
 
     if inside in groups:
         for fold in folds:
