@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 from made_adapters import NOW_S, TARGET, TRUST, made_adapter, made_arrays
-from power_cuts import Disk
 
+from physioedge.faults.unreliable_disk import UnreliableDisk as Disk
 from physioedge_runtime import errors
 from physioedge_runtime.adaptation import adapter, files, freshness, manifest, state
 from physioedge_runtime.adaptation.store import AdapterStore

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from made_adapters import DAY_S, DEVICE, NOW_S, TARGET, TRUST, made_adapter
-from power_cuts import Disk
 
+from physioedge.faults.unreliable_disk import UnreliableDisk as Disk
 from physioedge_runtime.adaptation.adapter import Target
 from physioedge_runtime.adaptation.state import MAX_EVENTS, MAX_REASON
 from physioedge_runtime.adaptation.store import AdapterStore

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from made_adapters import NOW_S, TRUST, made_adapter
-from power_cuts import Disk
 
 from made_up_host import DEVICE, SHAPES, TOKEN
 from made_up_person import Person, bundle_here, stream_of
+from physioedge.faults.unreliable_disk import UnreliableDisk as Disk
 from physioedge_runtime.adaptation.adapter import Target
 from physioedge_runtime.adaptation.adapting import Adaptation, TrialEnd
 from physioedge_runtime.adaptation.guard import ChangePlan

@@ -7,9 +7,9 @@ import stat
 from pathlib import Path
 
 import pytest
-from power_cuts import Disk
 from test_link import DEVICE, GOOD, REQUEST, Clock, link, said
 
+from physioedge.faults.unreliable_disk import UnreliableDisk as Disk
 from physioedge_runtime.adaptation.link import Retry
 from physioedge_runtime.adaptation.outbox import FILE, Outbox, read_request
 from physioedge_runtime.adaptation.request import Request

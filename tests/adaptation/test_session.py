@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 from made_adapters import DAY_S, NOW_S, TRUST, made_adapter, resigned, unpacked
-from power_cuts import Disk
 
 from made_up_host import DEVICE, SHAPES, TOKEN
 from made_up_person import Person, bundle_here, stream_of
+from physioedge.faults.unreliable_disk import UnreliableDisk as Disk
 from physioedge_runtime.adaptation.adapter import Target
 from physioedge_runtime.adaptation.link import Link, Retry
 from physioedge_runtime.adaptation.manifest import ARRAYS, Binding

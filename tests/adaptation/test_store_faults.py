@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from made_adapters import NOW_S, TARGET, TRUST, made_adapter
-from power_cuts import Disk
 
+from physioedge.faults.unreliable_disk import UnreliableDisk as Disk
 from physioedge_runtime.adaptation import disk as disk_module
 from physioedge_runtime.adaptation.disk import FolderDisk
 from physioedge_runtime.adaptation.state import MAX_STATE_BYTES, StoreState, decode, encode

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 from made_adapters import DEVICE, NOW_S, TARGET, TRUST, made_adapter, made_arrays
-from power_cuts import Disk, PowerCut
 
+from physioedge.faults.unreliable_disk import PowerCut
+from physioedge.faults.unreliable_disk import UnreliableDisk as Disk
 from physioedge_runtime.adaptation.store import AdapterStore
 from physioedge_runtime.engine.slots import BIAS
 from tiny_bundle import SLOT

@@ -1,4 +1,4 @@
-"""A disk in memory that loses power: what may be left of it is worked out from what was made to last, and no more.
+"""A disk in memory that loses power or fails: what may be left of it follows from what was made to last, and no more.
 
 It knows nothing of the store. Names and contents are apart, as on a real file system: a name lasts once the folder was
 synced, a content once the file was. Of what was not, each change of a name may have happened or not, in any
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -22,12 +23,21 @@ class PowerCut(BaseException):
 
 @dataclass(eq=False)
 class Node:
-    """Content of one file: as read now, and as it lasts (None: not even begun)."""
+    """Content of one file.
+
+    Attributes
+    ----------
+    now : bytes
+        As read.
+    lasting : bytes or None
+        As it survives a cut; None: not even begun.
+    """
 
     now: bytes = b""
     lasting: bytes | None = None
 
     def may_be(self) -> list[bytes]:
+        """Every content that a cut now may leave."""
         if self.now == self.lasting:
             return [self.now]
         torn = self.now[: len(self.now) // 2]
@@ -43,6 +53,7 @@ class Change:
     node: Node
 
     def apply(self, names: dict[str, Node]) -> None:
+        """Make the change to names."""
         if names.get(self.old) is self.node or not self.new:
             names.pop(self.old, None)
         if self.new:
@@ -50,7 +61,7 @@ class Change:
 
 
 @dataclass
-class Disk:
+class UnreliableDisk:
     """Implements the runtime's `Disk`, with every kind of trouble.
 
     Attributes
@@ -61,8 +72,12 @@ class Disk:
         Called after each.
     cut_in, fail_in : int
         The power goes right after, or an error comes in place of, the n-th side effect from now; 0 for never.
+    lasts : bool
+        Whether the disk stays broken once `fail_in` was reached.
     full, broken, unreadable : bool
         Every write, every side effect, or every read fails.
+    code : int
+        ``errno`` of errors of side effects, those of a full disk apart.
     """
 
     visible: dict[str, Node] = field(default_factory=dict)
@@ -72,29 +87,36 @@ class Disk:
     after_each: Callable[[], None] = lambda: None
     cut_in: int = 0
     fail_in: int = 0
+    lasts: bool = False
     full: bool = False
     broken: bool = False
     unreadable: bool = False
     locked: bool = False
+    code: int = errno.EIO
 
     @classmethod
-    def holding(cls, files: dict[str, bytes]) -> Disk:
+    def holding(cls, files: dict[str, bytes]) -> UnreliableDisk:
+        """A disk on which these files last."""
         nodes = {name: Node(data, data) for name, data in files.items()}
         return cls(dict(nodes), dict(nodes))
 
     @property
     def files(self) -> dict[str, bytes]:
+        """Contents by name, as read now."""
         return {name: node.now for name, node in self.visible.items()}
 
     def names(self) -> list[str]:
+        """As `Disk`."""
         return sorted(self.visible)
 
     def read(self, name: str, limit: int) -> bytes:
+        """As `Disk`."""
         if self.unreadable:
-            raise OSError(errno.EIO, "input/output error")
+            raise _failed(errno.EIO)
         return self._node(name).now[: limit + 1]
 
     def write(self, name: str, data: bytes) -> None:
+        """As `Disk`; an error leaves a third of the content."""
         node = self.visible.get(name)
         if node is None:
             node = Node()
@@ -105,29 +127,34 @@ class Disk:
         self._done()
 
     def sync(self, name: str) -> None:
+        """As `Disk`."""
         node = self._node(name)
         self._effect(f"sync {name}")
         node.lasting = node.now
         self._done()
 
     def rename(self, old: str, new: str) -> None:
+        """As `Disk`."""
         node = self._node(old)
         self._effect(f"rename {new}")
         self._change(Change(old, new, node))
         self._done()
 
     def remove(self, name: str) -> None:
+        """As `Disk`."""
         node = self._node(name)
         self._effect(f"remove {name}")
         self._change(Change(name, "", node))
         self._done()
 
     def sync_folder(self) -> None:
+        """As `Disk`."""
         self._effect("sync folder")
         self.lasting, self.pending = dict(self.visible), []
         self._done()
 
     def lock(self) -> Callable[[], None]:
+        """As `Disk`."""
         if self.locked:
             raise StoreLocked("a locked disk", "a free one", "Close the other one.")
         self.locked = True
@@ -163,12 +190,18 @@ class Disk:
         self.effects.append(what)
         self.fail_in -= 1
         if self.full and what.startswith("write"):
-            raise OSError(errno.ENOSPC, "no space left")
-        if self.broken or self.fail_in == 0:
-            raise OSError(errno.EIO, "input/output error")
+            raise _failed(errno.ENOSPC)
+        failed = self.broken or self.fail_in == 0
+        self.broken = self.broken or (failed and self.lasts)
+        if failed:
+            raise _failed(self.code)
 
     def _done(self) -> None:
         self.after_each()
         self.cut_in -= 1
         if self.cut_in == 0:
             raise PowerCut
+
+
+def _failed(code: int) -> OSError:
+    return OSError(code, os.strerror(code).lower())
