@@ -127,3 +127,35 @@ def test_one_window_moves_no_number_by_more_than_the_noise_allows_for():
         assert (np.abs(with_it.mean - without.mean) <= 4.0 / (n - 1) + 1e-6).all()
         assert (np.abs(with_it.deviation - without.deviation) <= 4.0 / np.sqrt(n - 1) + 1e-6).all()
     del rng
+
+
+@pytest.mark.parametrize("text", ["5", "null", '"a"', "true", "[]", "1.5", "{}", "[" * 5000, "{" + '"a":' * 3000])
+def test_a_head_that_is_no_head_is_refused_as_such(text):
+    with pytest.raises(ConditionError):
+        Condition.from_bytes(text.encode() + b"\n" + b"\0" * 4)
+
+
+def test_a_head_with_other_or_impossible_fields_is_refused():
+    text, _, body = made().to_bytes().partition(b"\n")
+    head = json.loads(text)
+    deep: dict[str, object] = {}
+    for _ in range(40):
+        deep = {"a": deep}
+    for change in (
+        {"noise": 10**400},
+        {"noise": True},
+        {"noise": -0.5},
+        {"\ud800": 1},
+        {"windows": 1.0},
+        {"windows": 10**4000},
+        {"features": True},
+        {"adapter": "a" * 201},
+        {"task": deep},
+        {"schema": 1.0},
+    ):
+        with pytest.raises(ConditionError):
+            Condition.from_bytes(json.dumps({**head, **change}).encode() + b"\n" + body)
+    with pytest.raises(ConditionError, match="no usable JSON"):
+        Condition.from_bytes(text.replace(b"{", b'{"noise":1,', 1) + b"\n" + body)  # twice
+    with pytest.raises(ConditionError):
+        noised(made(), SPEC, 1e10, np.random.default_rng(0))

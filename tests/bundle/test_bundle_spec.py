@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from physioedge_runtime import errors
-from physioedge_runtime.bundle import archive, contract, manifest, signing, tensors
+from physioedge_runtime.bundle import archive, contract, manifest, plain, signing, tensors
 from physioedge_runtime.bundle.contract import METADATA_KEY
 from physioedge_runtime.engine.slots import MAX_SLOT_NORM
 from tiny_bundle import tiny_contract, write_tiny_bundle
@@ -33,10 +33,15 @@ def test_limits() -> None:
         "files in it": archive.MAX_ENTRIES,
         "name": archive.MAX_NAME_BYTES,
         "`manifest.json`": archive.MAX_MANIFEST_BYTES,
+        "values in it: bytes `,`, `{` and `[`, those in texts included": plain.MAX_JSON_VALUES,
+        "levels of objects and arrays in it": plain.MAX_JSON_DEPTH,
         "header of a safetensors file": tensors.MAX_HEADER_BYTES,
         "arrays in it": tensors.MAX_TENSORS,
+        "bytes `{`, `[` and `,` in its header": tensors.MAX_VALUES[b"{"],
         "golden windows": manifest.MAX_GOLDEN_WINDOWS,
     }
+    braces, brackets, commas = (tensors.MAX_VALUES[mark] for mark in (b"{", b"[", b","))
+    assert f"| {braces}, {brackets} and {commas}, in this order |" in SPEC
     assert f"at most {tensors.MAX_RANK} axes" in SPEC
     assert f"norm of each array at most {MAX_SLOT_NORM:g}" in SPEC
     assert f"≤ {manifest.MAX_TOLERANCE:g}" in SPEC

@@ -162,3 +162,21 @@ def test_graph_choice_says_what_there_is(tmp_path: Path, files: dict[str, bytes]
         bundle.graph(adapters="slots")
     with pytest.raises(BundleError, match="MODEL_CARD"):
         bundle.read("../secret")
+
+
+def test_json_that_would_take_many_times_its_size_or_is_nested_without_end_is_refused() -> None:
+    for text in (
+        b'{"a":[' + b"[]," * 9000 + b"[]]}",
+        b'{"a":' * 33 + b"{}" + b"}" * 33,
+        b'{"a":' * 900 + b"1" + b"}" * 900,
+    ):
+        with pytest.raises(FormatError, match="more than"):
+            Manifest.from_bytes(text)
+
+
+def test_a_slot_of_endless_shape_is_refused() -> None:
+    values = tiny_contract().to_dict()
+    for shape in ([1] * 9, [10**4000], [2**20] * 8):
+        values["slots"][0]["shape"] = shape
+        with pytest.raises(ContractError):
+            type(tiny_contract()).from_dict(values)

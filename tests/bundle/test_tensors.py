@@ -127,3 +127,19 @@ def test_any_bytes_give_arrays_or_one_error(noise: bytes, start: int, removed: i
     data = write_tensors({"a": np.ones((2, 3), np.float32), "b": np.zeros(2, np.int64)})
     with contextlib.suppress(FormatError):
         read_tensors(data[:start] + noise + data[start + removed :])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"[" * 9000 + b"]" * 9000, b"[" + b"{}," * 5000 + b"{}]", b"[" + b"1," * 60000 + b"1]"],
+    ids=["[", "{", ","],
+)
+def test_headers_that_would_take_many_times_their_size_are_not_parsed(text: bytes) -> None:
+    text = b'{"a":' + text + b"}"
+    with pytest.raises(FormatError, match="too many values"):
+        read_tensors(len(text).to_bytes(8, "little") + text)
+
+
+def test_as_many_arrays_as_may_be_are_read() -> None:
+    arrays = {f"layer.{i:04d}": np.zeros((1, 1, 1, 1, 1, 1, 1, 1), np.float32) for i in range(4096)}
+    assert len(read_tensors(write_tensors(arrays))) == 4096

@@ -11,13 +11,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.contract import Contract
+from physioedge_runtime.bundle.plain import check_kinds, load_object
 from physioedge_runtime.errors import ConditionError, FormatError
 
 FILE = "condition.json"
@@ -28,6 +29,7 @@ MAX_FEATURES = 1536
 MAX_BYTES = 8192
 MIN_WINDOWS = 30
 MAX_COUNT = 10**9
+MAX_NOISE = 1e9
 ADJACENCY = "one window"
 """What the optional noise hides: whether any one window was among those the statistics are of."""
 Floats = NDArray[np.float64]
@@ -157,19 +159,20 @@ class Condition:
             if len(data) > MAX_BYTES:
                 raise ValueError(f"{len(data)} bytes")
             text, _, body = data.partition(b"\n")
-            head = json.loads(text.decode("ascii"), parse_constant=_no_constant)
+            head = load_object(text, _unusable)
+            check_kinds("a head", head, _HEAD, _unusable)
             if head.pop("schema") != SCHEMA or head.pop("adjacency") != ADJACENCY or head["kind"] not in KINDS:
                 raise ValueError("another schema, adjacency or kind")
             n = head.pop("features")
             numbers = np.frombuffer(body, "<f2").astype(np.float32)
-            if type(n) is not int or not 1 <= n <= MAX_FEATURES or len(numbers) != 2 * n:
+            if not 1 <= n <= MAX_FEATURES or len(numbers) != 2 * n:
                 raise ValueError(f"{n} features, {len(body)} bytes")
             if not np.isfinite(numbers).all() or (numbers[n:] < 0).any():
                 raise ValueError("statistics that no signal has")
             found = cls(**head, mean=numbers[:n], deviation=numbers[n:])
             found._check()
             return found
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except ValueError as error:
             raise ConditionError(
                 f"a condition ({error})", "one that a device made", "Send it as it was made."
             ) from error
@@ -183,11 +186,8 @@ class Condition:
 
     def _check(self) -> None:
         texts = (self.kind, self.source, self.backbone, self.adapter)
-        whole = type(self.windows) is int and 0 < self.windows <= MAX_COUNT
-        if not all(isinstance(text, str) and len(text) <= 200 for text in texts) or not whole:
-            raise ValueError("fields of another kind")
-        if not isinstance(self.task, dict) or not isinstance(self.noise, int | float) or not 0 <= self.noise < math.inf:
-            raise ValueError("fields of another kind")
+        if max(map(len, texts)) > 200 or not 0 < self.windows <= MAX_COUNT or not 0 <= self.noise <= MAX_NOISE:
+            raise ValueError("fields out of range")
 
 
 class Accumulator:
@@ -286,8 +286,8 @@ def noised(condition: Condition, spec: ConditionSpec, multiplier: float, rng: np
     Source: Dwork and Roth, The algorithmic foundations of differential privacy, 2014, appendix A (Gaussian mechanism);
     the adjacency unit is one window, not one person.
     """
-    if not 0 <= multiplier < math.inf:
-        raise ConditionError(f"noise multiplier {multiplier}", "a number from 0 on", "State one.")
+    if not 0 <= multiplier <= MAX_NOISE:
+        raise ConditionError(f"noise multiplier {multiplier}", f"0 to {MAX_NOISE:g}", "State one.")
     width = (spec.high - spec.low) * multiplier
     n = condition.windows
     mean = condition.mean + rng.standard_normal(len(width)) * width / n
@@ -296,5 +296,19 @@ def noised(condition: Condition, spec: ConditionSpec, multiplier: float, rng: np
     return Condition(**{**vars(condition), **changed})
 
 
-def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is no JSON number")
+_HEAD: dict[str, type] = {
+    "schema": int,
+    "kind": str,
+    "source": str,
+    "task": dict,
+    "backbone": str,
+    "adapter": str,
+    "windows": int,
+    "features": int,
+    "noise": float,
+    "adjacency": str,
+}
+
+
+def _unusable(came: str, expected: str) -> NoReturn:
+    raise ValueError(came)

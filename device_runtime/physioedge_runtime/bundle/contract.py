@@ -15,6 +15,7 @@ from typing import Any, cast
 from physioedge_runtime.bundle.plain import build, build_all
 from physioedge_runtime.bundle.schema1 import to_schema_2
 from physioedge_runtime.bundle.specs import SensorSpec, SlotSpec, Thresholds, TriggerSpec, ValueSpec, WindowSpec
+from physioedge_runtime.bundle.tensors import MAX_RANK
 from physioedge_runtime.errors import ContractError, SchemaTooNew, UnknownSensor
 
 __all__ = ["Contract", "SensorSpec", "SlotSpec", "Thresholds", "TriggerSpec", "ValueSpec", "WindowSpec"]
@@ -26,6 +27,7 @@ INPUT, LOGITS, VALUES, EMBEDDING = "signal", "logits", "values", "embedding"
 MAX_SENSORS = 16
 MAX_OUTPUTS = 1000
 MAX_INPUT_SAMPLES = 1_000_000
+MAX_SLOT_VALUES = 10_000_000
 MIN_FS_HZ, MAX_FS_HZ = 0.001, 1_000_000.0
 _SENSOR_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
@@ -178,7 +180,8 @@ class Contract:
         taken = [slot.name for slot in self.slots] + list(self.input_shapes)
         _require(len(set(taken)) == len(taken), "slots", "a name twice, or the name of a signal input")
         for slot in self.slots:
-            _require(all(n >= 1 for n in slot.shape) and math.prod(slot.shape) <= 10_000_000, slot.name, slot.shape)
+            bounded = len(slot.shape) <= MAX_RANK and all(1 <= n <= MAX_SLOT_VALUES for n in slot.shape)
+            _require(bounded and math.prod(slot.shape) <= MAX_SLOT_VALUES, slot.name, slot.shape)
 
     def _check_outputs(self) -> None:
         names = list(self.labels) or [value.name for value in self.values]

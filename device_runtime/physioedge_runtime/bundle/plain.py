@@ -8,20 +8,34 @@ from dataclasses import fields
 from typing import Any, NoReturn, TypeVar
 
 _T = TypeVar("_T")
-
+MAX_JSON_VALUES = 16_384
+"""Commas and opening brackets in a text, those in strings included: parsed values take up to 30 times their text."""
+MAX_JSON_DEPTH = 32
 
 Fail = Callable[[str, str], NoReturn]
 """Raises the caller's error about what came and what was expected."""
 
 
 def load_object(data: bytes, fail: Fail) -> dict[str, Any]:
-    """The object in ASCII JSON bytes; keys that come twice, NaN and infinities go to `fail`."""
+    """The object in ASCII JSON bytes; keys that come twice, NaN and infinities go to `fail`.
+
+    So do texts of more than `MAX_JSON_VALUES` values, before they are parsed, and of more than `MAX_JSON_DEPTH` levels,
+    which are no trouble for the parser but for whatever walks through them later.
+    """
+    if sum(map(data.count, (b",", b"{", b"["))) > MAX_JSON_VALUES:
+        fail(f"JSON of more than {MAX_JSON_VALUES} values", f"at most {MAX_JSON_VALUES}")
     try:
         values = json.loads(data.decode("ascii"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         fail(f"no usable JSON ({type(error).__name__})", "ASCII JSON, each key once, finite numbers")
     if not isinstance(values, dict):
         fail(f"a {type(values).__name__}", "an object")
+    level: list[Any] = [values]
+    for _ in range(MAX_JSON_DEPTH):
+        level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
+        level = [value for value in level if isinstance(value, (dict, list))]
+    if level:
+        fail(f"JSON of more than {MAX_JSON_DEPTH} levels", f"at most {MAX_JSON_DEPTH}")
     return values
 
 
@@ -29,7 +43,7 @@ def check_kinds(what: str, values: Any, wanted: Mapping[str, type], fail: Fail) 
     """All wanted keys of their kinds and no others; an int may stand for a float, a bool for neither."""
     if not isinstance(values, dict) or set(values) != set(wanted):
         keys = sorted(values) if isinstance(values, dict) else type(values).__name__
-        fail(f"{what} with {keys}", f"exactly {sorted(wanted)}")
+        fail(f"{what} with {keys!s:.200}", f"exactly {sorted(wanted)}")
     for key, kind in wanted.items():
         kinds = (int, float) if kind is float else (kind,)
         if type(values[key]) not in kinds:

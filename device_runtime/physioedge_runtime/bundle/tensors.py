@@ -19,6 +19,9 @@ from physioedge_runtime.errors import FormatError
 MAX_HEADER_BYTES = 1024 * 1024
 MAX_TENSORS = 4096
 MAX_RANK = 8
+MAX_VALUES = {b"{": MAX_TENSORS + 2, b"[": 2 * MAX_TENSORS, b",": 13 * MAX_TENSORS}
+"""What a header of `MAX_TENSORS` arrays needs: anything beyond is not even parsed, since it would take 30 times its
+text in memory."""
 _TYPES: dict[str, np.dtype[Any]] = {
     "F32": np.dtype("<f4"), "I64": np.dtype("<i8"), "I8": np.dtype("i1"), "F16": np.dtype("<f2"),
 }  # fmt: skip
@@ -89,6 +92,8 @@ def write_tensors(arrays: Mapping[str, NDArray[Any]], types: Sequence[str] = BUN
 
 
 def _header(text: bytes) -> dict[str, Any]:
+    if any(text.count(mark) > most for mark, most in MAX_VALUES.items()):
+        raise _bad("a header of too many values", f"what {MAX_TENSORS} arrays need")
     try:
         header = json.loads(text.decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
