@@ -72,8 +72,10 @@ def raw(
         "counter": "PhysioEdge-Counter",
         "nonce": "PhysioEdge-Nonce",
         "token": "Authorization",
+        "kind": "Content-Type",
     }
-    given = {"device": DEVICE, "counter": "4", "nonce": "a" * 32, "token": f"Bearer {TOKEN}", **headers}
+    usual = {"kind": "application/octet-stream", "nonce": "a" * 32, "token": f"Bearer {TOKEN}"}
+    given = {"device": DEVICE, "counter": "4", **usual, **headers}
     connection = http.client.HTTPConnection("127.0.0.1", app.state.port, timeout=20)
     try:
         sent = {names[name]: value for name, value in given.items() if value is not None}
@@ -132,7 +134,11 @@ def test_the_same_request_has_the_same_answer_here_and_the_same_arrays_on_every_
         ({"counter": "9" * 30}, 400, "request"),
         ({"nonce": "xyz"}, 400, "request"),
         ({"nonce": "A" * 32}, 400, "request"),
+        ({"kind": None}, 400, "request"),
+        ({"kind": "application/json"}, 400, "request"),
         ({"body": b""}, 422, "condition"),
+        ({"body": b"5\n"}, 422, "condition"),
+        ({"body": CONDITION.replace(b'"adapter"', b'"\\ud800":1,"adapter"')}, 422, "condition"),
         ({"body": b"\x00\xff" * 100}, 422, "condition"),
         ({"body": CONDITION[:-1]}, 422, "condition"),
         ({"body": condition_bytes(features=9)}, 422, "condition"),

@@ -38,6 +38,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--port", type=int, default=8080, help="port to listen on (default 8080)")
     parser.add_argument("--certificate", type=Path, metavar="PEM", help="certificate, for TLS")
     parser.add_argument("--certificate-key", type=Path, metavar="PEM", help="its private key")
+    parser.add_argument("--behind-proxy", action="store_true", help="all connections come from a proxy, which counts "
+                        "those of each address instead")  # fmt: skip
     parser.add_argument("--valid-days", type=int, metavar="N", help="how long adapters may be accepted (default 30)")
 
 
@@ -52,6 +54,8 @@ def run(args: argparse.Namespace) -> int:
     settings = HostSettings(tokens=read_tokens(args.tokens))
     if args.valid_days is not None:
         settings = replace(settings, valid_s=args.valid_days * 86_400)
+    if args.behind_proxy:
+        settings = settings.behind_proxy()
     path = generator_of(ARRHYTHMIA) if args.generator == Path(SHIPPED) else args.generator
     app = create_app(load_generator(path), args.key, settings)
     listening = Listening(

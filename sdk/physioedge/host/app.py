@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect
 
 from physioedge.host import metrics
 from physioedge.host.cache import AnswerCache
+from physioedge.host.doors import Doors, HoldingBack
 from physioedge.host.protocol import Generator
 from physioedge.host.service import AdaptationService, Refusal
 from physioedge.host.settings import HostSettings
@@ -61,7 +62,7 @@ def create_app(
     clock: Callable[[], float] = time.time,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> FastAPI:
-    """The application; its service is in ``app.state.service``.
+    """The application; its service and its doors are in ``app.state``.
 
     Parameters
     ----------
@@ -90,7 +91,8 @@ def create_app(
 
     # the pages that FastAPI would offer load scripts from elsewhere; openapi.json is the same without
     app = FastAPI(title="physioedge host", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.service = service
+    app.state.service, app.state.doors = service, Doors(settings, monotonic)
+    app.add_middleware(HoldingBack, doors=app.state.doors)
     app.add_exception_handler(HTTPException, _no_such_page)
 
     @app.post(PATH, response_class=Response, responses=_responses(), openapi_extra=_asked())
@@ -141,6 +143,9 @@ async def _answered(service: AdaptationService, http: HttpRequest, token: str) -
 
 
 def _head(http: HttpRequest) -> Request:
+    kind = http.headers.get("content-type", "none").partition(";")[0].strip().lower()
+    if kind != MEDIA_TYPE:
+        raise Refusal(400, RequestInvalid(f"content of type {kind!r:.40}", MEDIA_TYPE, "Send a condition's bytes."))
     try:
         return Request.from_headers(http.headers)
     except RequestInvalid as error:
@@ -151,7 +156,10 @@ async def _body(http: HttpRequest, timeout_s: float) -> bytes:
     """The body, never more of it than the limit: the connection of whoever sends more is closed."""
     body = b""
     try:
-        if int(http.headers.get("content-length", "0")) > MAX_BYTES:  # the server has made sure it is a number
+        length = http.headers.get("content-length", "0")
+        if not length.isdecimal() or not length.isascii():
+            raise Refusal(400, RequestInvalid(f"a length of {length!r:.40}", "a whole number", "Correct it."))
+        if len(length) > 20 or int(length) > MAX_BYTES:
             raise _too_long()
         async with asyncio.timeout(timeout_s):
             async for part in http.stream():
@@ -177,7 +185,9 @@ def _told(status: int, error: PhysioEdgeError, retry_after_s: float | None = Non
         headers["Connection"] = "close"
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    said = {"code": error.code, "came": error.came, "expected": error.expected, "do": error.do}
+    # what came may hold halves of surrogate pairs, which have no bytes
+    texts = {"code": error.code, "came": error.came, "expected": error.expected, "do": error.do}
+    said = {key: text.encode("utf-8", "backslashreplace").decode() for key, text in texts.items()}
     return JSONResponse(said, status, headers)
 
 

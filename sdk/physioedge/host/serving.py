@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
 
+from physioedge.host.connection import BoundedConnection
 from physioedge.host.service import AdaptationService
 
 
@@ -70,6 +73,7 @@ def server(app: FastAPI, listening: Listening, **changes: Any) -> DrainingServer
     """
     config = uvicorn.Config(
         app, host=listening.host, port=listening.port, ssl_certfile=listening.certificate,
-        ssl_keyfile=listening.certificate_key, access_log=False, server_header=False, ws="none", **changes,
+        ssl_keyfile=listening.certificate_key, access_log=False, server_header=False, ws="none", proxy_headers=False,
+        http=cast(type[asyncio.Protocol], functools.partial(BoundedConnection, app.state.doors)), **changes,
     )  # fmt: skip
     return DrainingServer(config, app.state.service)

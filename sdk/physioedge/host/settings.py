@@ -7,7 +7,7 @@ import hmac
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from physioedge_runtime.adaptation.manifest import TEXT
@@ -41,6 +41,13 @@ class HostSettings:
         For the body of a request.
     drain_s : float
         How long a host that is to stop goes on telling so.
+    connections, connections_of_address : int
+        Open at the same time, in all and from one address.
+    head_timeout_s, exchange_timeout_s : float
+        For the head of a request, and from there until its answer has been taken; then the connection is cut.
+    refusals, refusals_per_s : int, float
+        Requests of one address that are refused at once, and so many more a second; later refusals wait `hold_s`.
+    hold_s : float
 
     Raises
     ------
@@ -59,13 +66,26 @@ class HostSettings:
     cache_entries: int = 1024
     read_timeout_s: float = 10.0
     drain_s: float = 5.0
+    connections: int = 512
+    connections_of_address: int = 64
+    head_timeout_s: float = 10.0
+    exchange_timeout_s: float = 60.0
+    refusals: int = 100
+    refusals_per_s: float = 1.0
+    hold_s: float = 1.0
 
     def __post_init__(self) -> None:
-        whole = (self.valid_s, self.max_batch, self.max_waiting, self.burst, self.cache_entries)
-        above = (self.rate_per_s, self.cache_ttl_s, self.read_timeout_s)
-        real = (*above, self.batch_wait_s, self.drain_s)
+        whole = (self.valid_s, self.max_batch, self.max_waiting, self.burst, self.cache_entries, self.connections,
+                 self.connections_of_address, self.refusals)  # fmt: skip
+        above = (self.rate_per_s, self.cache_ttl_s, self.read_timeout_s, self.head_timeout_s, self.exchange_timeout_s,
+                 self.refusals_per_s)  # fmt: skip
+        real = (*above, self.batch_wait_s, self.drain_s, self.hold_s)
         if min(whole) < 1 or min(above) <= 0 or min(real) < 0 or not all(map(math.isfinite, real)):
             raise HostError(f"settings {whole}, {real}", "counts from 1 on and finite times", "Correct them.")
+
+    def behind_proxy(self) -> HostSettings:
+        """The same where all connections come from a proxy: it is what counts addresses, and slows refusals down."""
+        return replace(self, connections_of_address=self.connections, refusals=10**9)
 
     def check_token(self, device: str, token: str) -> None:
         """Passes the device's own token, in the same time whether the device is known or not; TokenRefused."""

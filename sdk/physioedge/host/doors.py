@@ -1,0 +1,124 @@
+"""Who may connect, and how long whoever is refused has to wait: what keeps strangers from costing good clients time."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from typing import Protocol
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from physioedge.host.limits import TokenBuckets
+from physioedge.host.settings import HostSettings
+
+ADDRESSES = 4096
+"""So many addresses that were refused something are remembered."""
+
+
+class Connection(Protocol):
+    """What the doors need of a connection."""
+
+    def shut(self) -> None:
+        """End it at once."""
+
+
+class Doors:
+    """Counts connections and refusals by address.
+
+    Parameters
+    ----------
+    settings : HostSettings
+    clock : callable
+        Seconds that only go up.
+    """
+
+    def __init__(self, settings: HostSettings, clock: Callable[[], float]) -> None:
+        self.settings = settings
+        self._open: dict[Connection, str] = {}
+        self._by_address: Counter[str] = Counter()
+        self._silent: OrderedDict[Connection, None] = OrderedDict()
+        self._refusals = TokenBuckets(settings.refusals_per_s, settings.refusals, clock, most=ADDRESSES)
+
+    def enter(self, connection: Connection, address: str) -> bool:
+        """Whether a new connection may stay.
+
+        Where the host is full, the one that has been silent longest makes room: whoever only holds connections open
+        shuts nobody out.
+        """
+        if self._by_address[address] >= self.settings.connections_of_address:
+            return False
+        if len(self._open) >= self.settings.connections:
+            if not self._silent:
+                return False
+            oldest = next(iter(self._silent))
+            self.leave(oldest)
+            oldest.shut()
+        self._open[connection] = address
+        self._by_address[address] += 1
+        self._silent[connection] = None
+        return True
+
+    def leave(self, connection: Connection) -> None:
+        """A connection has ended."""
+        address = self._open.pop(connection, None)
+        self._silent.pop(connection, None)
+        if address is not None:
+            self._by_address[address] -= 1
+            if not self._by_address[address]:
+                del self._by_address[address]
+
+    def speaks(self, connection: Connection, *, whole: bool) -> None:
+        """A connection has sent a whole head, or waits for its next one."""
+        if whole:
+            self._silent.pop(connection, None)
+        elif connection in self._open:
+            self._silent[connection] = None
+
+    def refused(self, address: str) -> float:
+        """Seconds that the refusal of a request is held back: 0 until an address was refused often."""
+        return self.settings.hold_s if self._refusals.take(address) else 0.0
+
+
+def address_of(client: tuple[str, int] | None) -> str:
+    """Whom a connection counts for: an IPv4 address, or the /64 network that one customer has of IPv6."""
+    try:
+        found = ipaddress.ip_address(client[0] if client else "")
+    except ValueError:
+        return ""
+    if isinstance(found, ipaddress.IPv6Address):
+        mapped = found.ipv4_mapped
+        return str(mapped or ipaddress.IPv6Network((int(found) >> 64 << 64, 64)))
+    return str(found)
+
+
+class HoldingBack:
+    """ASGI around the application: refusals of an address that is refused often come late, and end its connection.
+
+    Whoever asks again as soon as it has its answer is slowed down by that to some requests a second, at the cost of a
+    timer. Requests that are served are never held back, so that a good device beside a bad one is not hurt.
+
+    Parameters
+    ----------
+    app : ASGI application
+    doors : Doors
+    """
+
+    def __init__(self, app: ASGIApp, doors: Doors) -> None:
+        self._app, self._doors = app, doors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI asks."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+
+        async def held(message: Message) -> None:
+            if message["type"] == "http.response.start" and 400 <= message["status"] < 500:
+                wait_s = self._doors.refused(address_of(scope.get("client")))
+                if wait_s:
+                    await asyncio.sleep(wait_s)
+                    message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
+        return await self._app(scope, receive, held)
