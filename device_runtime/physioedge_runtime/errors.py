@@ -15,6 +15,7 @@
     │   ├── DigestMismatch
     │   ├── SignatureInvalid
     │   ├── UntrustedKey
+    │   │   └── KeyRevoked     it was trusted once
     │   ├── SchemaTooNew
     │   ├── ContractError      the contract inside does not hold together
     │   └── GoldenMismatch     the engine computes something else than the exporter did
@@ -143,6 +144,12 @@ class UntrustedKey(BundleError):
     """The bundle is signed by a key that was not named as trusted."""
 
     code = "untrusted-key"
+
+
+class KeyRevoked(UntrustedKey):
+    """The file is signed by a key that was trusted and is not any more."""
+
+    code = "revoked-key"
 
 
 class SchemaTooNew(BundleError):

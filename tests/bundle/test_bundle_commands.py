@@ -142,6 +142,8 @@ def test_keys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["key_id"] == made["key_id"]
     assert physioedge(["keys", "make", str(folder)]) == 1
     assert "never overwritten" in capsys.readouterr().err
+    assert physioedge(["keys", "revoke", made["public"]]) == 0
+    assert made["key_id"] in capsys.readouterr().out and (folder / "public.pem.revoked").exists()
 
 
 def test_device_info_and_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,15 +14,17 @@ from physioedge_runtime.bundle import signing
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.signing import (
     key_id,
+    load_revoked,
     load_trust,
     make_keys,
     public_key,
     read_private_key,
     read_public_key,
+    revoke,
     sign,
     verify,
 )
-from physioedge_runtime.errors import BundleError, FormatError, SignatureInvalid, UntrustedKey
+from physioedge_runtime.errors import BundleError, FormatError, KeyRevoked, SignatureInvalid, UntrustedKey
 from tiny_bundle import PRIVATE_KEY, write_tiny_bundle
 
 PUBLIC = public_key(PRIVATE_KEY)
@@ -107,6 +109,37 @@ def test_trust_by_file_folder_bytes_and_default(tmp_path: Path, monkeypatch: pyt
     assert set(load_trust(None)) == {first, second}
     monkeypatch.setattr(signing, "TRUSTED_KEYS", tmp_path / "nothing")
     assert load_trust(None) == {}
+
+
+def test_a_revoked_key_is_known_and_not_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {name: make_keys(tmp_path / name) for name in ("old", "new")}
+    folder = tmp_path / "trusted"
+    folder.mkdir()
+    for name in keys:
+        shutil.copy(tmp_path / name / "public.pem", folder / f"{name}.pem")
+    signed = sign(b"said", read_private_key(tmp_path / "old" / "private.pem"))
+    assert verify(b"said", signed, load_trust(folder), load_revoked(folder)) == keys["old"]
+    assert revoke(folder / "old.pem") == keys["old"] and not (folder / "old.pem").exists()
+    for place in (folder, None):
+        monkeypatch.setattr(signing, "TRUSTED_KEYS", folder)
+        assert set(load_trust(place)) == {keys["new"]} and load_revoked(place) == {keys["old"]}
+    with pytest.raises(KeyRevoked, match=keys["old"]) as caught:
+        verify(b"said", signed, load_trust(folder), load_revoked(folder))
+    assert isinstance(caught.value, UntrustedKey) and caught.value.code == "revoked-key"
+    shutil.copy(tmp_path / "old" / "public.pem", folder / "again.pem")  # no way back in under another name
+    assert set(load_trust(folder)) == {keys["new"]}
+    assert load_revoked(PUBLIC) == load_revoked(folder / "new.pem") == frozenset()
+
+
+def test_what_cannot_be_revoked(tmp_path: Path) -> None:
+    make_keys(tmp_path)
+    (tmp_path / "public.pem").rename(tmp_path / "public.key")
+    for name in ("public.key", "private.pem", "absent.pem"):
+        with pytest.raises(BundleError):
+            revoke(tmp_path / name)
+    (tmp_path / "odd.pem.revoked").write_text("no key")
+    with pytest.raises(FormatError):  # rather than trust a key that was to be revoked
+        load_trust(tmp_path)
 
 
 def test_a_stranger_is_told_how_to_trust(tmp_path: Path) -> None:

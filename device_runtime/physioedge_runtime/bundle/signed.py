@@ -16,7 +16,7 @@ from pathlib import Path
 
 from physioedge_runtime.bundle.archive import MANIFEST, SIGNATURE, Entry, bad_format, read_archive
 from physioedge_runtime.bundle.manifest import FileEntry
-from physioedge_runtime.bundle.signing import PIN_PREFIX, check_pin, load_trust, verify
+from physioedge_runtime.bundle.signing import PIN_PREFIX, check_pin, load_revoked, load_trust, verify
 from physioedge_runtime.errors import BundleError, DigestMismatch, FormatError
 
 
@@ -102,7 +102,7 @@ def open_signed(data: bytes, trust: Path | str | bytes | None, *, max_manifest_b
     trusted = load_trust(trust) if pin is None else {}
     entries = read_archive(data)
     manifest, signature = (bytes(_within(entries[name], max_manifest_bytes)) for name in (MANIFEST, SIGNATURE))
-    signer = verify(manifest, signature, trusted) if pin is None else check_pin(manifest, pin)
+    signer = verify(manifest, signature, trusted, load_revoked(trust)) if pin is None else check_pin(manifest, pin)
     return SignedArchive(entries, manifest, signer)
 
 

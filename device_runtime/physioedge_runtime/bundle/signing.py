@@ -16,10 +16,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from physioedge_runtime.errors import BundleError, FormatError, SignatureInvalid, UntrustedKey
+from physioedge_runtime.errors import BundleError, FormatError, KeyRevoked, SignatureInvalid, UntrustedKey
 
 TRUSTED_KEYS = Path(__file__).parent.parent / "assets" / "trusted_keys"
 MAX_KEY_FILE_BYTES = 4096
+REVOKED = ".revoked"
+"""Put after the name of a key file in a folder of keys, it takes the trust away and keeps the key known."""
 PIN_PREFIX = "sha256:"
 """Begins a trust that names one bundle by its digest instead of a key."""
 # DER of an Ed25519 key is a fixed prefix and 32 bytes. Source: RFC 8410, sections 4, 7 and 10.
@@ -45,7 +47,9 @@ def sign(message: bytes, private: bytes) -> bytes:
     return text.encode()
 
 
-def verify(message: bytes, signature_file: bytes, trusted: Mapping[str, bytes]) -> str:
+def verify(
+    message: bytes, signature_file: bytes, trusted: Mapping[str, bytes], revoked: frozenset[str] = frozenset()
+) -> str:
     """Id of the trusted key that signed the message.
 
     Parameters
@@ -56,11 +60,15 @@ def verify(message: bytes, signature_file: bytes, trusted: Mapping[str, bytes]) 
         Content of ``manifest.sig``; only its one canonical spelling is accepted.
     trusted : mapping of str to bytes
         Raw public keys by id.
+    revoked : frozenset of str
+        Ids of keys that are trusted no more.
 
     Raises
     ------
     FormatError
         The signature file is not in its one form.
+    KeyRevoked
+        It names a key that is in `revoked`.
     UntrustedKey
         Signed by a key that is not in `trusted`.
     SignatureInvalid
@@ -73,6 +81,12 @@ def verify(message: bytes, signature_file: bytes, trusted: Mapping[str, bytes]) 
             "a manifest.sig in another form", "the one of docs/bundle.md (ed25519)", "Get the file again."
         )
     signer = match[1].decode()
+    if signer in revoked:
+        raise KeyRevoked(
+            f"a file signed by key {signer}, which was revoked",
+            f"one of the trusted keys ({', '.join(sorted(trusted)) or 'none'})",
+            "Ask its maker for a file under their new key.",
+        )
     if signer not in trusted:
         raise UntrustedKey(
             f"a file signed by key {signer}",
@@ -118,14 +132,46 @@ def load_trust(trust: Path | str | bytes | None) -> dict[str, bytes]:
     Parameters
     ----------
     trust : path, 32 raw bytes or None
-        A public key file, a folder of ``*.pem``, a raw key, or None for the keys shipped with the runtime.
+        A public key file, a folder of ``*.pem``, a raw key, or None for the keys shipped with the runtime. What
+        `load_revoked` finds is left out.
     """
     if isinstance(trust, bytes):
         return {key_id(trust): trust}
     path = TRUSTED_KEYS if trust is None else Path(trust)
     files = sorted(path.glob("*.pem")) if trust is None or path.is_dir() else [path]
-    keys = [read_public_key(file) for file in files]
-    return {key_id(key): key for key in keys}
+    keys = {key_id(key): key for key in map(read_public_key, files)}
+    revoked = load_revoked(trust)
+    return {name: key for name, key in keys.items() if name not in revoked}
+
+
+def load_revoked(trust: Path | str | bytes | None) -> frozenset[str]:
+    """Ids of the keys in ``*.pem.revoked`` of a folder of keys, given as to `load_trust`; none for anything else."""
+    if isinstance(trust, bytes):
+        return frozenset()
+    path = TRUSTED_KEYS if trust is None else Path(trust)
+    return frozenset(key_id(read_public_key(file)) for file in path.glob("*.pem" + REVOKED))
+
+
+def revoke(path: Path | str) -> str:
+    """Take the trust in the key of a file ``*.pem`` in a folder of keys away, by its new name; gives the key's id.
+
+    Raises
+    ------
+    BundleError
+        It is no public key file named so, or cannot be renamed.
+    """
+    file = Path(path)
+    name = key_id(read_public_key(file))
+    if file.suffix != ".pem":
+        raise BundleError(f"the key file {file}", "one named *.pem, in a folder of trusted keys", "Name that file.")
+    try:
+        file.replace(file.with_name(file.name + REVOKED))
+    except OSError as error:
+        raise BundleError(
+            f"the key file {file}, which cannot be renamed ({error.strerror or error})", "a folder to write to",
+            f"Rename it to {file.name + REVOKED} by hand.",
+        ) from error  # fmt: skip
+    return name
 
 
 def read_public_key(path: Path | str) -> bytes:
