@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 from physioedge_runtime.adaptation.collecting import Collector
@@ -18,6 +17,7 @@ from physioedge_runtime.adaptation.condition import Condition
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.contract import Contract
 from physioedge_runtime.engine import Adapter, Engine, load_engine
+from physioedge_runtime.engine.slots import copied_adapter
 from physioedge_runtime.errors import ConditionError, SignalError, SnapshotError, UnknownSensor
 from physioedge_runtime.judging import Judge
 from physioedge_runtime.result import Result
@@ -186,9 +186,8 @@ class Stream:
         SlotMismatch, NonFiniteAdapter
             The adapter does not fit; the one in use stays.
         """
-        if adapter is not None:
-            adapter = {name: np.array(array) for name, array in adapter.items()}  # later changes stay the caller's
-        self._judge.use(adapter, adapter_id)
+        # a copy: later changes stay the caller's
+        self._judge.use(None if adapter is None else copied_adapter(adapter), adapter_id)
 
     def condition(self) -> Condition:
         """What a host needs to know of the person so far: statistics, not signal. `Condition.preview` shows all of it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,22 @@ def split_adapter(
     if arrays or BIAS not in adapter:
         check_adapter(arrays, slots)
     return (arrays or None), adapter.get(BIAS)
+
+
+def copied_adapter(adapter: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Arrays of their own, of whatever numpy takes for one, to be checked by `split_adapter`.
+
+    Raises
+    ------
+    SlotMismatch
+        No mapping, or something in it is no array.
+    """
+    if not isinstance(adapter, Mapping):
+        raise _mismatch(f"a {type(adapter).__name__} as adapter", "a mapping of slot names to arrays")
+    try:
+        return {name: np.array(array) for name, array in adapter.items()}
+    except (TypeError, ValueError) as error:  # rows of unequal length
+        raise _mismatch(f"an adapter with what is no array ({error})", "float32 arrays") from error
 
 
 def check_adapter(
