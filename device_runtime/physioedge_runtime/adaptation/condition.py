@@ -27,6 +27,8 @@ EMBEDDING, SHAPELETS = "embedding", "shapelets"
 KINDS = (EMBEDDING, SHAPELETS)
 MAX_FEATURES = 1536
 MAX_BYTES = 8192
+MAX_FILE_VALUES = 200_000
+"""Of `FILE`: features of both kinds, and those of all golden windows."""
 MIN_WINDOWS = 30
 MAX_COUNT = 10**9
 MAX_NOISE = 1e9
@@ -72,12 +74,12 @@ class ConditionSpec:
         if FILE not in bundle.manifest.files:
             return {}
         try:
-            values = json.loads(bundle.read(FILE))
+            values = load_object(bundle.read(FILE), _unusable, MAX_FILE_VALUES)
             if values["schema"] != SCHEMA or not set(values["kinds"]) <= set(KINDS):
                 raise ValueError(f"schema {values['schema']}, kinds {sorted(values['kinds'])}")
             return {kind: _spec(kind, row) for kind, row in values["kinds"].items()}
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise FormatError(f"{FILE} ({error})", f"schema {SCHEMA}", "Export the bundle again.") from error
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            raise FormatError(f"{FILE} ({error!s:.200})", f"schema {SCHEMA}", "Export the bundle again.") from error
 
 
 def _spec(kind: str, row: Mapping[str, Any]) -> ConditionSpec:
@@ -89,7 +91,8 @@ def _spec(kind: str, row: Mapping[str, Any]) -> ConditionSpec:
     parts: dict[str, Any] = {"kind": kind, "low": low, "high": high, "source": str(row["source"])}
     if kind == EMBEDDING:
         return ConditionSpec(**parts)
-    golden = np.array(row["golden"], np.float32)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
+        golden = np.array(row["golden"], np.float64).astype(np.float32)
     if golden.ndim != 2 or golden.shape[1] != len(low) or not np.isfinite(golden).all():
         raise ValueError(f"golden {kind} of {golden.shape}")
     return ConditionSpec(**parts, graph=str(row["graph"]), golden=golden)
@@ -174,7 +177,7 @@ class Condition:
             return found
         except ValueError as error:
             raise ConditionError(
-                f"a condition ({error})", "one that a device made", "Send it as it was made."
+                f"a condition ({error!s:.300})", "one that a device made", "Send it as it was made."
             ) from error
 
     def preview(self) -> str:

@@ -16,14 +16,14 @@ Fail = Callable[[str, str], NoReturn]
 """Raises the caller's error about what came and what was expected."""
 
 
-def load_object(data: bytes, fail: Fail) -> dict[str, Any]:
+def load_object(data: bytes, fail: Fail, max_values: int = MAX_JSON_VALUES) -> dict[str, Any]:
     """The object in ASCII JSON bytes; keys that come twice, NaN and infinities go to `fail`.
 
-    So do texts of more than `MAX_JSON_VALUES` values, before they are parsed, and of more than `MAX_JSON_DEPTH` levels,
+    So do texts of more than `max_values` values, before they are parsed, and of more than `MAX_JSON_DEPTH` levels,
     which are no trouble for the parser but for whatever walks through them later.
     """
-    if sum(map(data.count, (b",", b"{", b"["))) > MAX_JSON_VALUES:
-        fail(f"JSON of more than {MAX_JSON_VALUES} values", f"at most {MAX_JSON_VALUES}")
+    if sum(map(data.count, (b",", b"{", b"["))) > max_values:
+        fail(f"JSON of more than {max_values} values", f"at most {max_values}")
     try:
         values = json.loads(data.decode("ascii"), object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
