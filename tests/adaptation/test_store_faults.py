@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -345,6 +346,47 @@ def test_a_real_folder_is_written_in_the_order_that_survives(tmp_path: Path, mon
         monkeypatch.setattr(disk_module.Path, "replace", rename)
         store.stage(A)
     assert calls == ["sync", "rename .adapter", "sync folder", "sync", "rename state.1", "sync folder"]
+
+
+def test_a_lock_that_was_taken_away_is_nobodys(tmp_path: Path) -> None:
+    """Two processes must not write one folder, whatever tidied the lock file, or the whole folder, away."""
+    with opened(tmp_path) as store:
+        store.stage(A)
+        store.start_trial()
+        store.confirm()
+        (tmp_path / "lock").unlink()
+        with opened(tmp_path) as other:
+            other.stage(B)
+            before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+            for act in (lambda: store.stage(C), store.pin, store.forget, lambda: store.rollback("worse")):
+                with pytest.raises(StoreError, match="taken away"):
+                    act()
+            assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+            assert store.serving is not None and store.serving.manifest.id == "adapter 1"
+            assert other.start_trial().manifest.id == "adapter 2"
+
+
+def test_a_folder_that_can_only_be_read_serves_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path) as store:
+        store.stage(A)
+        store.start_trial()
+        store.confirm()
+    real_open = os.open
+
+    def read_only(path: Any, flags: int, *rest: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise OSError(errno.EROFS, "read-only file system")
+        return real_open(path, flags, *rest)
+
+    monkeypatch.setattr(disk_module.os, "open", read_only)
+    with opened(tmp_path) as store:
+        assert store.serving is not None and store.serving.manifest.id == "adapter 1"
+        with pytest.raises(StoreError, match="read-only"):
+            store.pin()
+        with pytest.raises(StoreLocked):
+            opened(tmp_path)
+    with pytest.raises(StoreError, match="no file can be made"):  # one that was never opened before
+        opened(tmp_path.parent)
 
 
 def test_places_that_are_no_folder(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,7 @@ class FolderDisk:
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
+        self._held: int | None = None
         try:
             if not self.folder.is_dir():
                 self.folder.mkdir(parents=True, mode=0o700)
@@ -96,6 +98,7 @@ class FolderDisk:
 
     def write(self, name: str, data: bytes) -> None:
         """Make or replace the content of a file."""
+        self._check_held()
         with os.fdopen(self._open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as file:
             file.write(data)
 
@@ -109,10 +112,12 @@ class FolderDisk:
 
     def rename(self, old: str, new: str) -> None:
         """Give a file another name in one step, in place of the file that had it."""
+        self._check_held()
         (self.folder / old).replace(self.folder / new)
 
     def remove(self, name: str) -> None:
         """Take a name away."""
+        self._check_held()
         (self.folder / name).unlink()
 
     def sync_folder(self) -> None:
@@ -120,13 +125,17 @@ class FolderDisk:
         _sync_path(self.folder)
 
     def lock(self) -> Callable[[], None]:
-        """Hold the folder alone, as `Disk.lock`; the lock ends with the process, however that ends."""
+        """Hold the folder alone, as `Disk.lock`; the lock ends with the process, however that ends.
+
+        A folder that can only be read is locked too. Where the lock file is taken away under its holder, somebody else
+        may hold a new one: nothing is written any more.
+        """
         try:
             from fcntl import LOCK_EX, LOCK_NB, flock
         except ImportError as error:
             raise StoreError("a system without file locks", "one with flock", "Keep the store on Linux.") from error
         try:
-            handle = self._open(LOCK, os.O_RDWR | os.O_CREAT)
+            handle = self._lock_file()
         except OSError as error:
             raise StoreError(
                 f"{self.folder}, where no file can be made ({error.strerror or error})", "a folder to write to",
@@ -143,7 +152,32 @@ class FolderDisk:
             raise StoreError(
                 f"{self.folder}, which cannot be locked ({error.strerror or error})", "a local disk", "Name another."
             ) from error
-        return lambda: os.close(handle)
+        self._held = handle
+        return self._release
+
+    def _release(self) -> None:
+        handle, self._held = self._held, None
+        if handle is not None:
+            os.close(handle)
+
+    def _lock_file(self) -> int:
+        try:
+            return self._open(LOCK, os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise
+        return self._open(LOCK, os.O_RDONLY)  # flash that went bad is mounted read-only; what it holds still serves
+
+    def _check_held(self) -> None:
+        """Passes a folder whose lock is still ours, or that was never locked; OSError otherwise."""
+        if self._held is None:
+            return
+        try:
+            there = (self.folder / LOCK).stat(follow_symlinks=False)
+        except FileNotFoundError:
+            there = None
+        if there is None or not os.path.samestat(there, os.fstat(self._held)):
+            raise OSError(errno.ESTALE, "the folder, or the lock in it, was taken away")
 
     def _open(self, name: str, flags: int) -> int:
         return os.open(self.folder / name, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0), 0o600)
