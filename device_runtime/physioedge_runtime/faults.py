@@ -33,7 +33,7 @@ def dropout(samples: Samples, start: int, stop: int, value: float = 0.0) -> Samp
 
 
 def held(samples: Samples, start: int, stop: int) -> Samples:
-    """Samples that stay at the value before `start` until `stop`: a flat line of a radio that repeats its last value."""
+    """Samples that stay at the value before `start` until `stop`: a radio that repeats its last value."""
     out = samples.copy()
     out[:, start:stop] = out[:, max(0, start - 1)][:, None]
     return out
@@ -64,7 +64,7 @@ def wandering(samples: Samples, fs_hz: float, amplitude: float, frequency_hz: fl
 
 
 def hummed(samples: Samples, fs_hz: float, amplitude: float, mains_hz: float, phase: float = 0.0) -> Samples:
-    """Samples with mains hum, 50 or 60 Hz; above half the rate it is folded down, as a converter without filter does."""
+    """Samples with mains hum, 50 or 60 Hz; above half the rate it is folded down, as by a converter without filter."""
     t = np.arange(samples.shape[1]) / fs_hz
     return samples + (amplitude * np.sin(2 * np.pi * mains_hz * t + phase)).astype(np.float32)
 

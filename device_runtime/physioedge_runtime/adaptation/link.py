@@ -179,8 +179,8 @@ class Link:
         headers = {**request.to_headers(), "Authorization": f"Bearer {self._token}", "Content-Type": MEDIA_TYPE}
         try:
             connection.request("POST", self._path, body=request.condition, headers={**headers, "Connection": "close"})
-            response = connection.getresponse()
-            body = _body(response, MAX_ADAPTER_BYTES if response.status == 200 else MAX_ERROR_BYTES)
+            with connection.getresponse() as response:  # it may own the socket, and its body may be left unread
+                body = _body(response, MAX_ADAPTER_BYTES if response.status == 200 else MAX_ERROR_BYTES)
         except (OSError, HTTPException, ValueError) as error:  # ValueError: what is no HTTP, no host name
             raise _again(f"{self._host}:{self._port} without an answer ({type(error).__name__}: {error})") from error
         finally:

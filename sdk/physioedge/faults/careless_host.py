@@ -1,4 +1,4 @@
-"""A host in a process of its own that answers whatever it is told to, byte by byte: slow, broken, endless or hostile."""
+"""A host in a process of its own that answers whatever it is told to, byte by byte: slow, broken, endless, hostile."""
 
 from __future__ import annotations
 

@@ -136,7 +136,12 @@ def _disorderly(worn: Worn, parts: dict[str, list[tuple[Samples, float]]], rng: 
 
 
 def _allowed(
-    sensor: str, lead: str, now: dict[str, float], waiting: dict[str, list[tuple[Samples, float]]], t: float, fs_hz: float
+    sensor: str,
+    lead: str,
+    now: dict[str, float],
+    waiting: dict[str, list[tuple[Samples, float]]],
+    t: float,
+    fs_hz: float,
 ) -> int:
     """Samples that may be pushed of a sensor before it is too far ahead or leaves another too far behind."""
     if len(now) == 1:
@@ -223,5 +228,3 @@ def _difference(expected: list[Result], found: list[Result]) -> str:
 
 def _bits(value: Any) -> bytes | str:
     return value.tobytes() if isinstance(value, np.ndarray) else repr(value)
-
-

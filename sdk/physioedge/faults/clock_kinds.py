@@ -69,15 +69,15 @@ def _wrap(rng: np.random.Generator, _: int) -> Clock:
     name = str(rng.choice(list(WRAPS_S)))
     period_s = WRAPS_S[name]
     t0_s = max(0.0, period_s - float(rng.uniform(20.0, 100.0)))
-    return Clock(
-        said=f"{name} from {t0_s:g} s", apply=lambda items: faults.wrapped(items, period_s), t0_s=t0_s
-    )
+    return Clock(said=f"{name} from {t0_s:g} s", apply=lambda items: faults.wrapped(items, period_s), t0_s=t0_s)
 
 
 def _to_1970(rng: np.random.Generator, n_chunks: int) -> Clock:
     at, since_s = _at(rng, n_chunks), float(rng.choice([0.0, 3.0, 900.0]))
     return Clock(
-        said=f"{since_s:g} s since 1970 at chunk {at}", apply=lambda items: faults.clock_off(items, at, since_s), t0_s=NOW_S
+        said=f"{since_s:g} s since 1970 at chunk {at}",
+        apply=lambda items: faults.clock_off(items, at, since_s),
+        t0_s=NOW_S,
     )
 
 

@@ -27,14 +27,14 @@ ROW = Row(
 )
 _DURATION_S, _TRIES = 150.0, 25
 _SETTLES_S = 14.0
-"""Beyond a window's own length, after which a stretch must have had a result: a detector's learning, a sensor's wait."""
+"""Beyond a window's own length, after which a stretch must have a result: a detector's learning, a sensor's wait."""
 _KEPT = 0.95
 _Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Sent:
-    """Of one sensor, for each sample by its number: the caller's time, and which unbroken run it is of (-1: not sent)."""
+    """Of one sensor, for each sample by its number: the caller's time, and which unbroken run it is of (-1: lost)."""
 
     time_s: _Floats
     run: Numbers
@@ -68,12 +68,12 @@ def trial(setting: Setting) -> Outcome:
     figures = {
         "windows": windows, "largest_time_error_s": worst, "unseen_standstill_share": spliced / max(1, asked),
     }  # fmt: skip
-    return Outcome(tried=kinds.total(), lost=len(losses), holds=not losses and windows > 0, figures=figures, notes=notes)
+    return Outcome(
+        tried=kinds.total(), lost=len(losses), holds=not losses and windows > 0, figures=figures, notes=notes
+    )
 
 
-def _one(
-    name: str, worn: Worn, draw: Draw, seed: int, which: str | None, *, smooth: bool
-) -> tuple[str, int, float]:
+def _one(name: str, worn: Worn, draw: Draw, seed: int, which: str | None, *, smooth: bool) -> tuple[str, int, float]:
     """What is wrong in one run, in words or nothing; windows judged; the largest error of a time beyond drift."""
     rng = np.random.default_rng(seed)
     size_s = float(rng.choice([0.25, 0.5, 1.0]))
@@ -162,9 +162,7 @@ def _judged(
     return "", worst_s
 
 
-def _apart(
-    worn: Worn, clock: Clock, ends: dict[str, tuple[float, float, int]], lead: str, *, alike: bool
-) -> str:
+def _apart(worn: Worn, clock: Clock, ends: dict[str, tuple[float, float, int]], lead: str, *, alike: bool) -> str:
     """Whether windows of two sensors end at different instants: in the caller's time, and in truth."""
     end_s, drifted_s, stop = ends[lead]
     for sensor, (their_s, their_drift_s, their_stop) in ends.items():

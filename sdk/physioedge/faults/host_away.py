@@ -29,14 +29,14 @@ from physioedge_runtime.stream import Stream
 ROW = Row(
     id="R9",
     what="a host that is down for days, slow, garbled, cut short, endless or hostile, while a stream judges",
-    target="inference p99 within 5 %, one request queued, the old adapter serves bit for bit, a good answer later works",
+    target="inference p99 within 5 %, one request queued, the old adapter serves bit for bit, a later answer works",
 )
 MOST_RATIO = 1.05
 TIMEOUT_S, SLACK_S = 0.5, 1.0
 """Of one try, and what a try may take beyond it."""
 _EVERY_S = 0.25
 """Between two tries, at least; the link's own patience makes them one in 30 s on average while a host is away."""
-_BLOCK_S, _REPEATS, _CHUNK_S, _DAYS = 1.0, 4, 0.25, 5.0
+_BLOCK_S, _REPEATS, _CHUNK_S, _PASS_S, _DAYS = 1.0, 4, 0.25, 90.0, 5.0
 _DAY_S = 86_400.0
 _LOOP_S = 5.0
 TOKEN = "t" * 40
@@ -82,9 +82,8 @@ class Device:
         """Whether these are the answers of a pass with nobody asked, bit for bit."""
         pairs = zip(results, self.expected, strict=False)
         return results == self.expected and all(
-            a.embedding is b.embedding or (
-                a.embedding is not None and b.embedding is not None and a.embedding.tobytes() == b.embedding.tobytes()
-            )
+            a.embedding is b.embedding
+            or (a.embedding is not None and b.embedding is not None and a.embedding.tobytes() == b.embedding.tobytes())
             for a, b in pairs
         )
 
@@ -151,7 +150,7 @@ def trial(setting: Setting) -> Outcome:
     worn = shipped(ECG)
     kinds = ["down", *TALKS]
     repeats = setting.tries(_REPEATS)
-    block_s = _BLOCK_S if setting.share >= 1 else max(0.1, _BLOCK_S * setting.share)
+    block_s = _BLOCK_S * min(1.0, 4 * setting.share)
     quiet: list[list[float]] = []
     away: list[list[float]] = []
     with _device(worn, setting.work) as device, careless_host() as host, ThreadPoolExecutor(1) as pool:
@@ -199,7 +198,8 @@ def _device(worn: Worn, folder: Path) -> Iterator[Device]:
         store.start_trial()
         store.confirm()
         serve(stream, store)
-        device = Device(stream, store, outbox, folder, worn.timed(sensor, [_CHUNK_S]))
+        passes = [(chunk, t) for chunk, t in worn.timed(sensor, [_CHUNK_S]) if t < _PASS_S]
+        device = Device(stream, store, outbox, folder, passes)
         _, device.expected = device.one_pass()
         try:
             yield device

@@ -33,7 +33,7 @@ ROW = Row(
     target="no slope in memory, file handles or files; every result equals the batch run bit for bit",
 )
 _WINDOWS, _SWAPS, _STORE_EVERY = 1_000_000, 10_000, 5
-"""Of five swaps one is a new adapter through the store on a real disk, the others go between it and the global model."""
+"""Of five swaps one is a new adapter through the store on disk, the others go between it and the global model."""
 _INPUT, _HOP, _FS_HZ = 60, 25, 125.0
 _CHUNK = 125
 _GAP_EVERY, _GAP_S = 200, 3.0
@@ -41,7 +41,7 @@ _GAP_EVERY, _GAP_S = 200, 3.0
 _LOOK_EVERY = 1000
 MOST_BYTES = 1000.0
 """Growth of resident memory a thousand windows that is no slope: 32 MB in a year of a window a second."""
-_NOISE_BYTES = 512 * 1024
+NOISE_BYTES = 512 * 1024
 """Growth that is none in a short run: what an allocator takes at a time."""
 _PROC = Path("/proc/self")
 
@@ -123,45 +123,49 @@ class Life:
         return self.maker.arrays(self.served) if self.served else None
 
 
-@dataclass
 class Seen:
-    """Memory and files as the run went on."""
+    """Memory and files as the run went on; room for it is taken before the run, so that it does not grow itself.
 
-    windows: list[int] = field(default_factory=list)
-    bytes: list[int] = field(default_factory=list)
-    handles: list[int] = field(default_factory=list)
-    files: list[int] = field(default_factory=list)
+    Attributes
+    ----------
+    windows, bytes, handles, files : int64 (look,)
+        Windows so far, resident memory, open file handles, files of the store; those of looks to come are 0.
+    """
+
+    def __init__(self, looks: int) -> None:
+        self.looks = 0
+        self.windows, self.bytes, self.handles, self.files = np.ones((4, looks), np.int64)
+        self._page = os.sysconf("SC_PAGE_SIZE")
 
     def look(self, windows: int, folder: Path) -> None:
         """Write down what is held now."""
-        self.windows.append(windows)
-        self.bytes.append(int((_PROC / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"))
-        self.handles.append(sum(1 for _ in (_PROC / "fd").iterdir()))
-        self.files.append(sum(1 for _ in folder.iterdir()))
+        self.windows[self.looks] = windows
+        self.bytes[self.looks] = int((_PROC / "statm").read_text().split()[1]) * self._page
+        self.handles[self.looks] = sum(1 for _ in (_PROC / "fd").iterdir())
+        self.files[self.looks] = sum(1 for _ in folder.iterdir())
+        self.looks += 1
 
     @property
-    def second_half(self) -> slice:
-        """After everything has been used once."""
-        return slice(len(self.windows) // 2, None)
+    def done(self) -> int:
+        """Windows at the last look."""
+        return int(self.windows[self.looks - 1])
 
     def slope_bytes(self) -> float:
         """Bytes of resident memory a thousand windows, by least squares over the second half."""
-        x, y = np.array(self.windows[self.second_half], float), np.array(self.bytes[self.second_half], float)
+        half = slice(self.looks // 2, self.looks)
+        x, y = self.windows[half].astype(float), self.bytes[half].astype(float)
         return float(1000 * np.polyfit(x, y, 1)[0]) if x.size > 2 else 0.0
 
     def grows(self) -> list[str]:
-        """What has a slope."""
-        windows = self.windows[self.second_half]
-        grown = self.slope_bytes() * (windows[-1] - windows[0]) / 1000
-        handles, files = self.handles[self.second_half], self.files[self.second_half]
-        found = [f"memory, by {self.slope_bytes():.0f} bytes a 1000 windows"] if (
-            self.slope_bytes() > MOST_BYTES and grown > _NOISE_BYTES
-        ) else []
-        return found + [
-            f"{what}, from {values[0]} to {values[-1]}"
-            for what, values in (("file handles", handles), ("files of the store", files))
-            if max(values) > max(values[: 1 + len(values) // 4]) + 1
-        ]
+        """What has a slope: memory, or a count that is higher in the last quarter than it ever was before the half."""
+        half, late = self.looks // 2, self.looks - max(1, self.looks // 4)
+        slope = self.slope_bytes()
+        grown = slope * (self.done - int(self.windows[half])) / 1000
+        found = [f"memory, by {slope:.0f} bytes a 1000 windows"] if slope > MOST_BYTES and grown > NOISE_BYTES else []
+        for what, values in (("file handles", self.handles), ("files of the store", self.files)):
+            most, later = int(values[: half + 1].max()), int(values[late : self.looks].max())
+            found += [f"{what}, from {most} to {later}"] if later > most else []
+        return found
 
 
 def trial(setting: Setting) -> Outcome:
@@ -174,7 +178,7 @@ def trial(setting: Setting) -> Outcome:
     """
     if not (_PROC / "statm").exists():
         raise MissingExtra("a system without /proc/self/statm", "Linux", "Run this row there.")
-    windows = max(2 * _LOOK_EVERY, setting.tries(_WINDOWS))
+    windows = max(4 * _LOOK_EVERY, setting.tries(_WINDOWS))
     every = max(1, windows // setting.tries(_SWAPS))
     bundle = small_bundle(setting.work / "small.physio", contract(input_samples=_INPUT, hop_samples=_HOP))
     began = time.perf_counter()
@@ -192,23 +196,21 @@ def trial(setting: Setting) -> Outcome:
         *losses[:5],
     )
     figures = {
-        "windows": float(seen.windows[-1]), "swaps": float(life.swaps), "judged_share": judged / seen.windows[-1],
-        "memory_slope_bytes_per_1000_windows": seen.slope_bytes(), "memory_mb": seen.bytes[-1] / 2**20,
-        "file_handles_before": float(seen.handles[0]), "file_handles_after": float(seen.handles[-1]),
-        "store_files": float(seen.files[-1]), "ms_per_window": 1e3 * took_s / seen.windows[-1],
+        "windows": float(seen.done), "swaps": float(life.swaps), "judged_share": judged / seen.done,
+        "memory_slope_bytes_per_1000_windows": seen.slope_bytes(), "memory_mb": seen.bytes[seen.looks - 1] / 2**20,
+        "file_handles_before": float(seen.handles[0]), "file_handles_after": float(seen.handles[seen.looks - 1]),
+        "store_files": float(seen.files[seen.looks - 1]), "ms_per_window": 1e3 * took_s / seen.done,
     }  # fmt: skip
     lost = len(losses) + life.refused
     return Outcome(
-        tried=seen.windows[-1], lost=lost, holds=not lost and not grows and judged > 0, figures=figures, notes=notes
+        tried=seen.done, lost=lost, holds=not lost and not grows and judged > 0, figures=figures, notes=notes
     )
 
 
 @contextmanager
 def _living(bundle: Bundle, folder: Path) -> Iterator[Life]:
     target = Target.of(bundle, device=DEVICE)
-    stream = Stream(
-        bundle, fs_hz=_FS_HZ, units="mV", precision="fp32", adapters="slots", collect="embedding"
-    )
+    stream = Stream(bundle, fs_hz=_FS_HZ, units="mV", precision="fp32", adapters="slots", collect="embedding")
     with AdapterStore.open(folder, target=target, trust=TRUST, clock=lambda: NOW_S) as store:
         yield Life(stream, store, Maker(target))
 
@@ -228,7 +230,7 @@ def _recording() -> Samples:
 
 def _run(life: Life, batch: Batch, windows: int, every: int, folder: Path) -> tuple[list[str], Seen, int]:
     losses: list[str] = []
-    seen, judged, done, at, late_s = Seen(), 0, 0, 0, 0.0
+    seen, judged, done, at, late_s = Seen(windows // _LOOK_EVERY + 1), 0, 0, 0, 0.0
     arrays: dict[str, Samples] | None = None
     while done < windows:
         if at - batch.stretch >= _GAP_EVERY * _CHUNK:

@@ -72,9 +72,7 @@ def small_bundle(path: Path, said: Contract) -> Bundle:
         "MODEL_CARD.md": b"# Random weights for the fault list\n",
         "LICENCE.txt": b"Apache-2.0\n",
     }
-    parts = BundleParts(
-        name="small", version="1", contract=said, graphs=(entry,), provenance={"training_subjects": []}
-    )
+    parts = BundleParts(name="small", version="1", contract=said, graphs=(entry,), provenance={"training_subjects": []})
     return write_bundle(path, parts=parts, files=files, signing_key=KEY)
 
 
