@@ -111,7 +111,7 @@ def served(generator: Any = None, **settings: Any) -> Iterator[Any]:
 
     generator = LinearGenerator() if generator is None else generator
     seams = {name: settings.pop(name) for name in ("clock", "monotonic", "cache") if name in settings}
-    parts = {"tokens": TOKENS, "burst": 1000, **settings}
+    parts = {"tokens": TOKENS, "burst": 1000, "refusals": 1000, **settings}
     app = create_app(generator, PRIVATE_KEY, HostSettings(**parts), **seams)
     app.state.port = free_port()
     running = server(app, Listening(host="127.0.0.1", port=app.state.port), log_config=None)

@@ -102,7 +102,7 @@ def test_a_process_that_dies_or_stands_still_is_a_loss_and_the_rest_is_done(
     monkeypatch.setattr(fuzzing, "CHILD", (str(script),))
     monkeypatch.setattr(fuzzing, "SILENT_S", 0.5)
     found = fuzzing.fuzz("condition", tmp_path / "work", 4, 0, 60.0, "own")
-    assert found.losses == {kind: 1, "again": 0} and found.inputs == 1 + 3
+    assert found.losses == {kind: 1} and found.inputs == 1 + 3
     assert (tmp_path / "work" / "0" / kind).read_bytes() == b"stop"
     said = fuzzing.outcome({"condition": found}, "own")
     assert (said.holds, said.lost, said.tried) == (False, 1, 4) and any("c3RvcA==" in note for note in said.notes)
@@ -120,8 +120,8 @@ def test_changed_inputs_reach_what_lies_behind_the_first_check(name: str) -> Non
 
 
 def test_a_short_run_of_the_row_holds(tmp_path: Path) -> None:
-    found = fuzzing.trial(Setting(work=tmp_path, share=0.01))
+    found = fuzzing.trial(Setting(work=tmp_path, share=0.003))
     assert found.holds, found.notes
-    assert found.tried >= 2000 and all(found.figures[f"inputs_{name}"] >= 150 for name in DOORS)
+    assert found.tried >= 900 and all(found.figures[f"inputs_{name}"] >= 90 for name in DOORS)
     assert 0 < found.figures["longest_s"] < 1.0
     assert sys.modules.get("atheris") is None  # only ever in the child

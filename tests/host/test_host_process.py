@@ -203,7 +203,8 @@ def test_the_page_of_the_contract_says_what_the_code_does(repository: Path) -> N
         f"one every {1 / ours.rate_per_s:g} s", f"503 for {ours.drain_s:g} s", f"coming for {ours.read_timeout_s:g} s",
         f"within {ours.head_timeout_s:g} s", f"within {ours.exchange_timeout_s:g} s of its head",
         f"has {ours.connections_of_address} connections", f"while {ours.connections} connections are open",
-        f"comes {ours.hold_s:g} s late", f"refused {ours.refusals} requests, and one a second",
+        f"comes {ours.hold_s:g} s late", f"one request every {1000 * ours.stranger_s:g} ms",
+        f"refused {ours.refusals} requests, and one a second",
         f"{retry.tries} tries and {retry.give_up_s:g} s", f"lesser of {retry.longest_s:g} s", f"at most {MAX_BYTES}.",
     ):  # fmt: skip
         assert words in page, words

@@ -40,8 +40,8 @@ class BoundedConnection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It has ended."""
         self._doors.leave(self)
-        self._stop_waiting()
         super().connection_lost(exc)
+        self._stop_waiting()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a head or a body."""
@@ -54,6 +54,20 @@ class BoundedConnection(H11Protocol):
             self._wait(self._doors.settings.exchange_timeout_s)
         elif self.conn.their_state is h11.IDLE and self._limit is None:  # the first bytes of a next head
             self._wait(self._doors.settings.head_timeout_s)
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is no HTTP: said at once, or late to an address that is refused often."""
+        wait_s = self._doors.refused(address_of(self.client))
+        if not wait_s:
+            return super().send_400_response(msg)
+        self.transport.pause_reading()
+        self._stop_waiting()
+        self._limit = self.loop.call_later(wait_s, self._say_late, msg)
+        return None
+
+    def _say_late(self, msg: str) -> None:
+        super().send_400_response(msg)
+        self._wait(self._doors.settings.head_timeout_s)
 
     def on_response_complete(self) -> None:
         """An answer was handed over; uvicorn begins the next request, or waits for one."""

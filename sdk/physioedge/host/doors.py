@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from physioedge.host.limits import TokenBuckets
 from physioedge.host.settings import HostSettings
+from physioedge_runtime.adaptation.request import DEVICE_HEADER
+from physioedge_runtime.errors import TokenRefused
 
 ADDRESSES = 4096
 """So many addresses that were refused something are remembered."""
+_DEVICE = DEVICE_HEADER.lower().encode()
 
 
 class Connection(Protocol):
@@ -39,6 +42,7 @@ class Doors:
         self._open: dict[Connection, str] = {}
         self._by_address: Counter[str] = Counter()
         self._silent: OrderedDict[Connection, None] = OrderedDict()
+        self._turn_s = 0.0
         self._refusals = TokenBuckets(settings.refusals_per_s, settings.refusals, clock, most=ADDRESSES)
 
     def enter(self, connection: Connection, address: str) -> bool:
@@ -76,6 +80,22 @@ class Doors:
         elif connection in self._open:
             self._silent[connection] = None
 
+    def knows(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Whether a request is of a device the host knows: names in lower case, as ASGI has them."""
+        found = {name: value.decode("latin-1") for name, value in headers if name in (_DEVICE, b"authorization")}
+        scheme, _, token = found.get(b"authorization", "").partition(" ")
+        try:
+            self.settings.check_token(found.get(_DEVICE, ""), token.strip())
+        except TokenRefused:
+            return False
+        return scheme.lower() == "bearer"
+
+    def turn(self, now_s: float) -> float:
+        """Seconds until the next stranger is looked at: one after the other, so that a crowd of them is no load."""
+        at_s = max(now_s, self._turn_s)
+        self._turn_s = at_s + self.settings.stranger_s
+        return at_s - now_s
+
     def refused(self, address: str) -> float:
         """Seconds that the refusal of a request is held back: 0 until an address was refused often."""
         return self.settings.hold_s if self._refusals.take(address) else 0.0
@@ -94,10 +114,12 @@ def address_of(client: tuple[str, int] | None) -> str:
 
 
 class HoldingBack:
-    """ASGI around the application: refusals of an address that is refused often come late, and end its connection.
+    """ASGI around the application: strangers wait for their turn, and whoever is refused often for a while more.
 
-    Whoever asks again as soon as it has its answer is slowed down by that to some requests a second, at the cost of a
-    timer. Requests that are served are never held back, so that a good device beside a bad one is not hurt.
+    Strangers are all without a known device's token; they are let in one after the other, with a pause between them.
+    Refusals of an address that was refused often come late, and end its connection: whoever asks again as soon as it
+    has its answer is slowed down to some requests a second, at the cost of a timer. Requests of known devices that
+    are served are never held back, so that a good device beside a bad one is not hurt.
 
     Parameters
     ----------
@@ -112,6 +134,10 @@ class HoldingBack:
         """As ASGI asks."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        if not self._doors.knows(scope["headers"]):
+            wait_s = self._doors.turn(asyncio.get_running_loop().time())
+            if wait_s:
+                await asyncio.sleep(wait_s)
 
         async def held(message: Message) -> None:
             if message["type"] == "http.response.start" and 400 <= message["status"] < 500:

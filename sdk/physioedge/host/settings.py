@@ -46,8 +46,9 @@ class HostSettings:
     head_timeout_s, exchange_timeout_s : float
         For the head of a request, and from there until its answer has been taken; then the connection is cut.
     refusals, refusals_per_s : int, float
-        Requests of one address that are refused at once, and so many more a second; later refusals wait `hold_s`.
-    hold_s : float
+        Requests of one address that are refused at once, and so many more a second.
+    hold_s, stranger_s : float
+        What late refusals wait; from one request without a known device's token to the next, of all addresses.
 
     Raises
     ------
@@ -70,16 +71,17 @@ class HostSettings:
     connections_of_address: int = 64
     head_timeout_s: float = 10.0
     exchange_timeout_s: float = 60.0
-    refusals: int = 100
+    refusals: int = 20
     refusals_per_s: float = 1.0
     hold_s: float = 1.0
+    stranger_s: float = 0.01
 
     def __post_init__(self) -> None:
         whole = (self.valid_s, self.max_batch, self.max_waiting, self.burst, self.cache_entries, self.connections,
                  self.connections_of_address, self.refusals)  # fmt: skip
         above = (self.rate_per_s, self.cache_ttl_s, self.read_timeout_s, self.head_timeout_s, self.exchange_timeout_s,
                  self.refusals_per_s)  # fmt: skip
-        real = (*above, self.batch_wait_s, self.drain_s, self.hold_s)
+        real = (*above, self.batch_wait_s, self.drain_s, self.hold_s, self.stranger_s)
         if min(whole) < 1 or min(above) <= 0 or min(real) < 0 or not all(map(math.isfinite, real)):
             raise HostError(f"settings {whole}, {real}", "counts from 1 on and finite times", "Correct them.")
 
