@@ -174,6 +174,13 @@ def test_json_that_would_take_many_times_its_size_or_is_nested_without_end_is_re
             Manifest.from_bytes(text)
 
 
+def test_numbers_beyond_all_numbers_are_refused(files: dict[str, bytes]) -> None:
+    """JSON has no infinity, but 1e999 is read as one."""
+    text = files[MANIFEST].replace(b'"task_info":{', b'"task_info":{"a":1e999,', 1)
+    with pytest.raises(FormatError, match="no usable JSON"):
+        Manifest.from_bytes(text)
+
+
 def test_a_slot_of_endless_shape_is_refused() -> None:
     values = tiny_contract().to_dict()
     for shape in ([1] * 9, [10**4000], [2**20] * 8):

@@ -75,6 +75,7 @@ class ConditionSpec:
             return {}
         try:
             values = load_object(bundle.read(FILE), _unusable, MAX_FILE_VALUES)
+            check_kinds(FILE, values, {"schema": int, "kinds": dict}, _unusable)
             if values["schema"] != SCHEMA or not set(values["kinds"]) <= set(KINDS):
                 raise ValueError(f"schema {values['schema']}, kinds {sorted(values['kinds'])}")
             return {kind: _spec(kind, row) for kind, row in values["kinds"].items()}

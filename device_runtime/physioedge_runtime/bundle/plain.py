@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, NoReturn, TypeVar
@@ -25,7 +26,9 @@ def load_object(data: bytes, fail: Fail, max_values: int = MAX_JSON_VALUES) -> d
     if sum(map(data.count, (b",", b"{", b"["))) > max_values:
         fail(f"JSON of more than {max_values} values", f"at most {max_values}")
     try:
-        values = json.loads(data.decode("ascii"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        values = json.loads(
+            data.decode("ascii"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
+        )
     except (ValueError, RecursionError) as error:
         fail(f"no usable JSON ({type(error).__name__})", "ASCII JSON, each key once, finite numbers")
     if not isinstance(values, dict):
@@ -97,6 +100,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a key twice")
     return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):  # such as 1e999
+        raise ValueError(f"{text:.40} is beyond all numbers")
+    return value
 
 
 def _no_constant(text: str) -> NoReturn:

@@ -133,6 +133,14 @@ def _bundles() -> dict[str, bytes]:
                       "deep": "[" * 900 + "]" * 900, "infinite": "[1e999]"}.items():  # fmt: skip
         text = f'{{"schema":1,"kinds":{{"embedding":{{"low":{low},"high":[1],"source":"0"}}}}}}'
         found[f"condition-low-{name}"] = resealed(valid, {"condition.json": text.encode()})
+    for name, kinds in {"list": '["embedding"]', "empty-list": "[]", "text": '"embedding"'}.items():
+        found[f"condition-kinds-{name}"] = resealed(
+            valid, {"condition.json": f'{{"schema":1,"kinds":{kinds}}}'.encode()}
+        )
+    manifest = manifest_of(valid)
+    found["signed-infinite-note"] = resealed(
+        valid, {MANIFEST: manifest.replace(b'"task_info":{', b'"task_info":{"a":1e999,', 1)}
+    )
     return found
 
 

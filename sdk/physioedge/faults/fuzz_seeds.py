@@ -183,5 +183,5 @@ def zipped(names: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> byte
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", method) as archive:
         for name, content in names.items():
-            archive.writestr(name, content)
+            archive.writestr(zipfile.ZipInfo(name), content, method)  # of a fixed time, not of now
     return target.getvalue()
