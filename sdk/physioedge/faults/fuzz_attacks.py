@@ -76,7 +76,7 @@ def _archives(valid: bytes) -> dict[str, bytes]:
     end, directory = len(valid) - 22, valid.index(b"PK\x01\x02")
     link = zipfile.ZipInfo("link")
     link.external_attr = 0o120777 << 16
-    names = {MANIFEST: b"{}", "manifest.sig": b"x"}
+    names: dict[str | zipfile.ZipInfo, bytes] = {MANIFEST: b"{}", "manifest.sig": b"x"}
     lies = b"\xff\xff\xff\xff"
     return {
         "bomb": zipped({MANIFEST: b"\0" * 20_000_000}, zipfile.ZIP_DEFLATED),
@@ -86,7 +86,7 @@ def _archives(valid: bytes) -> dict[str, bytes]:
         "backslash": zipped({**names, "a\\..\\b": b"x"}),
         "folder": zipped({**names, "a/": b""}),
         "case": zipped({**names, "Manifest.json": b"{}"}),
-        "link": zipped({**names, link.filename: b"/etc/passwd"}),
+        "link": zipped({**names, link: b"/etc/passwd"}),
         "many": zipped({**names, **{f"f{i}": b"" for i in range(2000)}}),
         "size-lies": _changed(valid, 18, lies + lies),
         "size-0": _changed(valid, 18, b"\0" * 8),

@@ -178,10 +178,11 @@ def as_tensors(header: str | Json, body: bytes = b"", length: int | None = None)
     return struct.pack("<Q", len(text) if length is None else length) + text + body
 
 
-def zipped(names: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+def zipped(names: Mapping[str | zipfile.ZipInfo, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
     """A zip as other programs write it."""
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", method) as archive:
         for name, content in names.items():
-            archive.writestr(zipfile.ZipInfo(name), content, method)  # of a fixed time, not of now
+            # of a fixed time, not of now
+            archive.writestr(zipfile.ZipInfo(name) if isinstance(name, str) else name, content, method)
     return target.getvalue()
