@@ -74,6 +74,8 @@ def movement(n_samples: int, fs_hz: float, rng: np.random.Generator, *, step_hz:
 
     Steps of `step_hz`, their second harmonic, and shaking of a random kind below 5 Hz.
     """
+    if n_samples < 2:
+        return np.zeros(n_samples, np.float32)
     t = np.arange(n_samples) / fs_hz
     steps = np.sin(2 * np.pi * step_hz * t + rng.uniform(0, 6.28))
     steps += 0.5 * np.sin(4 * np.pi * step_hz * t + rng.uniform(0, 6.28))
@@ -82,7 +84,7 @@ def movement(n_samples: int, fs_hz: float, rng: np.random.Generator, *, step_hz:
     shaking = np.fft.irfft(spectrum, n_samples)
     path = steps + 0.7 * shaking / max(float(np.std(shaking)), 1e-9)
     path /= max(float(np.sqrt(np.mean(path**2))), 1e-9)
-    ramp = np.minimum(np.minimum(t, t[::-1]) / 0.25, 1.0) if n_samples else t
+    ramp = np.minimum(np.minimum(t, t[::-1]) / 0.25, 1.0)
     return np.asarray(path * ramp, np.float32)
 
 

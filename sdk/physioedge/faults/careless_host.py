@@ -34,7 +34,8 @@ def _status(code: int, *lines: str, body: bytes = b"{}") -> Talk:
     return lambda connection, _: connection.sendall(said)
 
 
-def _dripped(connection: socket.socket, data: bytes) -> None:
+def _dripped(connection: socket.socket, data: bytes, at_once: bytes = b"") -> None:
+    connection.sendall(at_once)
     for i in range(len(data)):
         connection.sendall(data[i : i + 1])
         time.sleep(_DRIP_S)
@@ -71,7 +72,7 @@ def _flipped(data: bytes) -> bytes:
 TALKS: Mapping[str, Talk] = {
     "accepts and says nothing": _silent,
     "slow loris in the head": lambda c, a: _dripped(c, _whole(a)),
-    "slow loris in the body": lambda c, a: (c.sendall(_head(f"Content-Length: {len(a)}")), _dripped(c, a))[1],
+    "slow loris in the body": lambda c, a: _dripped(c, a, _head(f"Content-Length: {len(a)}")),
     "closes at once": lambda c, _: None,
     "resets the connection": _reset,
     "noise instead of HTTP": lambda c, _: c.sendall(os.urandom(5000)),

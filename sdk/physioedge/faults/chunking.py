@@ -21,6 +21,8 @@ ROW = Row(
     target="identical output, bit for bit",
 )
 _TRIES, _LONGEST_S, _SHORTEST_S = 400, 60.0, 25.0
+_GAPS_S = (-3.0, 0.0, 0.0, 0.3, 7.0)
+"""The first is a clock turned back: of several sensors, results around it may depend on their order."""
 _AHEAD_S, _BEHIND_S = 25.0, 4.0
 """How far a sensor may be before or behind the leading one: within the 30 s and 5 s that the stream promises."""
 _Random: TypeAlias = np.random.Generator
@@ -80,7 +82,10 @@ def _signal(worn: Worn, rng: _Random) -> dict[str, list[tuple[Samples, float]]]:
     whole_s = min(x.shape[1] / worn.fs_hz[sensor] for sensor, x in worn.samples.items())
     length_s = float(rng.uniform(_SHORTEST_S, _LONGEST_S))
     first_s = float(rng.uniform(0, whole_s - length_s))
-    gap_at_s, gap_s = float(rng.uniform(0.3, 0.7)) * length_s, float(rng.choice([0.0, 0.0, 0.3, 7.0]))
+    gap_at_s, gap_s = (
+        float(rng.uniform(0.3, 0.7)) * length_s,
+        float(rng.choice(_GAPS_S if len(worn.samples) == 1 else _GAPS_S[1:])),
+    )
     parts = {}
     for sensor, samples in worn.samples.items():
         fs_hz = worn.fs_hz[sensor]
@@ -109,7 +114,8 @@ def _regular(worn: Worn, parts: dict[str, list[tuple[Samples, float]]]) -> list[
             for i in range(0, x.shape[1], step):
                 chunk = x[:, i : i + step]
                 placed.append((t0_s + (i + chunk.shape[1]) / fs_hz, -rank, sensor, chunk, t0_s + i / fs_hz))
-    placed.sort(key=lambda one: one[:2])
+    if len(parts) > 1:
+        placed.sort(key=lambda one: one[:2])
     return [(sensor, chunk, t) for _, _, sensor, chunk, t in placed]
 
 
@@ -121,10 +127,12 @@ def _disorderly(worn: Worn, parts: dict[str, list[tuple[Samples, float]]], rng: 
     longest_s = float(10.0 ** rng.uniform(-2, 2))
     now = {sensor: pieces[0][1] for sensor, pieces in parts.items()}
     while any(waiting.values()):
-        sensor = str(rng.choice([one for one, pieces in waiting.items() if pieces]))
+        left_over = [one for one, pieces in waiting.items() if pieces]
+        sensor = left_over[int(rng.integers(len(left_over)))]
         (x, t0_s), fs_hz = waiting[sensor][0], worn.fs_hz[sensor]
         left = x.shape[1] - at[sensor]
-        size = min(left, int(rng.choice([0, 1, rng.integers(1, 2 + int(longest_s * fs_hz)), 10**9])))
+        sizes = (0, 1, int(rng.integers(1, 2 + int(longest_s * fs_hz))), left)
+        size = min(left, sizes[int(rng.integers(len(sizes)))])
         size = min(size, _allowed(sensor, lead, now, waiting, t0_s + at[sensor] / fs_hz, fs_hz))
         t = t0_s + at[sensor] / fs_hz
         yield sensor, x[:, at[sensor] : at[sensor] + size], t

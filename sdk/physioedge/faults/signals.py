@@ -23,7 +23,7 @@ from physioedge_runtime.result import Result
 
 ROW = Row(
     id="R7",
-    what="dropouts, duplicates, reordering, NaN, saturation, flat lines, lead-off, motion, hum, noise, wrong gain, rate",
+    what="dropouts, duplicates, reordering, NaN, saturation, flat lines, lead-off, motion, hum, noise, gain, rate",
     target="a stream never raises; no label or value on a window that the fault has spoilt; flags name the reason",
 )
 _TRIES, _PART_S = 10, 75.0

@@ -116,5 +116,5 @@ def _golden(said: Contract, weights: dict[str, Array]) -> dict[str, Array]:
     golden = {_SIGNAL: signal, f"adapter/{SLOT.name}": b}
     for prefix, embedding in outputs.items():
         golden[f"{_GRAPH}/{prefix}{_EMBEDDING}"] = embedding
-        golden[f"{_GRAPH}/{prefix}{_LOGITS}"] = embedding @ weights["head"]
+        golden[f"{_GRAPH}/{prefix}{_LOGITS}"] = (embedding @ weights["head"]).astype(np.float32)
     return golden

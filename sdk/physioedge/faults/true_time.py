@@ -26,9 +26,9 @@ def numbered(name: str, duration_s: float) -> Worn:
     fs_hz = {sensor.name: sensor.fs_hz for sensor in worn.contract.sensors}
     numbers = {sensor: np.arange(round(duration_s * rate)) for sensor, rate in fs_hz.items()}
     if name == ECG:
-        (sensor, n), (_, recorded) = *numbers.items(), *worn.samples.items()
+        ((sensor, n),) = numbers.items()
         assert n.size <= _MOST_ECG, "more samples than there are bits"
-        once = resample(recorded, worn.fs_hz[sensor], fs_hz[sensor])[0]
+        once = resample(worn.samples[sensor], worn.fs_hz[sensor], fs_hz[sensor])[0]
         rounded = np.floor(np.clip(np.resize(once, n.size), -_MOST_MV, _MOST_MV) / _ECG_STEP) * _ECG_STEP
         return Worn(bundle=worn.bundle, samples={sensor: _exact(rounded + n * _COUNT_STEP)[None]}, fs_hz=fs_hz)
     ppg, acc = numbers["ppg"], numbers["acc"]
