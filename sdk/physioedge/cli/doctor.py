@@ -52,11 +52,15 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Look at everything this package can use. Exit code 0 when the base job (physioedge run) works.",
     )
     parser.add_argument("--data", type=Path, help="folder that holds the datasets")
+    parser.add_argument("--sbom", type=Path, metavar="FILE", help="write the bill of materials of this install "
+                        "instead: every package, version and licence, as CycloneDX JSON")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the findings; 0 when everything the base job needs is there."""
+    if args.sbom is not None:
+        return _write_bill(args.sbom)
     found = [*base(), *assets(), *extras(), *engines(), cpu(), compiler(), datasets(args.data)]
     works = all(f.state == OK for f in found if f.needed)
     if args.json:
@@ -68,6 +72,15 @@ def run(args: argparse.Namespace) -> int:
             print(f"{finding.name}: {finding.do}")
     print("\nThe base job (physioedge run) works." if works else "\nThe base job (physioedge run) does not work here.")
     return 0 if works else 1
+
+
+def _write_bill(path: Path) -> int:
+    from physioedge.bill import bill, installed
+
+    packages = installed()
+    path.write_text(bill(packages), encoding="utf-8")
+    print(f"{path}: {len(packages)} packages")
+    return 0
 
 
 def base() -> list[Finding]:
