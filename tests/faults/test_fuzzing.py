@@ -122,6 +122,6 @@ def test_changed_inputs_reach_what_lies_behind_the_first_check(name: str) -> Non
 def test_a_short_run_of_the_row_holds(tmp_path: Path) -> None:
     found = fuzzing.trial(Setting(work=tmp_path, share=0.003))
     assert found.holds, found.notes
-    assert found.tried >= 900 and all(found.figures[f"inputs_{name}"] >= 90 for name in DOORS)
+    assert found.tried >= 900 and all(found.figures[f"{name}_inputs"] >= 90 for name in DOORS)
     assert 0 < found.figures["longest_s"] < 1.0
     assert sys.modules.get("atheris") is None  # only ever in the child

@@ -187,7 +187,9 @@ def _requests() -> dict[str, bytes]:
         "PhysioEdge-Nonce": ("", "A" * 32, "a" * 31, "\xff" * 32),
     }
     found = {
-        f"{key}-{i}": http_request(**{key: value}) for key, values in odd.items() for i, value in enumerate(values)
+        f"{key}-{i}": http_request(changes={key: value})
+        for key, values in odd.items()
+        for i, value in enumerate(values)
     }
     return found | {f"body-{name}": http_request(data) for name, data in _conditions().items()}
 

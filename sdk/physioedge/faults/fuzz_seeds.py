@@ -121,11 +121,11 @@ def condition(features: int = DIM) -> bytes:
     ).to_bytes()  # fmt: skip
 
 
-def http_request(body: bytes | None = None, **changes: str) -> bytes:
+def http_request(body: bytes | None = None, changes: Mapping[str, str] | None = None) -> bytes:
     """Head and body of a valid request, as a client would write them after the first line."""
     headers = {
         "Content-Type": "application/octet-stream", "Authorization": f"Bearer {TOKEN}", "PhysioEdge-Device": DEVICE,
-        "PhysioEdge-Counter": "4", "PhysioEdge-Nonce": "a" * 32, **changes,
+        "PhysioEdge-Counter": "4", "PhysioEdge-Nonce": "a" * 32, **(changes or {}),
     }  # fmt: skip
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return head.encode("latin-1") + b"\r\n" + (condition() if body is None else body)
@@ -141,7 +141,7 @@ def seeds(kind: str) -> dict[str, bytes]:
             "small": condition(), "large": condition(1536),
             "request": Request(device=DEVICE, counter=4, nonce="a" * 32, condition=condition()).to_bytes(),
         },
-        "http": {"small": http_request(), "in-parts": http_request(**{"X-Part": "7"})},
+        "http": {"small": http_request(), "in-parts": http_request(changes={"X-Part": "7"})},
     }  # fmt: skip
     return found[kind]
 

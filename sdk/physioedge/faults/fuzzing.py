@@ -99,7 +99,7 @@ def outcome(found: Mapping[str, Found], engine: str) -> Outcome:
     figures: dict[str, float] = {}
     notes = [f"inputs by {'atheris, guided by coverage' if engine == 'atheris' else 'our own mutator, unguided'}"]
     for name, one in found.items():
-        figures |= {f"inputs_{name}": one.inputs, f"peak_mb_{name}": round(one.peak_mb, 3)}
+        figures |= {f"{name}_inputs": one.inputs, f"{name}_peak_mb": round(one.peak_mb, 3)}
         cap_mb, rate = allowed_bytes(name) / 2**20, one.inputs / max(one.seconds, 1e-9)
         notes.append(
             f"{name}: {one.inputs} inputs, {rate:.0f} a second, {one.accepted} accepted, "
@@ -110,7 +110,6 @@ def outcome(found: Mapping[str, Found], engine: str) -> Outcome:
     tried = sum(one.inputs for one in found.values())
     lost = sum(sum(one.losses.values()) for one in found.values())
     figures["longest_s"] = max(one.longest_s for one in found.values())
-    figures["inputs_per_s"] = round(tried / max(sum(one.seconds for one in found.values()), 1e-9), 1)
     return Outcome(tried=tried, lost=lost, holds=lost == 0, figures=figures, notes=tuple(notes))
 
 

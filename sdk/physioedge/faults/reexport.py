@@ -59,7 +59,7 @@ def windows(n: int, seed: int) -> NDArray[np.float32]:
     t = np.arange(samples) / CONFIG.modality("ecg").fs_hz
     beats_s = np.arange(0.3, t[-1], 0.8) + rng.uniform(-0.1, 0.1, (n, 1))
     spikes = np.exp(-0.5 * ((t[None, :, None] - beats_s[:, None]) / 0.02) ** 2).sum(2)
-    return (spikes + 0.02 * rng.standard_normal((n, samples)))[:, None].astype(np.float32)
+    return np.asarray((spikes + 0.02 * rng.standard_normal((n, samples)))[:, None], np.float32)
 
 
 def main(folder: str, targets: str) -> None:
