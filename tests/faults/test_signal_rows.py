@@ -69,12 +69,12 @@ def shorter(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("shorter")
 def test_no_spoilt_window_is_judged_but_a_pulse_in_motion_or_folded_hum(tmp_path: Path) -> None:
     outcome = signals.trial(setting(tmp_path))
-    assert outcome.figures["raised"] == 0.0 and outcome.figures["unmeasured_windows_judged"] == 0.0
+    assert outcome.figures["raised_runs"] == 0.0 and outcome.figures["unmeasured_windows_judged"] == 0.0
     assert outcome.figures["spoilt_windows"] > 300
     judged = [note for note in outcome.notes if note.startswith("judged all the same")]
     assert all("motion of ppg" in note or "60 Hz hum of ppg" in note for note in judged), judged
     assert not [note for note in outcome.notes if note.startswith(("wrong", "no reason"))]
-    assert outcome.figures["clean_withheld_share_arrhythmia_shipped"] < 0.05
+    assert outcome.figures["clean_arrhythmia_shipped_withheld_share"] < 0.05
 
 
 @pytest.mark.usefixtures("shorter")

@@ -197,9 +197,9 @@ def trial(setting: Setting) -> Outcome:
     )
     figures = {
         "windows": float(seen.done), "swaps": float(life.swaps), "judged_share": judged / seen.done,
-        "memory_slope_bytes_per_1000_windows": seen.slope_bytes(), "memory_mb": seen.bytes[seen.looks - 1] / 2**20,
+        "memory_slope_1000_windows_kb": seen.slope_bytes() / 1000, "memory_mb": seen.bytes[seen.looks - 1] / 2**20,
         "file_handles_before": float(seen.handles[0]), "file_handles_after": float(seen.handles[seen.looks - 1]),
-        "store_files": float(seen.files[seen.looks - 1]), "ms_per_window": 1e3 * took_s / seen.done,
+        "store_files": float(seen.files[seen.looks - 1]), "window_ms": 1e3 * took_s / seen.done,
     }  # fmt: skip
     lost = len(losses) + life.refused
     return Outcome(

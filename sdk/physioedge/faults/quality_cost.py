@@ -30,7 +30,7 @@ def withheld_on_clean(setting: Setting) -> tuple[dict[str, float], list[str]]:
         for dataset, reasons in counts.items():
             whole, withheld = reasons.pop("windows", 0), reasons.pop("withheld", 0)
             task = "arrhythmia" if name == ECG else "heart_rate"
-            figures[f"clean_withheld_share_{task}_{dataset}"] = withheld / max(1, whole)
+            figures[f"clean_{task}_{dataset}_withheld_share"] = withheld / max(1, whole)
             why = ", ".join(f"{flag} {n}" for flag, n in reasons.most_common(6)) or "none"
             notes.append(f"nothing done, {task} on {dataset}: {withheld} of {whole} windows withheld ({why})")
     return figures, notes

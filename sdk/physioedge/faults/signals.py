@@ -94,7 +94,7 @@ def _outcome(setting: Setting, tallies: dict[Kind, Tally], losses: list[str], ra
         *cost_notes,
     )
     figures = {
-        "raised": float(sum(said.startswith("raised") for tally in all_of for said in tally.wrong)),
+        "raised_runs": float(sum(said.startswith("raised") for tally in all_of for said in tally.wrong)),
         "spoilt_windows": float(spoilt),
         **{
             f"{what}_windows_judged": float(sum(t.judged for kind, t in tallies.items() if kind.spoils == spoils))
