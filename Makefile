@@ -1,6 +1,7 @@
-# make demo  - install what a device needs plus plots and a host, then show everything on a shipped recording
-# make test  - install everything, then lint and test
-# make arm   - both engines on emulated 64-bit Arm (docs/arm.md); needs system packages, not part of test
+# make demo   - install what a device needs plus plots and a host, then show everything on a shipped recording
+# make test   - install everything, then lint and test
+# make faults - the fault list (docs/faults.md): power cuts, forgeries, odd signals, full disks; about 15 minutes
+# make arm    - both engines on emulated 64-bit Arm (docs/arm.md); needs system packages, not part of test
 # The first two make their own environment in .venv from any Python >= 3.11; nothing else is needed.
 
 VENV ?= .venv
@@ -13,7 +14,7 @@ EXECUTORCH := $(shell sed -n 's/^executorch==//p' constraints.txt)
 # two workers with one numerical thread each: more threads than cores make the suite slower
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint format arm clean
+.PHONY: demo test lint format faults arm clean
 
 demo: $(VENV)/.ready-demo
 	$(BIN)/physioedge demo
@@ -29,6 +30,9 @@ lint: $(VENV)/.ready-test
 format: $(VENV)/.ready-test
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+faults: $(VENV)/.ready-test
+	$(BIN)/physioedge faults --out results
 
 arm: $(VENV)/.ready-test
 	PYTHONPATH=tools $(BIN)/python -m arm_check --out results/arm.json

@@ -34,6 +34,7 @@ COMMANDS = {
     "adapter": "look at a person's adapters, go back, pin one, erase them",
     "serve": "be the host that turns conditions into signed adapters",
     "keys": "make, show and revoke signing keys",
+    "faults": "try the fault list: power cuts, forgeries, odd signals, full disks",
     "datasets": "tell which public recordings are used and which are here",
     "doctor": "tell what works on this machine and what to do about the rest",
 }

@@ -228,12 +228,16 @@ def _opens(data: bytes) -> Callable[[], object]:
     return lambda: AdapterFile.open(data, trust=TRUST)
 
 
+def _opens_bundle(path: Path, trust: bytes | None) -> Callable[[], object]:
+    return lambda: load_engine(Bundle.open(path, trust=trust))
+
+
 def _wrap(tally: Tally, work: Path) -> None:
     """The shipped bundle and an adapter in archives of another form; their signatures hold."""
     path = work / "wrapped.physio"
     for kind, data in attacks(_entries(SHIPPED_BUNDLE.read_bytes())):
         path.write_bytes(data)
-        tally.tries(kind, lambda: load_engine(Bundle.open(path)), "as a bundle")
+        tally.tries(kind, _opens_bundle(path, None), "as a bundle")
     for kind, data in attacks(_entries(Maker(target(slots=1)).adapter(1))):
         tally.tries(kind, _opens(data), "as an adapter")
 
@@ -256,7 +260,7 @@ def _external_data(tally: Tally, work: Path) -> str:
     smuggled = build_archive({**files, MANIFEST: shipped[MANIFEST], SIGNATURE: shipped[SIGNATURE]})
     for data, trust, where in ((stranger, TRUST, "signed by a stranger"), (smuggled, None, "smuggled in")):
         path.write_bytes(data)
-        tally.tries("external data", lambda trust=trust: load_engine(Bundle.open(path, trust=trust)), where)
+        tally.tries("external data", _opens_bundle(path, trust), where)
     path.write_bytes(build_archive(files))
     graph = next(name for name in files if name.endswith("merged.int8.onnx"))
     tally.kinds["external data"] += 1

@@ -134,7 +134,7 @@ def _refused(life: Life, kind: str, door: str, maker: Maker, counter: int, rng: 
 
 def _n_chunks() -> int:
     recording = read_recording(SHIPPED_RECORD)
-    return recording.samples.shape[1] // round(CHUNK_S * recording.fs_hz)
+    return int(recording.samples.shape[1]) // round(CHUNK_S * recording.fs_hz)
 
 
 def _lived(life: Life, between: Callable[[], None]) -> list[Result]:

@@ -66,7 +66,10 @@ def trial(setting: Setting) -> Outcome:
 
 
 def tell(disk: UnreliableDisk, tally: Tally, rng: random.Random, *, remains: int = REMAINS) -> None:
-    """The story on a disk, with a cut after every side effect and all that it may leave, or `remains` of it."""
+    """The story on a disk, with a cut after every side effect and all that it may leave, or `remains` of it.
+
+    Ends with the first action after which something was lost.
+    """
     model, store, left = Model(), opened(disk), list[Files]()
 
     def cut() -> None:
@@ -84,6 +87,8 @@ def tell(disk: UnreliableDisk, tally: Tally, rng: random.Random, *, remains: int
             tally.note(judged(files, [model]), f"after step {number}, {action}")
         if seen(store) != model.seen:
             tally.note(f"the store shows {seen(store)}", f"step {number}, {action}")
+        if tally.losses:  # what may be left of a disk that nobody syncs grows without end
+            break
     disk.after_each = lambda: None
 
 

@@ -77,8 +77,7 @@ class Model:
             case "revert":
                 return replace(self, candidate=0, trying=False)
             case "rollback":
-                current, *before = (*self.before, 0)
-                return replace(self, current=current, before=tuple(n for n in before if n))
+                return replace(self, current=(*self.before, 0)[0], before=self.before[1:])
             case "pin" | "unpin":
                 return replace(self, pinned=action == "pin")
             case "centre":

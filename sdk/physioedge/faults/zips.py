@@ -12,7 +12,7 @@ from physioedge_runtime.bundle.archive import MANIFEST, MAX_ENTRIES, SIGNATURE, 
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _LINK, _FOLDER = 0o120777 << 16, 0x10
-BOMB_BYTES = 200_000_000
+BOMB_BYTES = 100_000_000
 
 Files = Mapping[str, bytes]
 
@@ -31,7 +31,7 @@ def attacks(files: Files) -> Iterator[tuple[str, bytes]]:
         for name in names:
             yield kind, _zipped(_renamed(files, last, name))
     for kind, change in _FEATURES.items():
-        yield kind, _zipped(files, lambda info, change=change: change(info) if info.filename == last else None)
+        yield kind, _zipped(files, last, change)
     yield "comment of the archive", _zipped(files, comment=b"hello")
     rows = list(files.items())
     for kind, order in {
@@ -89,10 +89,13 @@ def _plain(name: str) -> zipfile.ZipInfo:
     return info
 
 
-def _zipped(files: Files, change: Callable[[zipfile.ZipInfo], None] | None = None, comment: bytes = b"") -> bytes:
+def _zipped(
+    files: Files, which: str = "", change: Callable[[zipfile.ZipInfo], None] = lambda info: None, comment: bytes = b""
+) -> bytes:
+    """As the specification wants it, but for one entry and the comment."""
     infos = [(_plain(name), data) for name, data in files.items()]
     for info, _ in infos:
-        if change is not None:
+        if info.filename == which:
             change(info)
     return _written(infos, comment)
 
@@ -107,7 +110,9 @@ def _written(infos: list[tuple[zipfile.ZipInfo, bytes]], comment: bytes = b"") -
         warnings.simplefilter("ignore")  # zipfile warns of duplicates
         with zipfile.ZipFile(target, "w") as archive:
             for info, data in infos:
+                wanted = info.external_attr
                 archive.writestr(info, data)
+                info.external_attr = wanted  # zipfile would have its own in the directory, which is yet to be written
             archive.comment = comment
     return target.getvalue()
 

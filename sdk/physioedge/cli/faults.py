@@ -1,0 +1,69 @@
+"""``physioedge faults``: whatever may go wrong, done on purpose."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from physioedge.cli.console import positive, print_json, table
+
+_EPILOG = """\
+examples:
+  physioedge faults --share 0.02                   # every kind of fault, a fiftieth of the tries
+  physioedge faults --rows R1,R13                  # power cuts, and disks that fail
+  physioedge faults --out results                  # all of it; results/faults.json and results/faults.md
+
+docs/faults.md says what each row does and what must hold.
+"""
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command and its options."""
+    parser = subparsers.add_parser(
+        "faults",
+        help="try the fault list: power cuts, forgeries, odd signals, full disks",
+        description="Do the faults of the list on purpose, each in an empty folder, and say whether what must hold "
+        "held. Exit code 0 when every row that ran is at its target.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rows", metavar="R1,R3", help="these rows (default: all)")
+    parser.add_argument("--share", type=positive, default=1.0, metavar="X", help="of the full number of tries (default "
+                        "1); every kind of fault is tried at least once")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn at random (default 0)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write faults.json and faults.md here; rows that are "
+                        "not run now stay as they are")  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run rows; 0 when every one that ran is at its target."""
+    from physioedge.faults import page
+    from physioedge.faults import run as faults
+
+    ids = faults.chosen(args.rows)
+    words = "" if args.rows is None else f" --rows {','.join(ids)}"
+    command = f"physioedge faults{words} --share {args.share:g} --seed {args.seed}"
+    old = None if args.out is None else faults.read(args.out)
+    found = []
+    took = faults.known_s(old, args.share)
+    for each in faults.run(ids, share=args.share, seed=args.seed, known_s=took, progress=_progress):
+        found.append(each)
+        if args.out is not None:  # after each, so that what was done is not lost with an interrupted run
+            made = faults.document(found, command, old)
+            faults.write(args.out, made)
+            page.write(args.out, made)
+    if args.json:
+        print_json(faults.document(found, command))
+    else:
+        print(table(("row", "so it is", "what is done"), [(f.row.id, faults.line(f), f.row.what) for f in found]))
+        for each in found:
+            if each.state == faults.LOST and each.outcome is not None:
+                print("\n".join(f"{each.row.id}: {note}" for note in each.outcome.notes))
+    ran = [f for f in found if f.state != faults.NOT_RUN]
+    return 0 if ran and all(f.state == faults.HOLDS for f in ran) else 1
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

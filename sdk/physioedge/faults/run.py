@@ -1,0 +1,243 @@
+"""The fault list, run row by row: one that breaks is reported as broken, and does not stop the others."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from physioedge import results
+from physioedge.faults.row import Outcome, Row, Setting, Trial
+from physioedge_runtime.errors import EvaluationRefused, MissingExtra
+
+MODULES = {
+    "R1": "power_cuts",
+    "R2": "fuzzing",
+    "R3": "altered_bytes",
+    "R4": "forgeries",
+    "R5": "odd_tensors",
+    "R7": "signals",
+    "R8": "clocks",
+    "R9": "host_away",
+    "R10": "long_run",
+    "R11": "chunking",
+    "R12": "host_abuse",
+    "R13": "full_disk",
+    "R15": "reproducible",
+}
+"""Module of each row; imported when the row is run."""
+HOLDS, LOST, BROKEN, NOT_RUN = "holds", "does not hold", "broken", "not run"
+TASK, GROUP, FILE = "faults", "all", "faults.json"
+_UNITS = {"s": "s", "ms": "ms", "mb": "MB", "kb": "kB", "ppm": "ppm", "db": "dB"}
+"""Units that a figure's name may end in."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One row, run or not.
+
+    Attributes
+    ----------
+    row : Row
+    state : str
+        ``holds``, ``does not hold``, ``broken`` or ``not run``.
+    reason : str
+        Why it is one of the last two.
+    outcome : Outcome or None
+        None for these.
+    wall_s : float
+        How long it took.
+    setting : Setting
+        What it was given.
+    """
+
+    row: Row
+    state: str
+    reason: str = ""
+    outcome: Outcome | None = None
+    wall_s: float = 0.0
+    setting: Setting
+
+
+def chosen(text: str | None) -> tuple[str, ...]:
+    """Ids of rows, from ``R1,R3`` or for all of them.
+
+    Raises
+    ------
+    EvaluationRefused
+        There is no such row.
+    """
+    if text is None:
+        return tuple(MODULES)
+    ids = tuple(dict.fromkeys(part.strip().upper() for part in text.split(",") if part.strip()))
+    unknown = [name for name in ids if name not in MODULES]
+    if unknown or not ids:
+        raise EvaluationRefused(f"rows {', '.join(unknown) or 'none'}", f"some of {', '.join(MODULES)}", "Name those.")
+    return tuple(sorted(ids, key=list(MODULES).index))
+
+
+def run_row(name: str, *, share: float, seed: int) -> Found:
+    """One row in an empty folder of its own; never raises for what the row does."""
+    with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder, _no_warnings():
+        setting = Setting(work=Path(folder), share=share, seed=seed)
+        row, begun = Row(id=name, what="", target=""), time.monotonic()
+        try:
+            module: Trial = importlib.import_module(f"physioedge.faults.{MODULES[name]}")
+            row = module.ROW
+            outcome = module.trial(setting)
+        except MissingExtra as error:
+            return Found(row=row, state=NOT_RUN, reason=str(error), setting=setting)
+        except ModuleNotFoundError as error:
+            if (error.name or "").startswith("physioedge"):
+                reason = "not written" if error.name == f"physioedge.faults.{MODULES[name]}" else str(error)
+                return Found(
+                    row=row, state=NOT_RUN if reason == "not written" else BROKEN, reason=reason, setting=setting
+                )
+            reason = f"the package {error.name!r} is not installed; physioedge doctor says which extra brings it"
+            return Found(row=row, state=NOT_RUN, reason=reason, setting=setting)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a broken row must not hide the others
+            reason, wall_s = f"{type(error).__name__}: {error}", time.monotonic() - begun
+            return Found(row=row, state=BROKEN, reason=reason, wall_s=wall_s, setting=setting)
+        state, wall_s = HOLDS if outcome.holds else LOST, time.monotonic() - begun
+        return Found(row=row, state=state, outcome=outcome, wall_s=wall_s, setting=setting)
+
+
+def run(
+    ids: Sequence[str],
+    *,
+    share: float = 1.0,
+    seed: int = 0,
+    known_s: Mapping[str, float] | None = None,
+    progress: Callable[[str], None] = lambda line: None,
+) -> Iterator[Found]:
+    """Rows one after the other, each as soon as it is done.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        Of `MODULES`.
+    share : float
+        Of the full number of tries.
+    seed : int
+    known_s : mapping of str to float, optional
+        How long rows take at this share, for the time left.
+    progress : callable
+        Given a line when a row begins and when it has ended.
+    """
+    known = dict(known_s or {})
+    for number, name in enumerate(ids):
+        left = sum(known.get(other, 0.0) for other in ids[number:])
+        unknown = sum(other not in known for other in ids[number:])
+        more = f" and what {unknown} rows take" if unknown and left else ""
+        progress(f"{name} ({number + 1} of {len(ids)})" + (f", about {left / 60:.1f} min left{more}" if left else ""))
+        found = run_row(name, share=share, seed=seed)
+        progress(f"{name} {line(found)}")
+        yield found
+
+
+def line(found: Found) -> str:
+    """How a row ended, in one line."""
+    if found.outcome is None:
+        return f"{found.state}: {found.reason}"
+    return f"{found.state}: {found.outcome.tried:,} tried, {found.outcome.lost:,} lost, {found.wall_s:.1f} s"
+
+
+def document(found: Sequence[Found], command: str, old: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The content of a results file; rows that were not run now are those of the old one."""
+    old = old or {"rows": [], "faults": {}}
+    now = {each.row.id for each in found if each.state != NOT_RUN or each.row.id not in old["faults"]}
+    found = [each for each in found if each.row.id in now]
+    rows = [row for row in old["rows"] if row["arm"] not in now]
+    rows += [asdict(row) for each in found for row in _rows_of(each)]
+    rows.sort(key=lambda row: list(MODULES).index(row["arm"]))  # stable: figures stay in their order
+    facts = {**old["faults"], **{each.row.id: _facts_of(each) for each in found}}
+    head = {"schema": results.SCHEMA, "command": command, "commit": results.commit(), "machine": results.machine()}
+    return {**head, "faults": {name: facts[name] for name in MODULES if name in facts}, "rows": rows}
+
+
+def write(folder: Path, made: Mapping[str, Any]) -> None:
+    """Write a document to `FILE` as every results file is written."""
+    extra = {name: value for name, value in made.items() if name not in ("schema", "command", "rows")}
+    results.write(folder / FILE, made["command"], [results.Row(**row) for row in made["rows"]], **extra)
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """The document in a folder, or None where there is none.
+
+    Raises
+    ------
+    EvaluationRefused
+        The file is of another kind.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return None
+    try:
+        made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        made["rows"] = [row for row in made["rows"] if row["arm"] in MODULES]
+        made["faults"] = {name: facts for name, facts in made["faults"].items() if name in MODULES}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise EvaluationRefused(
+            f"{path} ({type(error).__name__})", "a file of this command", "Move it away."
+        ) from error
+    return made
+
+
+def known_s(made: Mapping[str, Any] | None, share: float) -> dict[str, float]:
+    """How long rows took according to a document, scaled to a share."""
+    if made is None:
+        return {}
+    took = {row["arm"]: row["value"] for row in made["rows"] if row["metric"] == "wall_s"}
+    return {name: seconds * share / made["faults"][name]["share"] for name, seconds in took.items()}
+
+
+def _rows_of(found: Found) -> list[results.Row]:
+    if found.outcome is None:
+        return []
+    o = found.outcome
+    figures = {"tried": float(o.tried), "lost": float(o.lost), "wall_s": found.wall_s, **o.figures}
+    return [
+        results.Row(
+            task=TASK, arm=found.row.id, group=GROUP, metric=metric, unit=_unit(metric), value=value, low=None,
+            high=None, n=o.tried, seeds=1,
+        )
+        for metric, value in figures.items()
+    ]  # fmt: skip
+
+
+def _unit(metric: str) -> str:
+    end = re.search(r"_([a-z]+)$", metric)
+    return _UNITS.get(end[1], "1") if end else "1"
+
+
+def _facts_of(found: Found) -> dict[str, Any]:
+    return {
+        "what": found.row.what,
+        "target": found.row.target,
+        "state": found.state,
+        "reason": found.reason,
+        "share": found.setting.share,
+        "seed": found.setting.seed,
+        "commit": results.commit(),
+        "cpu": results.machine()["cpu"],
+        "notes": [] if found.outcome is None else list(found.outcome.notes),
+    }
+
+
+@contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Faults on purpose are no news for a log."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(before)

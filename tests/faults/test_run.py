@@ -1,0 +1,166 @@
+"""The frame of the fault list: a row that breaks is not lost, files are merged, the exit code says what holds."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from physioedge.cli.main import main
+from physioedge.faults import page, run
+from physioedge.faults.row import Outcome, Row, Setting
+from physioedge_runtime.errors import EvaluationRefused, MissingExtra
+
+
+def outcome(lost: int = 0, **figures: float) -> Outcome:
+    return Outcome(tried=10, lost=lost, holds=lost == 0, figures=figures, notes=("a | note",))
+
+
+def raising(error: BaseException) -> Any:
+    def trial(setting: Setting) -> Outcome:
+        raise error
+
+    return trial
+
+
+@pytest.fixture
+def rows(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Trials by id, which a test may set; each module is made up."""
+    trials: dict[str, Any] = {
+        "R1": lambda setting: outcome(longest_s=2.5),
+        "R2": lambda setting: outcome(),
+        "R3": lambda setting: outcome(lost=3),
+    }
+    monkeypatch.setattr(run, "MODULES", {name: f"made_up_{name}" for name in trials})
+    for name in trials:
+        row = Row(id=name, what=f"what {name}", target="all | of it")
+        made_up = SimpleNamespace(ROW=row, trial=lambda setting, name=name: trials[name](setting))
+        monkeypatch.setitem(sys.modules, f"physioedge.faults.made_up_{name}", made_up)
+    return trials
+
+
+def test_a_row_gets_an_empty_folder_that_goes_away(rows: dict[str, Any]) -> None:
+    seen: list[Setting] = []
+
+    def trial(setting: Setting) -> Outcome:
+        assert list(setting.work.iterdir()) == []
+        (setting.work / "left").write_text("x")
+        seen.append(setting)
+        return outcome()
+
+    rows["R1"] = trial
+    assert run.run_row("R1", share=0.25, seed=7).state == run.HOLDS
+    (setting,) = seen
+    assert (setting.share, setting.seed, setting.work.exists()) == (0.25, 7, False)
+    assert setting.tries(100) == 25 and setting.tries(1) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "words"),
+    [
+        (ValueError("odd"), run.BROKEN, "ValueError: odd"),
+        (SystemExit(3), run.BROKEN, "SystemExit: 3"),
+        (MissingExtra("a row without x", "x", "Install x."), run.NOT_RUN, "Install x."),
+        (ModuleNotFoundError("no", name="fastapi"), run.NOT_RUN, "'fastapi'"),
+        (ModuleNotFoundError("no", name="physioedge.gone"), run.BROKEN, "no"),
+    ],
+)
+def test_a_row_that_raises_is_reported(rows: dict[str, Any], error: BaseException, state: str, words: str) -> None:
+    rows["R2"] = raising(error)
+    found = list(run.run(["R1", "R2"]))
+    assert [each.state for each in found] == [run.HOLDS, state]
+    assert words in found[1].reason and found[1].outcome is None and state in run.line(found[1])
+
+
+def test_an_interruption_is_no_broken_row(rows: dict[str, Any]) -> None:
+    rows["R1"] = raising(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        run.run_row("R1", share=1.0, seed=0)
+
+
+def test_rows_are_chosen_in_the_order_of_the_list() -> None:
+    assert run.chosen(None) == tuple(run.MODULES)
+    assert run.chosen("r13, R1,R1") == ("R1", "R13")
+    for text in ("R99", "", "R1,Q"):
+        with pytest.raises(EvaluationRefused):
+            run.chosen(text)
+
+
+def test_the_exit_code_says_whether_all_that_ran_holds(
+    rows: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["faults", "--rows", "R1,R2"]) == 0
+    assert main(["faults"]) == 1
+    shown = capsys.readouterr()
+    assert "does not hold: 10 tried, 3 lost" in shown.out and "R3: a | note" in shown.out and "R2 (2 of 3)" in shown.err
+    rows["R3"] = raising(ValueError())
+    assert main(["faults"]) == 1
+    rows["R3"] = raising(MissingExtra("a", "b", "c"))
+    assert main(["faults"]) == 0
+    assert main(["faults", "--rows", "R3"]) == 1  # nothing ran
+    assert main(["faults", "--rows", "R9"]) == 1
+    assert main(["faults", "--share", "0"]) == 2
+
+
+def test_files_keep_rows_that_are_not_run(rows: dict[str, Any], tmp_path: Path) -> None:
+    assert main(["faults", "--rows", "R1,R3", "--out", str(tmp_path)]) == 1
+    rows["R3"], rows["R1"] = raising(MissingExtra("a", "b", "c")), raising(ValueError("broke"))
+    assert main(["faults", "--rows", "R2,R3", "--out", str(tmp_path), "--share", "0.5"]) == 0
+    made = json.loads((tmp_path / "faults.json").read_text())
+    assert {name: facts["state"] for name, facts in made["faults"].items()} == {
+        "R1": "holds", "R2": "holds", "R3": "does not hold",
+    }  # fmt: skip
+    assert [row["arm"] for row in made["rows"]] == ["R1"] * 4 + ["R2"] * 3 + ["R3"] * 3
+    first = {row["metric"]: row for row in made["rows"] if row["arm"] == "R1"}
+    assert first["longest_s"]["value"] == 2.5 and first["longest_s"]["unit"] == first["wall_s"]["unit"] == "s"
+    assert first["tried"] == {
+        "task": "faults", "arm": "R1", "group": "all", "metric": "tried", "unit": "1", "value": 10.0, "low": None,
+        "high": None, "n": 10, "seeds": 1,
+    }  # fmt: skip
+    assert run.known_s(made, 0.25)["R2"] == pytest.approx(_took(made, "R2") / 2)
+    main(["faults", "--rows", "R1", "--out", str(tmp_path)])
+    made = json.loads((tmp_path / "faults.json").read_text())
+    assert made["faults"]["R1"]["state"] == "broken" and not [row for row in made["rows"] if row["arm"] == "R1"]
+
+
+def _took(made: dict[str, Any], name: str) -> float:
+    return next(float(row["value"]) for row in made["rows"] if (row["arm"], row["metric"]) == (name, "wall_s"))
+
+
+def test_the_time_left_is_told_where_it_is_known(rows: dict[str, Any]) -> None:
+    lines: list[str] = []
+    list(run.run(["R1", "R2", "R3"], known_s={"R1": 60.0, "R2": 120.0}, progress=lines.append))
+    assert lines[0] == "R1 (1 of 3), about 3.0 min left and what 1 rows take"
+    assert lines[2].startswith("R2 (2 of 3), about 2.0 min left") and lines[4] == "R3 (3 of 3)"
+
+
+def test_json(rows: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["faults", "--rows", "R1", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["command"] == "physioedge faults --rows R1 --share 1 --seed 0" and list(made["faults"]) == ["R1"]
+
+
+def test_another_file_is_not_overwritten(rows: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "faults.json").write_text('{"rows": [1]}')
+    assert main(["faults", "--out", str(tmp_path)]) == 1
+    assert (tmp_path / "faults.json").read_text() == '{"rows": [1]}'
+
+
+def test_the_page(rows: dict[str, Any], tmp_path: Path) -> None:
+    main(["faults", "--share", "0.5", "--out", str(tmp_path)])
+    text = (tmp_path / "faults.md").read_text()
+    assert "Not at their target: R3." in text and "| R1 | what R1 | all \\| of it | 10 | 0 | holds at 0.5" in text
+    assert "## R3\n\n- a | note\n" in text and "`longest_s` 2.5" in text
+    (tmp_path / "faults.md").unlink()
+    assert page.main(tmp_path) == 0 and (tmp_path / "faults.md").read_text() == text
+    assert page.main(tmp_path / "nowhere") == 1
+
+
+def test_the_committed_page_is_that_of_the_committed_file(repository: Path) -> None:
+    made = run.read(repository / "results")
+    assert made is not None and made["rows"]
+    assert (repository / "results" / "faults.md").read_text(encoding="utf-8") == page.markdown(made)
