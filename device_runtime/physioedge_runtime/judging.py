@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from physioedge_runtime.adaptation.collecting import Collector
 from physioedge_runtime.bundle.contract import Contract
-from physioedge_runtime.engine import Adapter, Engine
+from physioedge_runtime.engine import Adapter, Engine, Memory, SteppedEngine
 from physioedge_runtime.engine.slots import split_adapter
 from physioedge_runtime.errors import PhysioEdgeError
 from physioedge_runtime.result import Result, softmax
@@ -37,6 +37,8 @@ class Judge:
     adapter_id : str
     collector : Collector or None
         Given the window and the embedding of everything the model is asked about.
+    memory : Memory
+        Of an engine that goes on from window to window.
     """
 
     def __init__(self, contract: Contract, engine: Engine, adapter_id: str) -> None:
@@ -47,13 +49,18 @@ class Judge:
         self._slots: Adapter | None = None
         self._bias: NDArray[np.float32] | None = None
         self.collector: Collector | None = None
+        self.memory = Memory()
 
     def use(self, adapter: Adapter | None, adapter_id: str) -> None:
         """Other LoRA arrays, another bias, or both, from the next window on; as `Stream.set_adapter`."""
-        slots, bias = None, None
+        slots: Adapter | None = None
+        bias = None
         if adapter is not None:
             slots, bias = split_adapter(adapter, self._engine.slots, self._contract.n_outputs)
-        if self.collector is not None and not (adapter_id == self.adapter_id and _same(slots, self._slots)):
+        same = _same(slots, self._slots)
+        if same:
+            slots = self._slots  # the very object, so that for another bias alone nothing is bound or begun anew
+        if self.collector is not None and not (same and adapter_id == self.adapter_id):
             self.collector.swapped()  # another bias alone moves nothing that is collected
         self.adapter, self.adapter_id, self._slots, self._bias = adapter, adapter_id, slots, bias
 
@@ -76,13 +83,33 @@ class Judge:
             return self._result(aligned, index, flags)
         windows = [one.window for one in everyone if one.window is not None]
         try:
-            first, embedding = self._engine.run(tuple(windows) if parts else windows[0], self._slots)
+            first, embedding = self._ask(tuple(windows))
         except PhysioEdgeError:
             return self._result(aligned, index, (*flags, "engine_error"))
         if self.collector is not None:
             self.collector.add(tuple(windows), embedding[0])
         answer = first[0] if self._bias is None else first[0] + self._bias
         return self._answer(aligned, index, flags, answer, embedding[0])
+
+    def snapshot_memory(self) -> list[dict[str, Any]]:
+        """What the engine remembers, as plain numbers and arrays."""
+        return self._engine.snapshot(self.memory) if isinstance(self._engine, SteppedEngine) else []
+
+    def parsed_memory(self, state: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The state, once it is known to fit this engine; errors as `SteppedEngine.restored`."""
+        if isinstance(self._engine, SteppedEngine):
+            self._engine.restored(state, None)
+        return state
+
+    def remember(self, state: list[dict[str, Any]]) -> None:
+        """Take what `snapshot_memory` gave, under the adapter in use."""
+        if isinstance(self._engine, SteppedEngine):
+            self.memory = self._engine.restored(state, self._slots)
+
+    def _ask(self, windows: tuple[NDArray[np.float32], ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        if isinstance(self._engine, SteppedEngine):
+            return self._engine.run_on(windows, self._slots, self.memory)
+        return self._engine.run(windows if len(windows) > 1 else windows[0], self._slots)
 
     def _answer(
         self,

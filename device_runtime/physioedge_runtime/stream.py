@@ -25,7 +25,7 @@ from physioedge_runtime.signal.admission import BySensor, admissions
 from physioedge_runtime.signal.alignment import Alignment
 from physioedge_runtime.signal.timeline import TOLERANCE_S
 
-SNAPSHOT_VERSION = 4
+SNAPSHOT_VERSION = 5
 GLOBAL_ADAPTER = "global"
 
 
@@ -53,6 +53,9 @@ class Stream:
         If that graph computes wrongly here, the stream takes another of the bundle, see `load_engine`; which one runs
         and what was passed over stand in `Stream.engine`. Or an engine already loaded from this bundle, for instance
         shared by several streams.
+    mode : {"auto", "step", "window"}
+        Where the bundle has step graphs, ``auto`` and ``step`` compute only what is new in each window, see
+        docs/incremental.md; ``window`` computes every window anew.
     tolerance_s : float
         Jitter of the timestamps given to `push`; see `Timeline`.
     collect : {None, "embedding", "shapelets"}
@@ -88,6 +91,7 @@ class Stream:
         adapters: str = "merged",
         precision: str = "int8",
         engine: Engine | str = "onnxruntime",
+        mode: str = "auto",
         tolerance_s: float = TOLERANCE_S,
         collect: str | None = None,
     ) -> None:
@@ -97,7 +101,9 @@ class Stream:
         self._names = tuple(sensor.name for sensor in self.contract.sensors)
         self._alignment = self._new_alignment()
         if isinstance(engine, str):
-            engine = load_engine(bundle, engine=engine, precision=precision, adapters=adapters, fallback=True)
+            engine = load_engine(
+                bundle, engine=engine, precision=precision, adapters=adapters, fallback=True, mode=mode
+            )
         self.engine: Engine = engine
         self._judge = Judge(self.contract, engine, GLOBAL_ADAPTER)
         self._judge.collector = None if collect is None else Collector(bundle, collect)
@@ -169,6 +175,7 @@ class Stream:
     def reset(self) -> None:
         """Forget the signals and their clocks; the adapter stays."""
         self._alignment.reset()
+        self._judge.memory.clear()
 
     def set_adapter(self, adapter: Adapter | None, adapter_id: str = GLOBAL_ADAPTER) -> None:
         """Use other LoRA arrays from the next window on.
@@ -218,6 +225,7 @@ class Stream:
             "adapter_id": self.adapter_id,
             "adapter": None if adapter is None else {k: v.copy() for k, v in adapter.items()},
             "collected": None if self._judge.collector is None else self._judge.collector.snapshot(),
+            "memory": self._judge.snapshot_memory(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -240,6 +248,7 @@ class Stream:
             alignment.restore(state["signal"])
             adapter, adapter_id, collected = state["adapter"], str(state["adapter_id"]), state["collected"]
             statistics = None if collector is None else collector.parsed(collected)
+            memory = self._judge.parsed_memory(state["memory"])
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise SnapshotError(
                 f"a damaged snapshot ({type(error).__name__}: {error})", "one made by Stream.snapshot", "Start anew."
@@ -247,6 +256,7 @@ class Stream:
         self.set_adapter(adapter, adapter_id)
         if collector is not None and statistics is not None:
             collector.take(statistics)
+        self._judge.remember(memory)
         self._alignment, self._closed = alignment, False
 
     def _new_alignment(self) -> Alignment:

@@ -11,13 +11,16 @@ import torch
 from onnx import ModelProto
 from torch import nn
 
+from physioedge_export.ends import graph_ends
 from physioedge_export.feeds import Array, Feeds, by_window
+from physioedge_export.fusion import joined
 from physioedge_export.merge import LoraAdapter
 from physioedge_export.quantize import KEEP_FLOAT, QuantizeConfig, quantize, quantized_layers
-from physioedge_export.runners import Runner, onnx_runner, torch_runner
+from physioedge_export.runners import Call, Runner, of_steps, of_two, one_step, onnx_call, torch_call
 from physioedge_export.slots import SlottedModel, slot_arrays
 from physioedge_export.to_onnx import to_onnx, with_metadata
 from physioedge_runtime.bundle.contract import Contract, SlotSpec
+from physioedge_runtime.bundle.manifest import STEP, WINDOW
 from physioedge_runtime.errors import ExportError
 
 TARGETS = ("onnx", "executorch")
@@ -47,6 +50,8 @@ class Choice:
         dynamic: another kernel, for devices whose dynamic one computes wrongly.
     keep_float : tuple of str
         Layers that stay in fp32 in ONNX, by parts of their names; see `QuantizeConfig`.
+    step : nn.Module, optional
+        The network as a step, for a contract with `step`: every graph then comes in both modes.
     """
 
     targets: tuple[str, ...] = ("onnx",)
@@ -55,6 +60,7 @@ class Choice:
     scheme: str = "dynamic"
     fallback: tuple[str, ...] = ("merged", "slots")
     keep_float: tuple[str, ...] = KEEP_FLOAT
+    step: nn.Module | None = None
 
     def check(self) -> None:
         """Raise ExportError where a name is unknown or nothing is chosen."""
@@ -80,25 +86,33 @@ class Form:
     adapters : str
         ``merged`` or ``slots``.
     model : nn.Module
-        Takes the signals, then every slot.
-    signals : tuple of str
-        Signal inputs of the graph, in order.
+        Takes the signals, what a step remembers, then every slot.
+    contract : Contract
+        Of the graphs, but for slots it may not have yet.
     slots : tuple of SlotSpec
         Empty for ``merged``.
     probe : mapping
         Slot inputs for checks: not zero, so that a slot wired wrongly shows.
+    mode : str
+        ``window`` or ``step``.
     """
 
     adapters: str
     model: nn.Module
-    signals: tuple[str, ...]
+    contract: Contract
     slots: tuple[SlotSpec, ...] = ()
     probe: Mapping[str, Array] = field(default_factory=dict)
+    mode: str = WINDOW
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Signal inputs of the graph, in order."""
+        return tuple(self.contract.input_shapes)
 
     @property
     def names(self) -> list[str]:
         """Inputs in order."""
-        return [*self.signals, *(slot.name for slot in self.slots)]
+        return list(graph_ends(self.contract, self.slots, self.mode).inputs)
 
     @property
     def zero(self) -> dict[str, Array]:
@@ -107,7 +121,23 @@ class Form:
 
     def runner(self) -> Runner:
         """The torch module as a stage."""
-        return torch_runner(self.model, self.names)
+        return self.stage(torch_call(self.model, self.names))
+
+    def stage(self, call: Call) -> Runner:
+        """A graph of this form as a stage, from whole windows to two outputs."""
+        return of_steps(call, self.contract) if self.mode == STEP else of_two(call)
+
+    def timed(self, call: Call) -> Runner:
+        """As `stage`, but one step alone where it is one."""
+        return one_step(call, self.contract) if self.mode == STEP else of_two(call)
+
+    def call(self, artifact: Artifact) -> Call:
+        """The file of a graph of this form."""
+        if artifact.target == "onnx":
+            return onnx_call(artifact.data)
+        from physioedge_export.to_executorch import executorch_call
+
+        return executorch_call(artifact.data, self.names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,35 +170,38 @@ class Artifact:
     delegated_pieces: int | None = None
     not_delegated: Mapping[str, int] = field(default_factory=dict)
 
-    def runner(self, names: Sequence[str]) -> Runner:
-        """The file as a stage."""
-        if self.target == "onnx":
-            return onnx_runner(self.data)
-        from physioedge_export.to_executorch import executorch_runner
-
-        return executorch_runner(self.data, names)
-
 
 def forms(network: nn.Module, contract: Contract, adapter: LoraAdapter | None, choice: Choice) -> list[Form]:
-    """The forms asked for of a network that holds its adapter merged in float.
+    """The forms asked for of a network that holds its adapter merged in float; those of steps after those of windows.
 
     Raises
     ------
     ExportError
-        Slots are asked for without an adapter to take A from.
+        Slots are asked for without an adapter to take A from, or a step without one in the contract.
     """
-    merged, signals = copy.deepcopy(network).eval(), tuple(contract.input_shapes)
-    found = []
-    for name in choice.adapters:
-        if name == "merged":
-            found.append(Form(adapters=name, model=merged, signals=signals))
-            continue
-        if adapter is None:
-            raise ExportError("slots without an adapter", "one, for its A", "Pass --adapter, or --adapters merged.")
-        slotted = SlottedModel(merged, adapter).eval()
-        probe = slot_arrays(slotted.slots, seed=PROBE_SEED)
-        found.append(Form(adapters=name, model=slotted, signals=signals, slots=slotted.slots, probe=probe))
-    return found
+    models = {WINDOW: copy.deepcopy(network).eval()}
+    if choice.step is not None:
+        if contract.step is None:
+            raise ExportError("a step and a contract without one", "both", "Say in the contract how it goes on.")
+        models[STEP] = copy.deepcopy(choice.step).eval()
+    return [_form(name, mode, model, contract, adapter) for mode, model in models.items() for name in choice.adapters]
+
+
+def _form(name: str, mode: str, model: nn.Module, contract: Contract, adapter: LoraAdapter | None) -> Form:
+    if name == "merged":
+        return Form(adapters=name, model=_tidied(model, mode), contract=contract, mode=mode)
+    if adapter is None:
+        raise ExportError("slots without an adapter", "one, for its A", "Pass --adapter, or --adapters merged.")
+    slotted = SlottedModel(model, adapter).eval()
+    probe = slot_arrays(slotted.slots, seed=PROBE_SEED)
+    return Form(
+        adapters=name, model=_tidied(slotted, mode), contract=contract, slots=slotted.slots, probe=probe, mode=mode
+    )
+
+
+def _tidied(model: nn.Module, mode: str) -> nn.Module:
+    """A step is so short that starting operators is most of it: fewer and larger ones."""
+    return joined(model) if mode == STEP else model
 
 
 def contract_with_slots(contract: Contract, found: Sequence[Form]) -> Contract:
@@ -196,13 +229,15 @@ def build(form: Form, contract: Contract, choice: Choice, calibration: Feeds) ->
 
 
 def _onnx(form: Form, contract: Contract, choice: Choice, calibration: Feeds) -> Iterator[Artifact]:
-    fp32 = to_onnx(form.model, contract, slots=form.slots)
-    notes: dict[str, Any] = {"adapters": form.adapters, "precision": "fp32"}
+    fp32 = to_onnx(form.model, contract, slots=form.slots, mode=form.mode)
+    notes: dict[str, Any] = {"adapters": form.adapters, "precision": "fp32", **_mode(form)}
     yield _artifact("onnx", "fp32", form, choice, data=with_metadata(fp32, contract, notes), proto=fp32)
     if "int8" not in choice.precisions:
         return
     schemes = {"int8": choice.scheme}
-    if choice.scheme == "dynamic" and form.adapters in choice.fallback:
+    if form.mode == STEP:
+        schemes = {"int8": "dynamic"}  # scales of a step's own tokens: there is nothing to calibrate them on
+    elif choice.scheme == "dynamic" and form.adapters in choice.fallback:
         schemes["int8_static"] = "static"
     for precision, scheme in schemes.items():
         config = QuantizeConfig(scheme=scheme, keep_float=choice.keep_float)
@@ -215,19 +250,18 @@ def _onnx(form: Form, contract: Contract, choice: Choice, calibration: Feeds) ->
 def _executorch(form: Form, contract: Contract, choice: Choice, calibration: Feeds) -> Iterator[Artifact]:
     from physioedge_export.to_executorch import to_executorch
 
-    others = tuple(torch.from_numpy(array) for array in form.zero.values())
-    inputs = [
-        (*(torch.from_numpy(window[name].copy()) for name in form.signals), *others)
-        for window in by_window(calibration)
-    ]
+    inputs = _examples(form, calibration)
     for precision in PRECISIONS:
         if precision not in choice.precisions:
             continue
         scheme = None if precision == "fp32" else choice.scheme.partition("-")[0]
+        if scheme is not None and form.mode == STEP:
+            scheme = "dynamic"
         notes = {"adapters": form.adapters, "precision": precision, "scheme": scheme, "delegate": "xnnpack"}
         made = to_executorch(
-            form.model, contract, inputs[0], notes=notes, slots=form.slots, scheme=scheme, calibration=inputs
-        )
+            form.model, contract, inputs[0], notes={**notes, **_mode(form)}, slots=form.slots, scheme=scheme,
+            calibration=inputs, mode=form.mode,
+        )  # fmt: skip
         yield _artifact(
             "executorch",
             precision,
@@ -239,9 +273,24 @@ def _executorch(form: Form, contract: Contract, choice: Choice, calibration: Fee
         )
 
 
+def _mode(form: Form) -> dict[str, Any]:
+    return {"mode": form.mode} if form.mode != WINDOW else {}
+
+
+def _examples(form: Form, calibration: Feeds) -> list[tuple[torch.Tensor, ...]]:
+    """Inputs in order: the calibration windows, or for a step zeros of its shapes."""
+    if form.mode == STEP:
+        return [tuple(torch.zeros(shape) for shape in graph_ends(form.contract, form.slots, form.mode).inputs.values())]
+    others = tuple(torch.from_numpy(array) for array in form.zero.values())
+    return [
+        (*(torch.from_numpy(window[name].copy()) for name in form.signals), *others)
+        for window in by_window(calibration)
+    ]
+
+
 def _artifact(target: str, precision: str, form: Form, choice: Choice, **parts: Any) -> Artifact:
     return Artifact(
-        file=f"graphs/{form.adapters}.{precision}.{SUFFIX_OF[target]}",
+        file=f"graphs/{form.adapters}.{precision}.{'step.' if form.mode == STEP else ''}{SUFFIX_OF[target]}",
         target=target,
         precision=precision,
         adapters=form.adapters,

@@ -33,18 +33,16 @@ class SigmoidGelu(nn.Module):
         return x * torch.sigmoid(x * (_GELU_LINEAR + _GELU_CUBIC * (x * x)))
 
 
-class FusedAttention(nn.Module):
-    """`physioedge.models.backbone.Attention` with one product for q, k and v, and one rotation for q and k.
+class JoinedHeads(nn.Module):
+    """The projections of an attention as one product for q, k and v.
 
     Parameters
     ----------
     attention : nn.Module
-        Its q and v may be `SlottedLinear`; their slots stay where they are.
+        `physioedge.models.backbone.Attention`, or that of a step. Its q and v may be `SlottedLinear`; their slots stay
+        where they are.
     """
 
-    cos: Tensor
-    sin: Tensor
-    mask: Tensor
     rotate: Tensor
     a: Tensor
     shift: Tensor
@@ -56,8 +54,6 @@ class FusedAttention(nn.Module):
         self.n_heads, self.head_dim = parts.n_heads, parts.head_dim
         self.q, self.v, self.o = parts.q, parts.v, parts.o
         self.qkv = _joined([_linear(layer) for layer in (parts.q, parts.k, parts.v)])
-        for name in ("cos", "sin", "mask"):
-            self.register_buffer(name, getattr(parts, name), persistent=False)
         self.register_buffer("rotate", torch.cat([parts.rotate, parts.rotate]), persistent=False)
         self.slotted = isinstance(parts.q, SlottedLinear) and isinstance(parts.v, SlottedLinear)
         if self.slotted:
@@ -66,17 +62,14 @@ class FusedAttention(nn.Module):
             self.register_buffer("shift", torch.zeros(1, 1, 2 * rank), persistent=False)
             self.register_buffer("zeros", torch.zeros(1, rank, 2 * width), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Attended features (1, token, feature) of features of the same shape."""
-        _, t, d = x.shape
+    def projected(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries and keys, and values, (head, token, head_dim) each, of features (1, token, feature)."""
+        t = x.shape[1]
         heads = (self.qkv(x) + self._delta(x)) if self.slotted else self.qkv(x)
         heads = heads.reshape(t, 3 * self.n_heads, self.head_dim).transpose(0, 1)  # (3 H, T, hd)
         qk, v = heads[: 2 * self.n_heads], heads[2 * self.n_heads :]
-        qk = qk * self.cos + torch.bmm(qk, self.rotate) * self.sin
-        scores = torch.bmm(qk[: self.n_heads], qk[self.n_heads :].transpose(1, 2)) + self.mask
-        mixed = torch.bmm(torch.softmax(scores, dim=-1), v)
-        out: Tensor = self.o(mixed.transpose(0, 1).reshape(1, t, d))
-        return out
+        qk = qk * cos + torch.bmm(qk, self.rotate) * sin
+        return qk[: self.n_heads], qk[self.n_heads :], v
 
     def _delta(self, x: Tensor) -> Tensor:
         """What the slots add to q, nothing to k, and to v, as one pair of products."""
@@ -92,6 +85,48 @@ class FusedAttention(nn.Module):
             with torch.no_grad():
                 self.shift.copy_(norm.bias @ self.a)  # (1, 1, 2 rank)
                 self.a.mul_(norm.weight[None, :, None])
+
+
+class FusedAttention(JoinedHeads):
+    """`physioedge.models.backbone.Attention` with one product for q, k and v, and one rotation for q and k."""
+
+    cos: Tensor
+    sin: Tensor
+    mask: Tensor
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__(attention)
+        for name in ("cos", "sin", "mask"):
+            self.register_buffer(name, getattr(attention, name), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attended features (1, token, feature) of features of the same shape."""
+        q, k, v = self.projected(x, self.cos, self.sin)
+        scores = torch.bmm(q, k.transpose(1, 2)) + self.mask
+        mixed = torch.bmm(torch.softmax(scores, dim=-1), v)
+        out: Tensor = self.o(mixed.transpose(0, 1).reshape(x.shape))
+        return out
+
+
+class FusedStepAttention(JoinedHeads):
+    """`physioedge.models.stepping.StepAttention` with one product for q, k and v, and one rotation for q and k."""
+
+    seen: Tensor
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__(attention)
+        parts: Any = attention
+        self.register_buffer("seen", parts.seen, persistent=False)
+
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, past_k: Tensor, past_v: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As that of `StepAttention`."""
+        q, k, v = self.projected(x, cos, sin)
+        k = k.transpose(1, 2)  # (H, hd, T), as they are remembered
+        scores = torch.bmm(q, torch.cat([past_k, k], dim=2)) + torch.cat([mask, self.seen], dim=2)
+        mixed = torch.bmm(torch.softmax(scores, dim=-1), torch.cat([past_v, v], dim=1))
+        return self.o(mixed.transpose(0, 1).reshape(x.shape)), k, v
 
 
 class PlainNorm(nn.Module):
@@ -127,12 +162,10 @@ class PlainNorm(nn.Module):
 
 def fused(model: nn.Module) -> nn.Module:
     """A copy of a model of batch 1 in the form described above; the model itself is left alone."""
-    made = copy.deepcopy(model).eval()
+    made = joined(model)
     for name, module in list(made.named_modules()):
         if isinstance(module, nn.GELU) and module.approximate == "tanh":
             _replace(made, name, SigmoidGelu())
-        elif _is_attention(module):
-            _replace(made, name, FusedAttention(module))
     for module in list(made.modules()):
         if _is_backbone(module):
             _fold_norms(module)
@@ -142,11 +175,21 @@ def fused(model: nn.Module) -> nn.Module:
     return made
 
 
+def joined(model: nn.Module) -> nn.Module:
+    """A copy of a model of batch 1 with q, k and v of every block as one product; the model itself is left alone."""
+    made = copy.deepcopy(model).eval()
+    for name, module in list(made.named_modules()):
+        kind = _attention_kind(module)
+        if kind is not None:
+            _replace(made, name, kind(module))
+    return made
+
+
 def _is_backbone(module: nn.Module) -> bool:
     needed = ("norm1", "norm2", "attention", "expand", "contract")
     blocks = list(getattr(module, "blocks", []))
     return bool(blocks) and all(
-        all(hasattr(block, name) for name in needed) and isinstance(block.attention, FusedAttention) for block in blocks
+        all(hasattr(block, name) for name in needed) and isinstance(block.attention, JoinedHeads) for block in blocks
     )
 
 
@@ -181,12 +224,17 @@ def _absorb(norm: nn.LayerNorm, layer: nn.Linear) -> None:
         layer.weight.mul_(norm.weight[None])
 
 
-def _is_attention(module: nn.Module) -> bool:
-    needed = ("q", "k", "v", "o", "cos", "sin", "rotate", "mask", "n_heads", "head_dim")
-    if not all(hasattr(module, name) for name in needed):
-        return False
-    q, v = (isinstance(getattr(module, name), SlottedLinear) for name in "qv")
-    return q == v and isinstance(module.k, nn.Linear)
+def _attention_kind(module: nn.Module) -> type[JoinedHeads] | None:
+    """What replaces a module that is an attention; None for others."""
+    if not all(hasattr(module, name) for name in ("q", "k", "v", "o", "rotate", "n_heads", "head_dim")):
+        return None
+    parts: Any = module
+    slotted = isinstance(parts.q, SlottedLinear)
+    if slotted != isinstance(parts.v, SlottedLinear) or not isinstance(parts.k, nn.Linear):
+        return None
+    if all(hasattr(module, name) for name in ("cos", "sin", "mask")):
+        return FusedAttention
+    return FusedStepAttention if hasattr(module, "seen") else None
 
 
 def _linear(layer: nn.Module) -> nn.Linear:

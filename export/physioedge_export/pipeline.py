@@ -13,7 +13,7 @@ from torch import nn
 
 from physioedge_export import parity, speed
 from physioedge_export.build import ENGINE_OF, Artifact, Choice, Form, build, contract_with_slots, forms
-from physioedge_export.feeds import Array, by_window, first_windows
+from physioedge_export.feeds import Array, by_window, first_windows, n_windows
 from physioedge_export.merge import LoraAdapter, delta_noise
 from physioedge_export.pack import BundleParts, write_bundle
 from physioedge_export.parity import Agreement, Tolerance, compare
@@ -24,13 +24,14 @@ from physioedge_export.runners import Outputs, run_windows, torch_runner
 from physioedge_export.sqnr import LayerNoise, layer_sqnr
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.contract import EMBEDDING, Contract
-from physioedge_runtime.bundle.manifest import GraphEntry
+from physioedge_runtime.bundle.manifest import STEP, WINDOW, GraphEntry
 from physioedge_runtime.bundle.signing import read_private_key
 from physioedge_runtime.bundle.tensors import write_tensors
 from physioedge_runtime.errors import ExportError
 
 SQNR_WINDOWS = 48
 EMPTY_SLOT_WINDOWS = 16
+STEP_WINDOWS = 200
 MAX_ADAPTER_NOISE = 0.5
 """Where rounding noise exceeds half of what the adapter changed, over all layers, the export is refused.
 
@@ -84,8 +85,7 @@ def export_bundle(
     contract = contract_with_slots(contract, found)
     work = _Work(contract=contract, choice=choice, windows=fed)
     for form in found:
-        if form.slots:
-            work.check_empty_slots(network, form)
+        work.check_form(network, form)
         work.add(form)
     if adapter is not None and "int8" in choice.precisions:
         work.noise, work.adapter_noise = adapter_noise(network, adapter)
@@ -123,22 +123,32 @@ class _Work:
     noise: dict[str, float] = field(default_factory=dict)
     adapter_noise: float | None = None
 
-    def check_empty_slots(self, network: nn.Module, form: Form) -> None:
-        """Compare a model whose slots hold zeros with the model without slots."""
+    def _checked(self, form: Form) -> dict[str, Array]:
+        """Windows of the parity check; of steps, which take many times as long from scratch, fewer."""
+        checked = dict(self.windows.checked)
+        if form.mode != STEP:
+            return checked
+        rows = np.linspace(0, n_windows(checked) - 1, min(n_windows(checked), STEP_WINDOWS)).astype(np.int64)
+        return {name: array[np.unique(rows)] for name, array in checked.items()}
+
+    def check_form(self, network: nn.Module, form: Form) -> None:
+        """Compare a model whose slots hold zeros, or a window in steps, with the network itself."""
+        name = f"torch {form.adapters}{' holding zeros' if form.slots else ''}{' in steps' * (form.mode == STEP)}"
+        if name == "torch merged":
+            return
         few = first_windows(self.windows.checked, EMPTY_SLOT_WINDOWS)
         without = run_windows(torch_runner(network, form.signals), few)
-        empty = run_windows(form.runner(), few, form.zero)
-        self._compare(("torch merged", "torch slots holding zeros"), without, empty, parity.FP32)
+        self._compare(("torch merged", name), without, run_windows(form.runner(), few, form.zero), parity.FP32)
 
     def add(self, form: Form) -> None:
         """Build every graph of a form and compare it with the stage before it."""
-        checked = self.windows.checked
-        torch_name = f"torch {form.adapters}"
+        checked = self._checked(form)
+        torch_name = f"torch {form.adapters}{' in steps' * (form.mode == STEP)}"
         reference = run_windows(form.runner(), checked, form.probe)
         twins: dict[str, tuple[str, Outputs, Any]] = {}
         for artifact in build(form, self.contract, self.choice, self.windows.calibration):
             _log.info("built %s, %d bytes", artifact.file, len(artifact.data))
-            found = run_windows(artifact.runner(form.names), checked, form.probe)
+            found = run_windows(form.stage(form.call(artifact)), checked, form.probe)
             before, outputs, proto = twins.get(artifact.target, (torch_name, reference, None))
             limit = parity.FP32 if artifact.precision == "fp32" else parity.INT8
             row = self._compare((before, artifact.file), outputs, found, limit)
@@ -150,7 +160,7 @@ class _Work:
             self.outputs[artifact.file] = found
             self.tolerances[artifact.file] = _golden_tolerance(row, reference)
             self.made.append((form, artifact))
-            if proto is not None and artifact.proto is not None:
+            if form.mode == WINDOW and proto is not None and artifact.proto is not None:
                 inputs = [{**window, **form.zero} for window in by_window(checked, SQNR_WINDOWS)]
                 self.sqnr[artifact.file] = tuple(layer_sqnr(proto, artifact.proto, inputs))
 
@@ -167,7 +177,7 @@ class _Work:
     def report(self, name: str) -> ExportReport:
         """The report so far, with speed measured now."""
         sizes = {artifact.file: len(artifact.data) for _, artifact in self.made}
-        runners = {a.file: (a.runner(form.names), form.zero) for form, a in self.made}
+        runners = {a.file: (form.timed(form.call(a)), form.zero) for form, a in self.made}
         speeds = speed.measure(runners, self.windows.golden)
         int8 = [a.file for _, a in self.made if a.precision == "int8"]
         return ExportReport(
@@ -184,8 +194,8 @@ class _Work:
     def parts(self, card: Card) -> BundleParts:
         """What the manifest says."""
         entries = [
-            GraphEntry(a.file, ENGINE_OF[a.target], a.precision, a.adapters, *self.tolerances[a.file])
-            for _, a in self.shipped
+            GraphEntry(a.file, ENGINE_OF[a.target], a.precision, a.adapters, *self.tolerances[a.file], form.mode)
+            for form, a in self.shipped
         ]
         return BundleParts(
             name=card.name,
@@ -201,7 +211,7 @@ class _Work:
         """Graphs, golden vectors with the outputs of every graph, model card and licence."""
         golden: dict[str, Array] = dict(self.windows.golden)
         for form, artifact in self.shipped:
-            runner = artifact.runner(form.names)
+            runner = form.stage(form.call(artifact))
             variants = {"": form.zero} if not form.slots else {"": form.zero, "adapted_": dict(form.probe)}
             for prefix, slots in variants.items():
                 found = run_windows(runner, self.windows.golden, slots)
@@ -217,7 +227,7 @@ class _Work:
         rows = []
         for form, artifact in self.shipped:
             again = dataclasses.replace(artifact, data=bundle.read(artifact.file))
-            found = run_windows(again.runner(form.names), self.windows.checked, form.probe)
+            found = run_windows(form.stage(form.call(again)), self._checked(form), form.probe)
             names = (artifact.file, f"{artifact.file} in the bundle")
             output = self.contract.output_name
             rows.append(compare(names, self.outputs[artifact.file], found, parity.SAME, output=output))

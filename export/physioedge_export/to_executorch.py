@@ -17,10 +17,12 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
+from physioedge_export.ends import graph_ends
 from physioedge_export.feeds import Array
 from physioedge_export.lowering import delegate_friendly, export_program
-from physioedge_export.runners import Runner
-from physioedge_runtime.bundle.contract import EMBEDDING, Contract, SlotSpec
+from physioedge_export.runners import Call, Runner, of_two
+from physioedge_runtime.bundle.contract import Contract, SlotSpec
+from physioedge_runtime.bundle.manifest import WINDOW
 from physioedge_runtime.engine.et import CONTRACT_METHOD, FORWARD_METHOD, NOTES_METHOD
 from physioedge_runtime.errors import ExportError, MissingExtra
 
@@ -57,6 +59,7 @@ def to_executorch(
     slots: Sequence[SlotSpec] = (),
     scheme: str | None = None,
     calibration: Sequence[tuple[Tensor, ...]] = (),
+    mode: str = WINDOW,
 ) -> Program:
     """Lower a model to XNNPACK.
 
@@ -74,6 +77,8 @@ def to_executorch(
         None keeps fp32; ``dynamic`` scales activations at run time, ``static`` by the calibration windows.
     calibration : sequence of tuple of Tensor
         Inputs, one window each; needed for ``static``.
+    mode : str
+        ``window`` or ``step``, as for `to_onnx`.
 
     Raises
     ------
@@ -93,11 +98,9 @@ def to_executorch(
             program = delegate_friendly(model, example)
             if scheme is not None:
                 program = _quantised(program, example, scheme, calibration)
-            ends = {
-                "inputs": [*contract.input_shapes, *(slot.name for slot in slots)],
-                "outputs": [contract.output_name, EMBEDDING],
-            }
-            text = json.dumps({**notes, **ends}, sort_keys=True)
+            ends = graph_ends(contract, tuple(slots), mode)
+            named = {"inputs": list(ends.inputs), "outputs": list(ends.outputs)}
+            text = json.dumps({**notes, **named}, sort_keys=True)
             return _lowered(program, {CONTRACT_METHOD: contract.to_json(), NOTES_METHOD: text})
         except (RuntimeError, ValueError, TypeError, AssertionError) as error:
             raise ExportError(
@@ -109,6 +112,11 @@ def to_executorch(
 
 def executorch_runner(data: bytes, names: Sequence[str]) -> Runner:
     """A program as a stage, through ExecuTorch's own Python runtime, one thread."""
+    return of_two(executorch_call(data, names))
+
+
+def executorch_call(data: bytes, names: Sequence[str]) -> Call:
+    """A program from inputs by name to all its outputs."""
     _need_executorch()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -119,12 +127,12 @@ def executorch_runner(data: bytes, names: Sequence[str]) -> Runner:
         program = Runtime.get().load_program(data)
         method = program.load_method(FORWARD_METHOD)
 
-    def run(inputs: Mapping[str, Array]) -> tuple[Array, Array]:
-        first, embedding = method.execute([torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in names])
-        return first.numpy().copy(), embedding.numpy().copy()
+    def call(inputs: Mapping[str, Array]) -> list[Array]:
+        found = method.execute([torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in names])
+        return [out.numpy().copy() for out in found]
 
-    run.kept = data, program  # type: ignore[attr-defined]  # the method keeps neither alive
-    return run
+    call.kept = data, program  # type: ignore[attr-defined]  # the method keeps neither alive
+    return call
 
 
 def read_contract(data: bytes) -> str:

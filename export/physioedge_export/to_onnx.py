@@ -18,7 +18,9 @@ import torch
 from onnx import ModelProto, NodeProto
 from torch import nn
 
-from physioedge_runtime.bundle.contract import EMBEDDING, METADATA_KEY, Contract, SlotSpec
+from physioedge_export.ends import graph_ends
+from physioedge_runtime.bundle.contract import METADATA_KEY, Contract, SlotSpec
+from physioedge_runtime.bundle.manifest import WINDOW
 from physioedge_runtime.errors import ExportError
 
 OPSET = 20
@@ -29,7 +31,12 @@ _LINEAR = "torch.nn.modules.linear.Linear"
 
 
 def to_onnx(
-    model: nn.Module, contract: Contract, *, slots: tuple[SlotSpec, ...] = (), outputs: tuple[str, ...] = ()
+    model: nn.Module,
+    contract: Contract,
+    *,
+    slots: tuple[SlotSpec, ...] = (),
+    outputs: tuple[str, ...] = (),
+    mode: str = WINDOW,
 ) -> ModelProto:
     """The fp32 graph of a model: the contract's signals (and slots) to ``logits`` or ``values``, and ``embedding``.
 
@@ -43,23 +50,25 @@ def to_onnx(
         Further inputs.
     outputs : tuple of str, optional
         Names of other outputs than these two.
+    mode : str
+        ``window``, or ``step`` for a graph that takes and gives what `graph_ends` says of it.
 
     Raises
     ------
     ExportError
         Torch could not export the model.
     """
-    shapes = [*((1, *shape) for shape in contract.input_shapes.values()), *(slot.shape for slot in slots)]
+    ends = graph_ends(contract, slots, mode)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter warns of its own internals
         try:
             program = torch.onnx.export(
                 model.eval(),
-                tuple(torch.zeros(shape) for shape in shapes),
+                tuple(torch.zeros(shape) for shape in ends.inputs.values()),
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=[*contract.input_shapes, *(slot.name for slot in slots)],
-                output_names=list(outputs or (contract.output_name, EMBEDDING)),
+                input_names=list(ends.inputs),
+                output_names=list(outputs or ends.outputs),
                 external_data=False,
                 verbose=False,
             )

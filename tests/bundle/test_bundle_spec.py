@@ -73,6 +73,7 @@ def test_fields_of_the_contract() -> None:
     }
     assert names("## 4. Contract") == expected
     assert names("### Sensors") == set(values["sensors"][0])
+    assert names("### Step") >= {field.name for field in dataclasses.fields(contract.StepSpec)}
     assert names("### Values") == {field.name for field in dataclasses.fields(contract.ValueSpec)}
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from physioedge_runtime.bundle.archive import MAX_BUNDLE_BYTES, MAX_MANIFEST_BYTES, bad_format
 from physioedge_runtime.bundle.contract import EMBEDDING, Contract
-from physioedge_runtime.bundle.manifest import GraphEntry, Manifest
+from physioedge_runtime.bundle.manifest import WINDOW, GraphEntry, Manifest
 from physioedge_runtime.bundle.signed import open_signed, read_once
 from physioedge_runtime.bundle.tensors import read_tensors
 from physioedge_runtime.errors import BundleError
@@ -74,9 +74,11 @@ class Bundle:
         """How the model is used rightly."""
         return self.manifest.contract
 
-    def graph(self, engine: str = "onnxruntime", precision: str = "int8", adapters: str = "merged") -> GraphEntry:
+    def graph(
+        self, engine: str = "onnxruntime", precision: str = "int8", adapters: str = "merged", mode: str = WINDOW
+    ) -> GraphEntry:
         """The graph of this variant; BundleError lists what there is when it is missing."""
-        return self.manifest.graph(engine, precision, adapters)
+        return self.manifest.graph(engine, precision, adapters, mode)
 
     def read(self, file: str) -> bytes:
         """Verified content of one file.

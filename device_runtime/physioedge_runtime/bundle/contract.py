@@ -1,7 +1,7 @@
 """Everything needed to use a model rightly.
 
 The contract travels inside the signed manifest and, as JSON, in the metadata of every graph. Schema 1, with one sensor
-and labels only, is read and converted; schema 2 is what is written.
+and labels only, is read and converted; schema 2 is what is written, and schema 3 where there are step graphs.
 """
 
 from __future__ import annotations
@@ -14,19 +14,34 @@ from typing import Any, cast
 
 from physioedge_runtime.bundle.plain import build, build_all
 from physioedge_runtime.bundle.schema1 import to_schema_2
-from physioedge_runtime.bundle.specs import SensorSpec, SlotSpec, Thresholds, TriggerSpec, ValueSpec, WindowSpec
+from physioedge_runtime.bundle.specs import (
+    SensorSpec,
+    SlotSpec,
+    StepSpec,
+    StepStream,
+    Thresholds,
+    TriggerSpec,
+    ValueSpec,
+    WindowSpec,
+)
 from physioedge_runtime.bundle.tensors import MAX_RANK
 from physioedge_runtime.errors import ContractError, SchemaTooNew, UnknownSensor
 
-__all__ = ["Contract", "SensorSpec", "SlotSpec", "Thresholds", "TriggerSpec", "ValueSpec", "WindowSpec"]
+__all__ = [
+    "Contract", "SensorSpec", "SlotSpec", "StepSpec", "StepStream", "Thresholds", "TriggerSpec", "ValueSpec",
+    "WindowSpec",
+]  # fmt: skip
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION, STEP_SCHEMA_VERSION = 2, 3
+"""Without and with step graphs."""
 METADATA_KEY = "physioedge.contract"
 TRIGGERS = ("beat", "hop")
 INPUT, LOGITS, VALUES, EMBEDDING = "signal", "logits", "values", "embedding"
 MAX_SENSORS = 16
 MAX_OUTPUTS = 1000
 MAX_INPUT_SAMPLES = 1_000_000
+MAX_STATE_NUMBERS = 50_000_000
+"""That a step graph may remember."""
 MAX_SLOT_VALUES = 10_000_000
 MIN_FS_HZ, MAX_FS_HZ = 0.001, 1_000_000.0
 _SENSOR_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
@@ -39,7 +54,7 @@ class Contract:
     Attributes
     ----------
     schema_version : int
-        `SCHEMA_VERSION`.
+        `SCHEMA_VERSION`, or `STEP_SCHEMA_VERSION` where there is `step`.
     task : str
     labels : tuple of str
         Of a model that classifies; empty for one that gives values.
@@ -53,6 +68,8 @@ class Contract:
     backbone_digest : str
         Which backbone adapters must be made for.
     slots : tuple of SlotSpec
+    step : StepSpec or None
+        Of graphs that go on from one window to the next.
     """
 
     schema_version: int
@@ -65,6 +82,7 @@ class Contract:
     embedding_dim: int
     backbone_digest: str
     slots: tuple[SlotSpec, ...] = ()
+    step: StepSpec | None = None
 
     @property
     def sensor(self) -> SensorSpec:
@@ -118,7 +136,10 @@ class Contract:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return cast(dict[str, Any], json.loads(json.dumps(asdict(self))))
+        values = cast(dict[str, Any], json.loads(json.dumps(asdict(self))))
+        if self.step is None:
+            del values["step"]  # schema 2 has no such field
+        return values
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces."""
@@ -138,9 +159,9 @@ class Contract:
         if not isinstance(values, dict):
             raise _bad(f"a {type(values).__name__}", "an object")
         version = values.get("schema_version")
-        if isinstance(version, int) and version > SCHEMA_VERSION:
+        if isinstance(version, int) and version > STEP_SCHEMA_VERSION:
             raise SchemaTooNew(
-                f"contract schema {version}", f"at most {SCHEMA_VERSION}", "Update physioedge on this machine."
+                f"contract schema {version}", f"at most {STEP_SCHEMA_VERSION}", "Update physioedge on this machine."
             )
         try:
             parts = to_schema_2(values) if type(version) is int and version == 1 else dict(values)
@@ -149,6 +170,7 @@ class Contract:
             parts["thresholds"] = build(Thresholds, parts["thresholds"])
             parts["values"] = build_all(ValueSpec, parts.get("values", ()))
             parts["slots"] = build_all(SlotSpec, parts.get("slots", ()))
+            parts["step"] = _step(parts.get("step"))
             contract = build(cls, parts)
         except (KeyError, TypeError, OverflowError) as error:
             raise _bad(f"a contract with {error}", "all fields of its schema and no others") from error
@@ -170,7 +192,8 @@ class Contract:
         return nearest if abs(exact - nearest) <= 1e-9 * max(1.0, exact) else None
 
     def _check(self) -> None:
-        _require(self.schema_version == SCHEMA_VERSION, "schema_version", self.schema_version)
+        schema = SCHEMA_VERSION if self.step is None else STEP_SCHEMA_VERSION
+        _require(self.schema_version == schema, "schema_version", self.schema_version)
         self._check_outputs()
         self._check_sensors()
         self._check_trigger()
@@ -217,6 +240,35 @@ class Contract:
             for name in ("lookahead_samples", "hop_samples"):
                 samples = self._in_samples_of(sensor, getattr(t, name))
                 _require(samples is not None, f"trigger.{name}, no whole number of samples of {sensor.name}", t)
+
+    def step_samples(self, sensor_name: str) -> int:
+        """Samples of a sensor that one step covers; 0 without step graphs."""
+        hops = 0 if self.step is None else self.step.hops
+        return hops * self.window_of(sensor_name).hop_samples
+
+    def _check_step(self, step: StepSpec) -> None:
+        _require(self.trigger.kind == "hop" and self.trigger.lookahead_samples == 0, "step of a trigger", self.trigger)
+        sizes = (step.hops, step.layers, step.heads, step.head_dim, step.reach_tokens, len(step.streams))
+        _require(all(n >= 1 for n in sizes) and step.head_dim % 2 == 0, "step", sizes)
+        _require(0 < step.position_s < math.inf and 1 < step.rotary_base < math.inf, "step.position_s", step)
+        for s in step.streams:
+            _require(1 <= s.new_tokens <= s.past_tokens and s.pooled_past >= 0, "step.streams", s)
+            _require(s.past_tokens % s.new_tokens == 0 == s.pooled_past % s.new_tokens, "step.streams", s)
+            covered = s.new_tokens * s.token_s * self.sensor.fs_hz
+            _require(abs(covered - step.hops * self.trigger.hop_samples) < 1e-6, "step.streams", s)
+        numbers = 2 * step.layers * step.heads * step.head_dim * (step.past_tokens + step.new_tokens)
+        _require(numbers + step.pooled_past * step.heads * step.head_dim <= MAX_STATE_NUMBERS, "step's state", numbers)
+        for sensor in self.sensors:
+            samples = self.step_samples(sensor.name)
+            _require(samples >= 1 and sensor.window_samples % samples == 0, f"step of {sensor.name}", samples)
+
+
+def _step(values: Any) -> StepSpec | None:
+    if values is None:
+        return None
+    parts = dict(values)
+    parts["streams"] = build_all(StepStream, parts["streams"])
+    return build(StepSpec, parts)
 
 
 def _require(holds: bool, name: str, value: object) -> None:

@@ -17,6 +17,8 @@ MANIFEST_SCHEMA = 1
 ENGINES = ("onnxruntime", "executorch")
 PRECISIONS = ("fp32", "int8", "int8_static")
 ADAPTER_FORMS = ("merged", "slots")
+WINDOW, STEP = "window", "step"
+MODES = (WINDOW, STEP)
 MAX_GOLDEN_WINDOWS = 64
 MAX_TOLERANCE = 100.0
 HEX64 = re.compile(r"[0-9a-f]{64}")
@@ -52,6 +54,8 @@ class GraphEntry:
     tolerance_logits, tolerance_embedding : float
         Largest absolute difference to the golden outputs that a right engine shows; `tolerance_logits` is that of the
         first output, also where it gives values.
+    mode : str
+        ``window``: a whole window at once; ``step``: what is new since the last one, see `StepSpec`.
     """
 
     file: str
@@ -60,17 +64,19 @@ class GraphEntry:
     adapters: str
     tolerance_logits: float
     tolerance_embedding: float
+    mode: str = WINDOW
 
     @property
-    def variant(self) -> tuple[str, str, str]:
-        """What a graph is chosen by: engine, precision, form of the adapters."""
-        return self.engine, self.precision, self.adapters
+    def variant(self) -> tuple[str, ...]:
+        """What a graph is chosen by: engine, precision, form of the adapters, and ``step`` where it is one."""
+        return (self.engine, self.precision, self.adapters, *((STEP,) if self.mode == STEP else ()))
 
     def to_dict(self, output_name: str) -> dict[str, Any]:
         """Plain values for JSON; `output_name` is the contract's."""
         tolerance = {output_name: self.tolerance_logits, EMBEDDING: self.tolerance_embedding}
         parts = {"file": self.file, "engine": self.engine, "precision": self.precision, "adapters": self.adapters}
-        return {**parts, "tolerance": tolerance}
+        mode = {"mode": self.mode} if self.mode != WINDOW else {}  # no such field before contracts of schema 3
+        return {**parts, **mode, "tolerance": tolerance}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +90,7 @@ class Manifest:
     contract : Contract
         How the model is used rightly.
     graphs : tuple of GraphEntry
-        At most one for each engine, precision and form of adapters.
+        At most one for each engine, precision, form of adapters and mode.
     files : mapping of str to FileEntry
         Every file of the archive but the manifest and its signature.
     golden_file, golden_windows : str, int
@@ -111,7 +117,7 @@ class Manifest:
     task_info: Mapping[str, Any] = field(default_factory=dict)
     schema_version: int = MANIFEST_SCHEMA
 
-    def graph(self, engine: str, precision: str, adapters: str) -> GraphEntry:
+    def graph(self, engine: str, precision: str, adapters: str, mode: str = WINDOW) -> GraphEntry:
         """The graph of this variant.
 
         Raises
@@ -120,11 +126,12 @@ class Manifest:
             The bundle does not hold it; the message lists what it holds.
         """
         for entry in self.graphs:
-            if entry.variant == (engine, precision, adapters):
+            if (entry.engine, entry.precision, entry.adapters, entry.mode) == (engine, precision, adapters, mode):
                 return entry
         held = ", ".join("/".join(entry.variant) for entry in self.graphs)
+        asked = "/".join((engine, precision, adapters, *((STEP,) if mode == STEP else ())))
         raise BundleError(
-            f"graph {engine}/{precision}/{adapters}, which {self.name} {self.version} does not hold",
+            f"graph {asked}, which {self.name} {self.version} does not hold",
             f"one of {held}",
             "Choose one of those, or export a bundle with it.",
         )
@@ -199,6 +206,8 @@ class Manifest:
             _fail(f"{self.golden_windows} golden windows", f"1 to {MAX_GOLDEN_WINDOWS}")
         if any(graph.adapters == "slots" for graph in self.graphs) and not self.contract.slots:
             _fail("a graph with slots and a contract without", "the slots in the contract")
+        if any(graph.mode == STEP for graph in self.graphs) and self.contract.step is None:
+            _fail("a step graph and a contract without `step`", "the step in the contract")
         subjects = self.provenance.get("training_subjects")
         if not isinstance(subjects, list) or not all(isinstance(s, str) for s in subjects):
             _fail(f"provenance.training_subjects = {subjects!r:.80}", "a list of names such as mitbih/101")
@@ -220,16 +229,20 @@ _MANIFEST_FIELDS: dict[str, type] = {
 
 
 def _graph(row: Any, output_name: str) -> GraphEntry:
-    _shape("graph", row, {"file": str, "engine": str, "precision": str, "adapters": str, "tolerance": dict})
+    wanted = {"file": str, "engine": str, "precision": str, "adapters": str, "tolerance": dict}
+    if isinstance(row, dict) and "mode" in row:
+        wanted["mode"] = str
+    _shape("graph", row, wanted)
     tolerance = row["tolerance"]
     _shape("tolerance", tolerance, {output_name: float, EMBEDDING: float})
-    for key, known in (("engine", ENGINES), ("precision", PRECISIONS), ("adapters", ADAPTER_FORMS)):
-        if row[key] not in known:
+    for key, known in (("engine", ENGINES), ("precision", PRECISIONS), ("adapters", ADAPTER_FORMS), ("mode", MODES)):
+        if row.get(key, WINDOW) not in known:
             _fail(f"graph {row['file']} with {key} {row[key]!r}", f"one of {', '.join(known)}")
     if not all(0 < limit <= MAX_TOLERANCE for limit in tolerance.values()):
         _fail(f"graph {row['file']} with tolerance {tolerance!r:.80}", f"positive numbers up to {MAX_TOLERANCE:g}")
     limits = float(tolerance[output_name]), float(tolerance[EMBEDDING])
-    return GraphEntry(row["file"], row["engine"], row["precision"], row["adapters"], *limits)
+    mode = row.get("mode", WINDOW)
+    return GraphEntry(row["file"], row["engine"], row["precision"], row["adapters"], *limits, mode)
 
 
 def read_file_entry(name: str, row: Any, fail: Fail) -> FileEntry:

@@ -127,3 +127,70 @@ class SlotSpec:
 
     name: str
     shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepStream:
+    """One stream of tokens in a step graph.
+
+    Attributes
+    ----------
+    new_tokens : int
+        Tokens of one step.
+    past_tokens : int
+        Places for earlier ones among the keys and values, a multiple of `new_tokens`.
+    pooled_past : int
+        Earlier tokens that the embedding is made of beside the new ones, a multiple of `new_tokens`; may be 0.
+    token_s : float
+        Seconds of one token.
+    """
+
+    new_tokens: int
+    past_tokens: int
+    pooled_past: int
+    token_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSpec:
+    """What a graph that goes on from step to step takes and gives beside the signals; docs/incremental.md has it all.
+
+    Attributes
+    ----------
+    hops : int
+        One step covers the samples of so many hops, of every sensor.
+    streams : tuple of StepStream
+        In the order of the sensors; a sensor may be several.
+    layers, heads, head_dim : int
+        Of the backbone's attention.
+    reach_tokens : int
+        A token attends to so many of the newest tokens of each stream.
+    position_s : float
+        Seconds of one step of the rotary positions.
+    rotary_base : float
+        Of their rates.
+    """
+
+    hops: int
+    streams: tuple[StepStream, ...]
+    layers: int
+    heads: int
+    head_dim: int
+    reach_tokens: int
+    position_s: float
+    rotary_base: float
+
+    @property
+    def new_tokens(self) -> int:
+        """Tokens of one step, of all streams."""
+        return sum(stream.new_tokens for stream in self.streams)
+
+    @property
+    def past_tokens(self) -> int:
+        """Places for earlier tokens, of all streams."""
+        return sum(stream.past_tokens for stream in self.streams)
+
+    @property
+    def pooled_past(self) -> int:
+        """Earlier tokens that are pooled, of all streams."""
+        return sum(stream.pooled_past for stream in self.streams)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 
 from physioedge_runtime.bundle.container import Bundle
-from physioedge_runtime.bundle.manifest import GraphEntry
+from physioedge_runtime.bundle.manifest import STEP, WINDOW, GraphEntry
 from physioedge_runtime.engine.buffered import BufferedEngine
 from physioedge_runtime.engine.golden import check_golden
 from physioedge_runtime.engine.protocol import Adapter, Engine
+from physioedge_runtime.engine.stepped import Memory, SteppedEngine
 from physioedge_runtime.errors import EngineError, GoldenMismatch
 
-__all__ = ["Adapter", "Engine", "load_engine"]
+__all__ = ["Adapter", "Engine", "Memory", "SteppedEngine", "load_engine"]
 
+AUTO = "auto"
 _log = logging.getLogger(__name__)
 
 
@@ -24,6 +26,7 @@ def load_engine(
     adapters: str = "merged",
     threads: int = 1,
     fallback: bool = False,
+    mode: str = WINDOW,
 ) -> Engine:
     """A graph of the bundle, loaded and proven on this machine with the golden vectors.
 
@@ -39,6 +42,8 @@ def load_engine(
     fallback : bool
         Take the bundle's other graphs of the same form of adapters, in its order, when this one computes wrongly here
         or its engine is missing. What was passed over, and why, stands in `Engine.refused` and in the log.
+    mode : str
+        ``window``; ``step``, for a `SteppedEngine`; or ``auto``: a step graph where the bundle has one of this form.
 
     Raises
     ------
@@ -53,13 +58,18 @@ def load_engine(
     """
     if threads < 1:
         raise EngineError(f"{threads} threads", "at least 1", "Pass threads=1.")
-    if engine == "auto":
+    if engine == AUTO:
         from physioedge_runtime.engine.native.library import is_built  # ctypes: paid by those who ask
 
         held = ("executorch", precision, adapters) in [graph.variant for graph in bundle.manifest.graphs]
         engine = "executorch" if held and is_built() else "onnxruntime"
-    entry = bundle.graph(engine, precision, adapters)
+    if mode == AUTO:
+        held = (engine, precision, adapters, STEP) in [graph.variant for graph in bundle.manifest.graphs]
+        mode = STEP if held else WINDOW
+    entry = bundle.graph(engine, precision, adapters, mode)
     others = [other for other in bundle.manifest.graphs if other.adapters == adapters and other is not entry]
+    others = [other for other in others if mode == STEP or other.mode == WINDOW]
+    others.sort(key=lambda other: other.mode != mode)
     refused: list[str] = []
     first: EngineError | GoldenMismatch | None = None
     for candidate in (entry, *others) if fallback else (entry,):
@@ -76,7 +86,7 @@ def load_engine(
     raise first
 
 
-def _load(bundle: Bundle, entry: GraphEntry, threads: int) -> BufferedEngine:
+def _load(bundle: Bundle, entry: GraphEntry, threads: int) -> BufferedEngine | SteppedEngine:
     loaded: BufferedEngine
     if entry.engine == "executorch":  # each engine's import is paid by those who use it
         from physioedge_runtime.engine.et import EtEngine
@@ -86,5 +96,6 @@ def _load(bundle: Bundle, entry: GraphEntry, threads: int) -> BufferedEngine:
         from physioedge_runtime.engine.ort import OrtEngine
 
         loaded = OrtEngine(bundle, entry, threads=threads)
-    check_golden(loaded, entry, bundle.golden())
-    return loaded
+    judging = SteppedEngine(bundle.contract, loaded) if entry.mode == STEP else loaded
+    check_golden(judging, entry, bundle.golden())
+    return judging

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physioedge_runtime.bundle.contract import Contract, SlotSpec
-from physioedge_runtime.bundle.manifest import GraphEntry
+from physioedge_runtime.bundle.manifest import STEP, GraphEntry
 from physioedge_runtime.engine.protocol import EMBEDDING, Adapter, Signals
 from physioedge_runtime.engine.slots import check_adapter
+from physioedge_runtime.engine.step_buffers import StepBuffers
 from physioedge_runtime.errors import ContractError, EngineError, ShapeError, SignalError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -21,7 +22,7 @@ Buffers = dict[str, NDArray[np.float32]]
 
 
 class BufferedEngine(ABC):
-    """An engine that reads and writes its own buffers in place; engines differ in `_execute` alone.
+    """An engine that reads and writes its own buffers in place; engines differ in `execute` alone.
 
     Parameters
     ----------
@@ -35,16 +36,26 @@ class BufferedEngine(ABC):
         Of this graph.
     refused : tuple of str
         Graphs that were to be used before this one, and why they were not; see `load_engine`.
+    step_buffers : StepBuffers or None
+        Of a graph of mode ``step``, whose signals are context and one step.
+    signal_buffers : tuple of float32 (1, channel, sample)
+        The graph's signal inputs.
     """
 
     def __init__(self, contract: Contract, entry: GraphEntry) -> None:
         self.entry = entry
         self.slots: tuple[SlotSpec, ...] = contract.slots if entry.adapters == "slots" else ()
         self.refused: tuple[str, ...] = ()
-        inputs: dict[str, tuple[int, ...]] = {name: (1, *shape) for name, shape in contract.input_shapes.items()}
-        self._in = _zeros(inputs | {slot.name: slot.shape for slot in self.slots})
-        self._out = _zeros({contract.output_name: (1, contract.n_outputs), EMBEDDING: (1, contract.embedding_dim)})
+        inputs = _signal_shapes(contract, entry)
+        stepping = entry.mode == STEP and contract.step is not None
+        self.step_buffers = StepBuffers(contract.step) if stepping and contract.step is not None else None
+        self._in, self._out = _zeros(inputs), _zeros(_output_shapes(contract))
+        if self.step_buffers is not None:
+            self._in |= self.step_buffers.inputs
+            self._out |= self.step_buffers.outputs
+        self._in |= _zeros({slot.name: slot.shape for slot in self.slots})
         self._signals = tuple((name, self._in[name]) for name in inputs)
+        self.signal_buffers = tuple(buffer for _, buffer in self._signals)
         self._first, self._embedding = self._out[contract.output_name], self._out[EMBEDDING]
         self._adapter: Adapter | None = None
 
@@ -56,15 +67,20 @@ class BufferedEngine(ABC):
     def run(self, signals: Signals, adapter: Adapter | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """First output (1, K) and embedding (1, D) of one window; see `Engine.run`."""
         given = signals if isinstance(signals, tuple) else (signals,)
-        self._check_shapes(given)
+        self.check_signals(given, tuple(buffer.shape for buffer in self.signal_buffers))
+        self.use(adapter)
+        for buffer, window in zip(self.signal_buffers, given, strict=True):
+            buffer[...] = window
+        self.execute()
+        return self.answer()
+
+    def use(self, adapter: Adapter | None) -> None:
+        """Bind an adapter, where it is another object than the one in use."""
         if adapter is not self._adapter:
             self._set_adapter(adapter)
-        for (name, _), window in zip(self._signals, given, strict=True):
-            if not np.isfinite(window).all():  # int8 graphs turn NaN into plausible answers
-                raise SignalError(f"a {name} with NaN or infinities", "finite samples", "Leave such windows out.")
-        for (_, buffer), window in zip(self._signals, given, strict=True):
-            buffer[...] = window
-        self._execute()
+
+    def answer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Copies of what was computed last; EngineError where it is not finite."""
         first, embedding = self._first.copy(), self._embedding.copy()
         if not (np.isfinite(first).all() and np.isfinite(embedding).all()):
             raise EngineError(
@@ -74,19 +90,23 @@ class BufferedEngine(ABC):
             )
         return first, embedding
 
-    @abstractmethod
-    def _execute(self) -> None:
-        """Fill the output buffers from the input buffers; EngineError where the engine fails."""
-
-    def _check_shapes(self, given: tuple[NDArray[np.float32], ...]) -> None:
+    def check_signals(self, given: tuple[NDArray[np.float32], ...], shapes: tuple[tuple[int, ...], ...]) -> None:
+        """ShapeError or SignalError unless these are finite signals of these shapes."""
         if len(given) != len(self._signals):
             names = ", ".join(name for name, _ in self._signals)
             raise ShapeError(f"{len(given)} signals", f"one each for {names}", "Pass them in the contract's order.")
-        for (name, buffer), window in zip(self._signals, given, strict=True):
-            if window.shape != buffer.shape or window.dtype != np.float32:
+        for (name, _), shape, window in zip(self._signals, shapes, given, strict=True):
+            if window.shape != shape or window.dtype != np.float32:
                 raise ShapeError(
-                    f"a {name} {window.dtype}{window.shape}", f"float32{buffer.shape}", "Cut it as the contract says."
+                    f"a {name} {window.dtype}{window.shape}", f"float32{shape}", "Cut it as the contract says."
                 )
+        for (name, _), window in zip(self._signals, given, strict=True):
+            if not np.isfinite(window).all():  # int8 graphs turn NaN into plausible answers
+                raise SignalError(f"a {name} with NaN or infinities", "finite samples", "Leave such windows out.")
+
+    @abstractmethod
+    def execute(self) -> None:
+        """Fill the output buffers from the input buffers; EngineError where the engine fails."""
 
     def _set_adapter(self, adapter: Adapter | None) -> None:
         if adapter is not None:
@@ -122,6 +142,20 @@ def graph_failed(entry: GraphEntry, what: str, reason: object, engine: str) -> E
         f"a graph for {engine}",
         "Choose another graph of the bundle, or update the engine.",
     )
+
+
+def _signal_shapes(contract: Contract, entry: GraphEntry) -> dict[str, tuple[int, ...]]:
+    """Signal inputs of a graph: whole windows, or context and one step."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for sensor, (name, (channels, samples)) in zip(contract.sensors, contract.input_shapes.items(), strict=True):
+        if entry.mode == STEP:
+            samples = sensor.context_samples + contract.step_samples(sensor.name)
+        shapes[name] = (1, channels, samples)
+    return shapes
+
+
+def _output_shapes(contract: Contract) -> dict[str, tuple[int, ...]]:
+    return {contract.output_name: (1, contract.n_outputs), EMBEDDING: (1, contract.embedding_dim)}
 
 
 def _zeros(shapes: Shapes) -> Buffers:

@@ -72,7 +72,8 @@ class EtEngine(BufferedEngine):
                 "a program of this exporter",
             )
 
-    def _execute(self) -> None:
+    def execute(self) -> None:
+        """Fill the output buffers from the input buffers."""
         try:
             self._method.run()
         except EngineError as error:

@@ -56,7 +56,8 @@ class OrtEngine(BufferedEngine):
         """Engine and version."""
         return f"onnxruntime {onnxruntime.__version__}"
 
-    def _execute(self) -> None:
+    def execute(self) -> None:
+        """Fill the output buffers from the input buffers."""
         try:
             self._session.run_with_iobinding(self._binding)
         except Exception as error:  # onnxruntime has no base class of its own

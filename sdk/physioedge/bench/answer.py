@@ -31,6 +31,7 @@ def answer(bench: Bench) -> list[str]:
         said += [_beside(best, found[name]) for name in ("torch_eager", "ort_int8") if name in found]
         said += _engines(bench)
     said += _slots(bench)
+    said += _steps(bench)
     said += _limits(best or _best(bench, "fp32"), bench)
     said += _streamed(bench)
     said += _same_model(bench)
@@ -112,6 +113,19 @@ def _slots(bench: Bench) -> list[str]:
             cost, low, high = ratio(bench.measured[slots], bench.measured[merged])
             engine = "ExecuTorch" if "_et_" in slots else "onnxruntime"
             said.append(f"Slots cost {_percent(cost)} over merged on {engine} ({_percent(low)} to {_percent(high)}).")
+    return said
+
+
+def _steps(bench: Bench) -> list[str]:
+    """What computing only what is new in a window brings."""
+    said = []
+    for name, window in (("ours_incremental", "ours_int8"), ("ours_et_incremental", "ours_et_int8")):
+        if {name, window} <= set(bench.measured):
+            times, low, high = ratio(bench.measured[window], bench.measured[name])
+            said.append(
+                f"{name} takes {_p50(bench.measured[name]):.3f} ms a hop: {_how(times, low, high)} {window} on whole "
+                f"windows (ratio {times:.2f}, {low:.2f} to {high:.2f})."
+            )
     return said
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from physioedge_runtime.bundle.container import Bundle
+from physioedge_runtime.bundle.manifest import STEP, WINDOW
 
 REFERENCE = "ort_fp32"
 """The arm that int8 has to beat: onnxruntime on the exported graph, nothing around it."""
@@ -20,6 +22,15 @@ OURS = {
     "ours_et_slots": ("executorch", "int8", "slots"),
     "ours_et_fp32": ("executorch", "fp32", "merged"),
 }
+STEPPED = {
+    "ours_incremental": ("onnxruntime", "int8", "merged", STEP),
+    "ours_incremental_slots": ("onnxruntime", "int8", "slots", STEP),
+    "ours_et_incremental": ("executorch", "int8", "merged", STEP),
+    "ours_et_incremental_slots": ("executorch", "int8", "slots", STEP),
+}
+"""Arms that go on from window to window, in the preset that has such windows."""
+FORMS: Mapping[str, tuple[str, ...]] = {**OURS, **STEPPED}
+"""Engine, precision, form of adapters, and ``step`` where it is one: `GraphEntry.variant`."""
 RIVALS = (
     "ort_fp32",
     "ort_int8",
@@ -38,6 +49,10 @@ TITLES = {
     "ours_et_int8": "this runtime, ExecuTorch, int8",
     "ours_et_slots": "this runtime, ExecuTorch, int8 with slots",
     "ours_et_fp32": "this runtime, ExecuTorch, fp32",
+    "ours_incremental": "this runtime, onnxruntime, int8, what is new in a window alone",
+    "ours_incremental_slots": "the same with slots",
+    "ours_et_incremental": "this runtime, ExecuTorch, int8, what is new in a window alone",
+    "ours_et_incremental_slots": "the same with slots",
     "bare_int8": "plain onnxruntime on our int8 graph",
     "ort_fp32": "plain onnxruntime, fp32",
     "ort_int8": "plain onnxruntime, its own dynamic int8",
@@ -64,7 +79,7 @@ class Arm:
         The bundle, the graph, or the network's weights.
     trust : str or None
         Public key of the bundle; None for the shipped keys.
-    engine, precision, adapters : str
+    engine, precision, adapters, mode : str
         Graph of the bundle.
     made : bool
         The graph is not in the bundle: it was made for the comparison from the same weights, by this exporter.
@@ -77,6 +92,7 @@ class Arm:
     engine: str = "onnxruntime"
     precision: str = ""
     adapters: str = ""
+    mode: str = WINDOW
     made: bool = False
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,18 +102,18 @@ class Arm:
 
 def bundle_arms(bundle: Bundle, trust: str | None, *, made: bool = False) -> list[Arm]:
     """Return an arm for each known graph that the bundle holds."""
-    held = {(g.engine, g.precision, g.adapters) for g in bundle.manifest.graphs}
+    held = {g.variant: g for g in bundle.manifest.graphs}
     return [
-        Arm(name=name, kind="bundle", path=str(bundle.path), trust=trust, engine=engine, precision=precision,
-            adapters=adapters, made=made)
-        for name, (engine, precision, adapters) in OURS.items()
-        if (engine, precision, adapters) in held
+        Arm(name=name, kind="bundle", path=str(bundle.path), trust=trust, engine=held[form].engine,
+            precision=held[form].precision, adapters=held[form].adapters, mode=held[form].mode, made=made)
+        for name, form in FORMS.items()
+        if form in held
     ]  # fmt: skip
 
 
 def precision_of(name: str) -> str:
     """``int8`` or ``fp32``, by the arm's name."""
-    return "int8" if "int8" in name or "slots" in name else "fp32"
+    return "int8" if "int8" in name or "slots" in name or name in STEPPED else "fp32"
 
 
 def group_of(bundle: Bundle) -> str:

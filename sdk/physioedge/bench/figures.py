@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physioedge.bench.arms import BARE, REFERENCE, precision_of
+from physioedge.bench.arms import BARE, REFERENCE, RIVALS, precision_of
 from physioedge.bench.measured import Bench, Measured
 from physioedge.bench.metrics import METRICS
 from physioedge.bench.work import shares
@@ -23,7 +23,18 @@ SPEEDUPS = {
     "speedup_over_torch_eager": "torch_eager",
     "speedup_over_ort_int8": "ort_int8",
 }
-_MERGED = {"ours_slots": "ours_int8", "ours_et_slots": "ours_et_int8"}
+_MERGED = {
+    "ours_slots": "ours_int8",
+    "ours_et_slots": "ours_et_int8",
+    "ours_incremental_slots": "ours_incremental",
+    "ours_et_incremental_slots": "ours_et_incremental",
+}
+_WINDOWED = {
+    "ours_incremental": "ours_int8",
+    "ours_incremental_slots": "ours_slots",
+    "ours_et_incremental": "ours_et_int8",
+    "ours_et_incremental_slots": "ours_et_slots",
+}
 _SAME_IN_ORT = {"ours_et_int8": "ours_int8", "ours_et_slots": "ours_slots", "ours_et_fp32": "ours_fp32"}
 _RESAMPLES = 1000
 _QUANTILES = (1, 10, 25, 50, 75, 90, 99)
@@ -134,6 +145,13 @@ def _ratios(name: str, bench: Bench) -> Iterator[Value]:
     for metric, rival in SPEEDUPS.items():
         if rival in found and rival != name:
             yield metric, *ratio(found[rival], found[name]), len(found[name].rounds)
+    window = found.get(_WINDOWED.get(name, ""))
+    if window is not None:
+        yield "speedup_over_window", *ratio(window, found[name]), len(window.rounds)
+        rivals = [m for rival, m in found.items() if rival in RIVALS]
+        if rivals:
+            best = min(rivals, key=lambda m: float(np.median(np.array(m.rounds))))
+            yield "speedup_over_best_rival", *ratio(best, found[name]), len(best.rounds)
     merged = found.get(_MERGED.get(name, ""))
     if merged is not None:
         yield "cost_over_merged", *ratio(found[name], merged), len(merged.rounds)

@@ -50,15 +50,19 @@ def _bundle(arm: dict[str, Any]) -> Callable[[], Loaded]:
     else:
         import physioedge_runtime.engine.ort  # noqa: F401 - its import is counted as import, not as load
     from physioedge_runtime.bundle.container import Bundle
-    from physioedge_runtime.engine import load_engine
+    from physioedge_runtime.engine import Memory, SteppedEngine, load_engine
 
     def load() -> Loaded:
         began = time.perf_counter()
         bundle = Bundle.open(arm["path"], trust=arm["trust"])
         verify_ms = 1e3 * (time.perf_counter() - began)
-        form = {key: arm[key] for key in ("engine", "precision", "adapters")}
+        form = {key: arm[key] for key in ("engine", "precision", "adapters", "mode")}
         engine = load_engine(bundle, threads=1, **form)
-        return Loaded(run=engine.run, engine_name=engine.name, bundle=bundle, engine=engine, verify_ms=verify_ms)
+        run: Run = engine.run
+        if isinstance(engine, SteppedEngine):
+            stepped, memory = engine, Memory()
+            run = lambda window: stepped.run_on(window, None, memory)  # noqa: E731
+        return Loaded(run=run, engine_name=engine.name, bundle=bundle, engine=engine, verify_ms=verify_ms)
 
     return load
 

@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 
 import physioedge.models
 import physioedge_export
-from physioedge.bench.arms import OURS
+from physioedge.bench.arms import FORMS
 from physioedge.bench.measured import LeftOut
 from physioedge.bench.network import write_weights
 from physioedge.bench.rivals import quiet
 from physioedge.bench.work import Work, work_of
 from physioedge.models.network import Network
+from physioedge.models.stepping import StepNetwork
 from physioedge_export.build import ENGINE_OF, Artifact, Choice, Form, build, contract_with_slots, forms
 from physioedge_export.merge import LoraAdapter, LoraPair
 from physioedge_export.pack import BundleParts, write_bundle
 from physioedge_export.runners import run_windows
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.contract import EMBEDDING, INPUT, Contract
-from physioedge_runtime.bundle.manifest import GraphEntry
+from physioedge_runtime.bundle.manifest import WINDOW, GraphEntry
 from physioedge_runtime.bundle.signing import make_keys
 from physioedge_runtime.bundle.tensors import write_tensors
 from physioedge_runtime.errors import PhysioEdgeError
@@ -82,7 +83,7 @@ def comparison_bundle(
         Slots are filled in.
     windows : float32 (window, channel, sample)
     names : sequence of str
-        Arms of `OURS` to make graphs for.
+        Arms of `FORMS` to make graphs for; those that go on from window to window need a contract with `step`.
     folder : Path
         Inside that of `folder_for`; a bundle that is there already is used again.
     progress : callable
@@ -100,8 +101,7 @@ def comparison_bundle(
     trust = str(keys / "public.pem")
     if target.exists():
         bundle = Bundle.open(target, trust=trust)
-        held = {(g.engine, g.precision, g.adapters) for g in bundle.manifest.graphs}
-        if held == {OURS[name] for name in names}:
+        if {g.variant for g in bundle.manifest.graphs} == {FORMS[name] for name in names}:
             return bundle, trust, []
     if not names:
         return None, trust, []
@@ -119,25 +119,27 @@ def _built(
     network: Network, contract: Contract, windows: Array, names: Sequence[str], progress: Callable[[str], None]
 ) -> tuple[Contract, Built, list[LeftOut]]:
     """Graphs by file name, with those that failed."""
-    wanted = tuple(dict.fromkeys(OURS[name][2] for name in names))
-    every = forms(network, contract, _random_adapter(network), Choice(adapters=wanted))
-    found = {form.adapters: form for form in every}
+    wanted = tuple(dict.fromkeys(FORMS[name][2] for name in names))
+    step = None if contract.step is None else StepNetwork(network, contract.step)
+    every = forms(network, contract, _random_adapter(network), Choice(adapters=wanted, step=step))
+    found = {(form.adapters, form.mode): form for form in every}
     contract = contract_with_slots(contract, list(found.values()))
     built: Built = {}
     left_out = []
     for name in names:
-        engine, precision, adapters = OURS[name]
+        engine, precision, adapters, *rest = FORMS[name]
+        form = found[adapters, rest[0] if rest else WINDOW]
         fallback = (adapters,) if precision == "int8_static" else ()
         targets, precisions = (_TARGET_OF[engine],), (precision.partition("_")[0],)
         choice = Choice(targets=targets, adapters=(adapters,), precisions=precisions, fallback=fallback)
         progress(f"exporting {name}")
         try:
             with quiet():
-                made = list(build(found[adapters], contract, choice, {INPUT: windows[:GOLDEN]}))
+                made = list(build(form, contract, choice, {INPUT: windows[:GOLDEN]}))
         except PhysioEdgeError as error:
             left_out.append(LeftOut(name, str(error)))
             continue
-        built |= {a.file: (found[adapters], a) for a in made if a.precision == precision}
+        built |= {a.file: (form, a) for a in made if a.precision == precision}
     return contract, built, left_out
 
 
@@ -147,7 +149,7 @@ def _content(network: Network, contract: Contract, built: Built, golden: Array) 
     feeds, first = {INPUT: golden}, contract.output_name
     entries = []
     for file, (form, artifact) in built.items():
-        runner = artifact.runner(form.names)
+        runner = form.stage(form.call(artifact))
         limits = [1e-3, 1e-3]
         for prefix, slots in (("", form.zero), ("adapted_", dict(form.probe))) if form.slots else (("", form.zero),):
             exact, out = run_windows(form.runner(), feeds, slots), run_windows(runner, feeds, slots)
@@ -155,7 +157,8 @@ def _content(network: Network, contract: Contract, built: Built, golden: Array) 
             pairs = ((exact.first, out.first), (exact.embedding, out.embedding))
             limits = [max(limit, *_limits(*pair)) for limit, pair in zip(limits, pairs, strict=True)]
         tensors |= {f"adapter/{name}": array for name, array in form.probe.items()}
-        entries.append(GraphEntry(file, ENGINE_OF[artifact.target], artifact.precision, artifact.adapters, *limits))
+        engine = ENGINE_OF[artifact.target]
+        entries.append(GraphEntry(file, engine, artifact.precision, artifact.adapters, limits[0], limits[1], form.mode))
     shape = network.backbone.config
     texts = {
         "MODEL_CARD.md": f"# {shape.name}, for measuring speed\n\nNot for use.\n".encode(),

@@ -27,6 +27,7 @@ from physioedge.bench.process import Worker
 from physioedge.bench.work import Work
 from physioedge.signals.read import read_recording
 from physioedge_runtime.bundle.container import Bundle
+from physioedge_runtime.bundle.manifest import WINDOW
 from physioedge_runtime.errors import EngineError, PhysioEdgeError
 
 if TYPE_CHECKING:
@@ -143,7 +144,10 @@ class _Run:
 
     def swaps(self) -> None:
         """What a new adapter adds to a run."""
-        for name in [n for n, worker in self.workers.items() if worker.arm.adapters == "slots"]:
+        slotted = [
+            n for n, worker in self.workers.items() if (worker.arm.adapters, worker.arm.mode) == ("slots", WINDOW)
+        ]
+        for name in slotted:
             self._progress(f"swapping adapters in {name}")
             answer = self._ask(name, "swap", _SWAPS)
             if answer is not None:
@@ -235,5 +239,5 @@ def _file_bytes(arm: Arm) -> int:
     if arm.kind != "bundle":
         return Path(arm.path).stat().st_size
     bundle = Bundle.open(arm.path, trust=arm.trust)
-    entry = bundle.graph(arm.engine, arm.precision, arm.adapters)
+    entry = bundle.graph(arm.engine, arm.precision, arm.adapters, arm.mode)
     return len(bundle.read(entry.file))

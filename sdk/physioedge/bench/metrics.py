@@ -61,6 +61,12 @@ METRICS = {
     "speedup_over_ort_fp32": Metric("1", "higher", "times onnxruntime fp32", anywhere=True, headline=True),
     "speedup_over_torch_eager": Metric("1", "higher", "times torch eager", anywhere=True, headline=True),
     "speedup_over_ort_int8": Metric("1", "higher", "times onnxruntime's own int8", anywhere=True, headline=True),
+    "speedup_over_window": Metric(
+        "1", "higher", "times the same engine on whole windows", anywhere=True, headline=True
+    ),
+    "speedup_over_best_rival": Metric(
+        "1", "higher", "times the fastest rival, which computes whole windows", anywhere=True, headline=True
+    ),
     "cost_over_merged": Metric("1", "lower", "slots over merged", anywhere=True, headline=True),
 }
 """Every metric of a speed file, in the order of the tables."""

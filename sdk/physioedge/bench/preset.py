@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from physioedge.bench.arms import BARE, OURS, RIVALS, TITLES, Arm, bundle_arms, group_of
+from physioedge.bench.arms import BARE, OURS, RIVALS, STEPPED, TITLES, Arm, bundle_arms, group_of
 from physioedge.bench.measured import LeftOut
 from physioedge.bench.own_weights import own_network
 from physioedge.bench.rivals import absent_reason, rival_arms
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from physioedge.models.network import Network
     from physioedge_runtime.bundle.contract import Contract
 
-PAPER = "paper"
+PAPER, HOPS = "paper", "hops"
 _CHEAP = ("ours_fp32", "ours_et_fp32")
 """Arms whose graphs are made for the comparison where a bundle lacks them; the others take minutes."""
 Array = NDArray[np.float32]
@@ -162,6 +162,33 @@ def paper_subject(record: Path, *, work: Path, progress: Progress) -> Subject:
                    work=cost)  # fmt: skip
 
 
+def hops_subject(record: Path, *, work: Path, progress: Progress) -> Subject:
+    """The `tiny` preset with random weights on windows of 10 s, one each second; minutes the first time.
+
+    Parameters, errors : as `paper_subject`.
+    """
+    reason = absent_reason()
+    if reason is not None:
+        raise MissingExtra(reason.partition(":")[0], "the exporter, for presets", "pip install 'physioedge[export]'")
+    from physioedge.bench.hops import hop_network, hop_windows
+    from physioedge.bench.making import folder_for, write_network
+    from physioedge.bench.network import SEED
+    from physioedge.models.checkpoint import state_digest
+
+    made, contract = hop_network()
+    folder = folder_for(work, HOPS, state_digest(made.backbone.config, dict(made.state_dict())))
+    windows, source = hop_windows(contract, record)
+    network, cost = write_network(made, contract, folder)
+    wanted = [*(name for name in OURS if "fp32" not in name and "static" not in name), *STEPPED]
+    bundles, arms, left_out = _made_arms(made, contract, windows, wanted, folder, progress)
+    if not bundles:
+        raise ExportError("no graph of the preset", "at least one", "; ".join(gone.reason for gone in left_out)[:300])
+    rivals, gone = rival_arms(network, windows, folder, progress)
+    return Subject(bundle=bundles[0], group=HOPS, weights=f"random, as training begins, seed {SEED}",
+                   arms=_in_order([*arms, *rivals]), left_out=[*left_out, *gone], windows=windows, source=source,
+                   work=cost)  # fmt: skip
+
+
 def _made_arms(
     network: Network, contract: Contract, windows: Array, names: list[str], folder: Path, progress: Progress
 ) -> tuple[list[Bundle], list[Arm], list[LeftOut]]:
@@ -181,7 +208,7 @@ def _made_arms(
 def _bare(bundle: Bundle, folder: Path) -> list[Arm]:
     """Plain onnxruntime on the very graph of `ours_int8`."""
     form = OURS["ours_int8"]
-    entry = next((g for g in bundle.manifest.graphs if (g.engine, g.precision, g.adapters) == form), None)
+    entry = next((g for g in bundle.manifest.graphs if g.variant == form), None)
     if entry is None:
         return []
     target = folder / f"{BARE}.onnx"

@@ -38,7 +38,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("subject", nargs="*", default=["shipped"], help="bundle files (.physio), 'shipped' (the "
-                        "default), or 'paper': the large preset with random weights")  # fmt: skip
+                        "default), 'paper': the large preset with random weights, or 'hops': windows of 10 s, one "
+                        "each second, computed whole and by what is new")  # fmt: skip
     parser.add_argument("--trust", type=Path, metavar="PEM", help="public key, or folder of keys, to trust (default: "
                         "the shipped keys)")  # fmt: skip
     parser.add_argument("--weights", type=Path, metavar="DIR", help="folder with the bundle's own weights, for the "
@@ -96,7 +97,7 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
             bench = measure(subject, SHIPPED_RECORD, rounds=args.rounds, progress=_progress)
             runs.append((subject.bundle.contract.task, subject.bundle.digest, bench))
     _progress("")
-    words = [word if word in ("shipped", "paper") else "BUNDLE" for word in args.subject]
+    words = [word if word in ("shipped", "paper", "hops") else "BUNDLE" for word in args.subject]
     return document(f"physioedge bench {' '.join(words)} --rounds {args.rounds}", runs)
 
 
@@ -112,7 +113,7 @@ def _work_folder(args: argparse.Namespace) -> Iterator[Path]:
 
 
 def _subject(word: str, args: argparse.Namespace, work: Path) -> Any:
-    from physioedge.bench.preset import paper_subject, subject_of
+    from physioedge.bench.preset import hops_subject, paper_subject, subject_of
     from physioedge_runtime import Bundle
     from physioedge_runtime.__main__ import bundle_path
 
@@ -120,6 +121,8 @@ def _subject(word: str, args: argparse.Namespace, work: Path) -> Any:
     work.mkdir(exist_ok=True)
     if word == "paper":
         return paper_subject(SHIPPED_RECORD, work=work, progress=_progress)
+    if word == "hops":
+        return hops_subject(SHIPPED_RECORD, work=work, progress=_progress)
     trust = None if args.trust is None or word == "shipped" else str(args.trust)
     bundle = Bundle.open(bundle_path(word), trust=trust)
     return subject_of(bundle, SHIPPED_RECORD, trust=trust, weights=args.weights, work=work, progress=_progress)

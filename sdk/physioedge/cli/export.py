@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physioedge.cli.console import SHIPPED, print_json
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from physioedge.adapters.lora.files import TaskNote
     from physioedge.models.checkpoint import Provenance
     from physioedge.models.config import BackboneConfig
@@ -47,6 +49,9 @@ def register(subparsers: Any) -> None:
                         "as a static int8 ONNX graph, for devices whose dynamic kernels are wrong; '' for "
                         "none")  # fmt: skip
     parser.add_argument("--keep-float", default="", metavar="LIST", help="more layers that stay in fp32 (ONNX)")
+    parser.add_argument("--steps", action="store_true", help="also graphs that compute only what is new in a window, "
+                        "see docs/incremental.md")  # fmt: skip
+    parser.add_argument("--hop-s", type=float, metavar="S", help="from one window to the next; by default the task's")
     parser.add_argument("--windows", type=Path, metavar="PATH", help="real windows: see below")
     parser.add_argument("--shapelets", default=SHIPPED, metavar="FILE", help="bank that conditions of shapelets are "
                         "made with, 'shipped', or 'none'")  # fmt: skip
@@ -76,6 +81,12 @@ def run(args: argparse.Namespace) -> int:
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision's absence concerns nobody here
     model = _model(args.task, args.weights, args.adapter)
+    if args.hop_s is not None or args.steps:
+        from physioedge.cli.export_steps import with_hop, with_steps
+
+        contract = model.contract if args.hop_s is None else with_hop(model.contract, args.hop_s)
+        contract, step = with_steps(contract, model.network) if args.steps else (contract, None)
+        model = replace(model, contract=contract, step=step)
     report = export_bundle(
         model.network,
         contract=model.contract,
@@ -93,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
             scheme=args.scheme,
             fallback=_list(args.fallback),
             keep_float=(*KEEP_FLOAT, *_list(args.keep_float)),
+            step=model.step,
         ),
     )
     for line in _warnings(model):
@@ -115,6 +127,7 @@ class _Model:
     seen: Provenance
     contract: Contract
     module: Any
+    step: nn.Module | None = None
 
     @property
     def config(self) -> BackboneConfig:

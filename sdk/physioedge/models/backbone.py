@@ -32,6 +32,17 @@ def rotate_half_matrix(n_heads: int, head_dim: int) -> Tensor:
     return matrix[None].repeat(n_heads, 1, 1)
 
 
+def pooled_streams(tokens: list[Tensor], spread: list[bool]) -> Tensor:
+    """Mean of each stream's tokens (batch, token, d_model), beside it their deviation where asked for: (batch, dim)."""
+    parts = []
+    for last, wide in zip(tokens, spread, strict=True):
+        parts.append(last.mean(1))
+        if wide:
+            away = last - last.mean(1, keepdim=True)
+            parts.append(torch.sqrt((away * away).mean(1) + _LEAST_VARIANCE))
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
 class Attention(nn.Module):
     """Causal multi-head attention with rotary positions."""
 
@@ -162,12 +173,8 @@ class Backbone(nn.Module):
         parts, end = [], 0
         for one in self.streams:
             end += one.n_tokens
-            last = tokens[:, end - one.pooled : end]
-            parts.append(last.mean(1))
-            if one.spread:
-                away = last - last.mean(1, keepdim=True)
-                parts.append(torch.sqrt((away * away).mean(1) + _LEAST_VARIANCE))
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+            parts.append(tokens[:, end - one.pooled : end])
+        return pooled_streams(parts, [one.spread for one in self.streams])
 
     def forward(self, *signals: Tensor) -> Tensor:
         """Token features (batch, token, d_model) of raw samples (batch, channel, input_samples), one a sensor."""

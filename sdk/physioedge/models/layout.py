@@ -14,6 +14,7 @@ from physioedge_runtime.errors import ShapeError
 
 POSITION_S = 0.2
 """Seconds of one step of the rotary positions: a patch of ECG."""
+ROTARY_BASE = 10000.0
 _SAME_INSTANT = 1e-6
 
 
@@ -140,7 +141,7 @@ def rotary_tables(end_s: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
     Source: Su et al., RoFormer (arXiv 2104.09864), equation 34, with halves instead of interleaved pairs.
     """
     position = (end_s - end_s.min()) / POSITION_S
-    rates = 10000.0 ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+    rates = ROTARY_BASE ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
     angles = position[:, None] * rates[None]
     full = torch.cat([angles, angles], dim=1)[None]
     return full.cos().float(), full.sin().float()
