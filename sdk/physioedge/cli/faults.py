@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     for each in faults.run(ids, share=args.share, seed=args.seed, known_s=took, progress=_progress):
         found.append(each)
         if args.out is not None:  # after each, so that what was done is not lost with an interrupted run
-            made = faults.document(found, command, old)
+            made = faults.document(found, command, faults.read(args.out))  # another run may have written since
             faults.write(args.out, made)
             page.write(args.out, made)
     if args.json:

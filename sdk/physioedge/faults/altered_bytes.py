@@ -37,7 +37,7 @@ ROW = Row(
     "an adapter; truncations; zip bombs, `..`, links, duplicates, external data",
     target="all refused before any model parser sees a byte",
 )
-FLIPS_IN_FILES, FLIPS_IN_MANIFEST, TRUNCATIONS = 1000, 5000, 1000
+FLIPS_IN_FILES, FLIPS_IN_MANIFEST, TRUNCATIONS = 600, 2000, 1000
 _BETWEEN = "headers and directory"
 
 Positions = NDArray[np.int64]
