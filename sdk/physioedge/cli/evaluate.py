@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 WINDOWED = ("af", "heart_rate", "stress", "sleep_rr", "ppg_rhythm", "fog", "blood_pressure", "sleep")
 PARTS = ("choose", "arms", "shipped", "beats", "engines")
-BUNDLE = "bundle"
+BUNDLE, INCREMENTAL = "bundle", "incremental"
 PERSONAL = "personalisation"
 SHOWN = ("accuracy", "macro_f1", "sensitivity:S", "ppv:S", "sensitivity:V", "ppv:V", "kappa", "ece")
 
@@ -30,8 +30,9 @@ def register(subparsers: Any) -> None:
     )
     parser.add_argument("--parts", default="arms,shipped,beats", help=f"any of {','.join(PARTS)}: choices on folds of "
                         "DS1; arms fitted and scored on DS2; the bundle on DS2; the beat detector; the bundle's graphs "
-                        "against each other. Of other tasks: arms, or bundle for a bundle on its task's windows and "
-                        "recordings. Of personalisation: arms, or device for levelling by the bundle")  # fmt: skip
+                        "against each other. Of other tasks: arms; bundle for a bundle on its task's windows and "
+                        "recordings; or incremental for one with step graphs. Of personalisation: arms, or device for "
+                        "levelling by the bundle")  # fmt: skip
     parser.add_argument("--arms", help="by default global,probe,cnn,full,bidirectional,classical,minirocket; for "
                         "the other tasks majority,classical,minirocket,cnn,global,probe")  # fmt: skip
     parser.add_argument("--candidates", default="base", help="for choose: names of physioedge.evaluation.folds")
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     if args.task == PERSONAL:
         return _show(evaluate_personal.rows(args), args)
     if args.task in WINDOWED:
-        return _bundled(args) if args.parts == BUNDLE else _windowed(args)
+        return _bundled(args) if args.parts in (BUNDLE, INCREMENTAL) else _windowed(args)
     from physioedge.evaluation import files
     from physioedge.evaluation.arms import ARMS
 
@@ -86,11 +87,12 @@ def _windowed(args: argparse.Namespace) -> int:
 
 def _bundled(args: argparse.Namespace) -> int:
     from physioedge.evaluation.bundles import write_bundle
+    from physioedge.evaluation.incremental import write_incremental
 
     if args.bundle is None:
-        print("--parts bundle needs --bundle FILE, see docs/export.md", file=sys.stderr)
+        print(f"--parts {args.parts} needs --bundle FILE, see docs/export.md", file=sys.stderr)
         return 2
-    return _show(write_bundle(args), args)
+    return _show(write_bundle(args) if args.parts == BUNDLE else write_incremental(args), args)
 
 
 def _show(rows: list[Row], args: argparse.Namespace) -> int:

@@ -54,6 +54,8 @@ def _backbone_options(parser: argparse.ArgumentParser) -> None:
                        "the end; FILE is what --generic wrote")  # fmt: skip
     parser.add_argument("--rank", type=int, help=f"with --low-rank; default: {RANK}")
     parser.add_argument("--bidirectional", action="store_true", help="the twin without causal mask, for comparison")
+    parser.add_argument("--plain-frontends", action="store_true", help="raw patches, without low-pass and fixed scales, "
+                        "for comparison")  # fmt: skip
     parser.add_argument("--init", metavar="gpt2[:DIR]", help="begin from GPT-2's first blocks: by name, or from a "
                         "folder without network; needs --preset paper")  # fmt: skip
     parser.add_argument("--generic", action="store_true", help="synthetic series of nobody in place of recordings")
@@ -88,8 +90,8 @@ def _shapelets(args: argparse.Namespace) -> int:
 
 def _fault(args: argparse.Namespace) -> str:
     """What is wrong with the options, or nothing."""
-    if args.low_rank and (args.generic or args.init or args.bidirectional):
-        return "--low-rank keeps the shape of its file: leave out --generic, --init and --bidirectional"
+    if args.low_rank and (args.generic or args.init or args.bidirectional or args.plain_frontends):
+        return "--low-rank keeps the shape of its file: leave out --generic, --init, --bidirectional, --plain-frontends"
     if args.rank is not None and not args.low_rank:
         return "--rank goes with --low-rank"
     if args.init and args.init.partition(":")[0] != "gpt2":
@@ -123,10 +125,11 @@ def _backbone(args: argparse.Namespace) -> int:
 
 
 def _whole(args: argparse.Namespace, preset: str, course: Course, mixture: Sequence[Part]) -> tuple[str, History]:
-    from physioedge.models.config import PRESETS
+    from physioedge.models.config import PRESETS, plain_frontends
     from physioedge.pretraining.run import pretrain, twin_of
 
     config: BackboneConfig = PRESETS[preset]
+    config = plain_frontends(config) if args.plain_frontends else config
     config = twin_of(config) if args.bidirectional else config
     start = _gpt2(args.init) if args.init else None
     return pretrain(config, args.out, course, mixture=mixture, data=args.data, start=start)

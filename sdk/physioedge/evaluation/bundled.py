@@ -148,7 +148,7 @@ def replays(module: Any, windows: TaskWindows, root: Path | None, contract: Cont
 
 def live(bundle: Bundle, engine: Engine, replay: Replay) -> Lived:
     """Stream a record in chunks, the leading sensor last, and judge the same windows cut out of it at once."""
-    results = _streamed(bundle, engine, replay.recordings)
+    results = streamed(bundle, engine, replay.recordings)
     contract = bundle.contract
     whole = at_canonical_rates(replay.recordings, tuple(replay.recordings))
     difference, truth = [], []
@@ -195,7 +195,8 @@ def lived_rows(module: Any, windows: TaskWindows, group: str, lived: list[Lived]
     return [*rows, *(_row(windows, group, name, unit, mean, len(errors)) for name, mean in means)]
 
 
-def _streamed(bundle: Bundle, engine: Engine, recordings: Mapping[str, Recording]) -> list[Result]:
+def streamed(bundle: Bundle, engine: Engine, recordings: Mapping[str, Recording]) -> list[Result]:
+    """Results of a record's whole recordings, pushed in chunks of `CHUNK_S`."""
     taken = {sensor.name: recordings[sensor.name].samples[: len(sensor.channels)] for sensor in bundle.contract.sensors}
     results: list[Result] = []
     with Stream(

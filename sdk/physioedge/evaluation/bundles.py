@@ -35,7 +35,7 @@ def write_bundle(args: argparse.Namespace) -> list[Row]:
     """
     bundle = Bundle.open(args.bundle, trust=args.trust)
     network, _, note, _ = load_network(args.backbone or backbone(), args.adapter or adapter_of(args.task))
-    _refuse_other(bundle, args.task, note.backbone_digest)
+    refuse_other(bundle, args.task, note.backbone_digest)
     module, config = task_module(args.task), network.backbone.config
     needed_s = context_needed_s(note.layout, config)
     windows: TaskWindows = module.windows(args.data, context_s=max(CONTEXT_S, needed_s))
@@ -52,7 +52,8 @@ def write_bundle(args: argparse.Namespace) -> list[Row]:
     return rows
 
 
-def _refuse_other(bundle: Bundle, task: str, backbone_digest: str) -> None:
+def refuse_other(bundle: Bundle, task: str, backbone_digest: str) -> None:
+    """Raise EvaluationRefused unless the bundle is of this task on this backbone."""
     found = (bundle.contract.task, bundle.contract.backbone_digest)
     if found != (task, backbone_digest):
         raise EvaluationRefused(

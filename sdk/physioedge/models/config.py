@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from physioedge.models.modality import ALL, Modality
+from physioedge.models.modality import ALL, ZSCORE, Modality
 from physioedge_runtime.errors import ShapeError
 
 
@@ -64,3 +64,9 @@ class BackboneConfig:
 TINY = BackboneConfig()
 PAPER = BackboneConfig(name="paper", d_model=768, n_heads=12)
 PRESETS = {"tiny": TINY, "paper": PAPER}
+
+
+def plain_frontends(config: BackboneConfig) -> BackboneConfig:
+    """The same shape on raw patches: no low-pass, nothing on a fixed scale; to measure what the frontends are worth."""
+    plain = tuple(replace(one, filter_taps=1, views=(ZSCORE,)) for one in config.modalities)
+    return replace(config, name=f"{config.name}-plain", modalities=plain)
