@@ -14,8 +14,7 @@
     │   ├── FormatError        truncated, not a bundle, over a limit
     │   ├── DigestMismatch
     │   ├── SignatureInvalid
-    │   ├── UntrustedKey
-    │   │   └── KeyRevoked     it was trusted once
+    │   ├── UntrustedKey       among them KeyRevoked: it was trusted once
     │   ├── SchemaTooNew
     │   ├── ContractError      the contract inside does not hold together
     │   └── GoldenMismatch     the engine computes something else than the exporter did

@@ -96,13 +96,10 @@ def run_row(name: str, *, share: float, seed: int) -> Found:
         except MissingExtra as error:
             return Found(row=row, state=NOT_RUN, reason=str(error), setting=setting)
         except ModuleNotFoundError as error:
-            if (error.name or "").startswith("physioedge"):
-                reason = "not written" if error.name == f"physioedge.faults.{MODULES[name]}" else str(error)
-                return Found(
-                    row=row, state=NOT_RUN if reason == "not written" else BROKEN, reason=reason, setting=setting
-                )
-            reason = f"the package {error.name!r} is not installed; physioedge doctor says which extra brings it"
-            return Found(row=row, state=NOT_RUN, reason=reason, setting=setting)
+            if not (error.name or "physioedge").startswith("physioedge"):
+                reason = f"the package {error.name!r} is not installed; physioedge doctor says which extra brings it"
+                return Found(row=row, state=NOT_RUN, reason=reason, setting=setting)
+            return Found(row=row, state=BROKEN, reason=str(error), setting=setting)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a broken row must not hide the others
             reason, wall_s = f"{type(error).__name__}: {error}", time.monotonic() - begun
             return Found(row=row, state=BROKEN, reason=reason, wall_s=wall_s, setting=setting)
