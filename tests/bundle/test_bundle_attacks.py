@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import random
@@ -36,6 +37,7 @@ from physioedge_runtime.errors import (
 from tiny_bundle import PRIVATE_KEY, tiny_contract, tiny_parts, write_tiny_bundle
 
 TRUST = public_key(PRIVATE_KEY)
+GRAPH = "graphs/merged.int8.onnx"
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -289,13 +291,93 @@ def test_a_pipe_is_refused_and_does_not_block(tmp_path: Path) -> None:
         Bundle.open(tmp_path / "pipe.physio", trust=TRUST)
 
 
-def test_a_change_of_the_file_after_opening_does_not_reach_the_bundle(small: bytes, tmp_path: Path) -> None:
+@pytest.fixture
+def opened(small: bytes, tmp_path: Path) -> Bundle:
     path = tmp_path / "b.physio"
     path.write_bytes(small)
-    bundle = Bundle.open(path, trust=TRUST)
-    before = bundle.read("graphs/merged.int8.onnx")
-    path.write_bytes(bytes(len(small)))
-    assert bundle.read("graphs/merged.int8.onnx") == before
+    return Bundle.open(path, trust=TRUST)
+
+
+def test_a_file_put_in_its_place_after_opening_does_not_reach_the_bundle(small: bytes, opened: Bundle) -> None:
+    other = opened.path.with_name("other")
+    other.write_bytes(bytes(len(small)))
+    other.replace(opened.path)
+    assert opened.read(GRAPH) == b"g" * 40
+    opened.path.unlink()
+    assert opened.read(GRAPH) == b"g" * 40
+
+
+@pytest.mark.parametrize("name", [GRAPH, "golden.safetensors", "LICENCE.txt"])
+def test_one_bit_changed_in_the_file_after_opening_is_noticed_when_it_is_read(
+    small: bytes, opened: Bundle, name: str
+) -> None:
+    before = {file: opened.read(file) for file in opened.manifest.files}
+    entry = read_archive(small)[name]
+    with opened.path.open("r+b") as file:
+        file.seek(entry.start + entry.size - 1)
+        file.write(bytes([small[entry.start + entry.size - 1] ^ 1]))
+    with pytest.raises(DigestMismatch, match=name):
+        opened.read(name)
+    others = [file for file in before if file != name]
+    assert [opened.read(file) for file in others] == [before[file] for file in others]
+    with opened.path.open("r+b") as file:  # and what is there again counts again: nothing is remembered
+        file.write(small)
+    assert opened.read(name) == before[name]
+
+
+def test_changed_golden_vectors_are_not_parsed(opened: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = read_archive(opened.path.read_bytes())["golden.safetensors"]
+    assert opened.golden()
+    with opened.path.open("r+b") as file:
+        file.seek(entry.start + entry.size - 1)
+        file.write(b"\x01")
+    monkeypatch.setattr("physioedge_runtime.bundle.container.read_tensors", lambda data: pytest.fail("parsed"))
+    with pytest.raises(DigestMismatch):
+        opened.golden()
+
+
+def test_a_file_cut_short_after_opening_is_noticed_when_it_is_read(small: bytes, opened: Bundle) -> None:
+    entry = read_archive(small)[GRAPH]
+    os.truncate(opened.path, entry.start + entry.size)
+    assert opened.read(GRAPH) == b"g" * 40
+    os.truncate(opened.path, entry.start + entry.size - 1)
+    with pytest.raises(FormatError, match="ends at byte"):
+        opened.read(GRAPH)
+
+
+def test_what_is_used_is_what_was_hashed_even_if_the_file_changes_in_between(
+    opened: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is overwritten at the moment the digest is taken: the bytes given out are those from before."""
+    real = hashlib.sha256
+
+    def overwritten_first(data: bytes = b"") -> object:
+        opened.path.write_bytes(bytes(10_000))
+        return real(data)
+
+    monkeypatch.setattr("physioedge_runtime.bundle.signed.hashlib.sha256", overwritten_first)
+    assert opened.read(GRAPH) == b"g" * 40
+    with pytest.raises(DigestMismatch):
+        opened.read(GRAPH)
+
+
+def open_files() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/dev/fd").is_dir(), reason="counts open files as Unix lists them")
+def test_the_file_is_closed_with_the_bundle(small: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "b.physio"
+    path.write_bytes(small)
+    before = open_files()
+    bundles = [Bundle.open(path, trust=TRUST) for _ in range(8)]
+    assert open_files() == before + 8
+    bundles.clear()
+    path.write_bytes(small[:-1])
+    with pytest.raises(FormatError) as refused:
+        Bundle.open(path, trust=TRUST)
+    del refused
+    assert open_files() == before
 
 
 def test_size_limit_before_reading(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ class AdapterFile:
         archive = open_signed(read_adapter(source), trust, max_manifest_bytes=MAX_ADAPTER_MANIFEST_BYTES)
         manifest = AdapterManifest.from_bytes(archive.manifest)
         archive.check_files(manifest.files)
-        arrays = read_tensors(archive.files[ARRAYS], ADAPTER_TYPES)
+        arrays = read_tensors(archive.files[ARRAYS].data, ADAPTER_TYPES)
         found = {name: array.shape for name, array in arrays.items()}
         if found != dict(manifest.arrays):
             raise bad_format(f"arrays {found!r:.200}", f"those of the manifest, {dict(manifest.arrays)!r:.200}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,17 @@ from numpy.typing import NDArray
 from physioedge_runtime.bundle.archive import MAX_BUNDLE_BYTES, MAX_MANIFEST_BYTES, bad_format
 from physioedge_runtime.bundle.contract import EMBEDDING, Contract
 from physioedge_runtime.bundle.manifest import WINDOW, GraphEntry, Manifest
-from physioedge_runtime.bundle.signed import open_signed, read_once
+from physioedge_runtime.bundle.signed import SignedArchive, open_signed, read_checked
+from physioedge_runtime.bundle.source import OnDisk
 from physioedge_runtime.bundle.tensors import read_tensors
 from physioedge_runtime.errors import BundleError
 
 
 class Bundle:
-    """A verified bundle, held in memory: later changes to the file do not reach it.
+    """A verified bundle. Its file is held open, of its contents only the manifest is held in memory.
+
+    Whatever is read later is verified again, in memory, before it is used: a file that was changed in place after
+    `open` gives DigestMismatch, never other contents. Putting another file in its place changes nothing.
 
     Attributes
     ----------
@@ -38,13 +41,13 @@ class Bundle:
     ('N', 'S', 'V')
     """
 
-    def __init__(self, path: Path, manifest: Manifest, digest: str, key_id: str, files: Mapping[str, memoryview]):
-        self.path, self.manifest, self.digest, self.key_id = path, manifest, digest, key_id
-        self._files = dict(files)
+    def __init__(self, path: Path, manifest: Manifest, archive: SignedArchive) -> None:
+        self.path, self.manifest, self._entries = path, manifest, archive.files
+        self.digest, self.key_id = archive.digest, archive.signer
 
     @classmethod
     def open(cls, path: Path | str, *, trust: Path | str | bytes | None = None) -> Bundle:
-        """A bundle read once and verified: limits, structure, signature, manifest, files, digests, in that order.
+        """A bundle verified from end to end: limits, structure, signature, manifest, files, digests, in that order.
 
         Parameters
         ----------
@@ -63,11 +66,11 @@ class Bundle:
             The file or a key cannot be read.
         """
         file = Path(path)
-        data = read_once(file, what="a bundle", max_bytes=MAX_BUNDLE_BYTES)
-        archive = open_signed(data, trust, max_manifest_bytes=MAX_MANIFEST_BYTES)
+        source = OnDisk(file, what="a bundle", max_bytes=MAX_BUNDLE_BYTES)
+        archive = open_signed(source, trust, max_manifest_bytes=MAX_MANIFEST_BYTES)
         manifest = Manifest.from_bytes(archive.manifest)
         archive.check_files(manifest.files)
-        return cls(file, manifest, archive.digest, archive.signer, archive.files)
+        return cls(file, manifest, archive)
 
     @property
     def contract(self) -> Contract:
@@ -81,16 +84,19 @@ class Bundle:
         return self.manifest.graph(engine, precision, adapters, mode)
 
     def read(self, file: str) -> bytes:
-        """Verified content of one file.
+        """Content of one file, read and verified each time it is asked for.
 
         Raises
         ------
         BundleError
-            No such file in the bundle.
+            No such file in the bundle, or it cannot be read any more.
+        DigestMismatch, FormatError
+            The bundle was changed on disk since it was opened.
         """
-        if file not in self._files:
-            raise BundleError(f"file {file!r}", f"one of {', '.join(self._files)}", "Ask for a file the bundle holds.")
-        return bytes(self._files[file])
+        files = self.manifest.files
+        if file not in files:
+            raise BundleError(f"file {file!r}", f"one of {', '.join(files)}", "Ask for a file the bundle holds.")
+        return read_checked(self._entries[file], files[file])
 
     def golden(self) -> dict[str, NDArray[Any]]:
         """Golden vectors: inputs by name (n, channel, sample), in the contract's order, and outputs by graph, checked.
@@ -99,8 +105,10 @@ class Bundle:
         ------
         FormatError
             An array is missing, unknown, or of another shape or type than the contract says.
+        DigestMismatch, BundleError
+            As `read`.
         """
-        arrays = read_tensors(self._files[self.manifest.golden_file])
+        arrays = read_tensors(self.read(self.manifest.golden_file))
         wanted = self._golden_shapes(adapted=any(name.startswith("adapter/") for name in arrays))
         if set(arrays) != set(wanted):
             odd = sorted(set(arrays) ^ set(wanted))

@@ -1,4 +1,4 @@
-"""What bundles and adapter files have in common: one archive, read once, with a signed manifest.
+"""What bundles and adapter files have in common: one archive with a signed manifest.
 
 The order is always the same: limits, structure, signature; then the caller parses the manifest, which is now known to
 be the signer's; then the digests of the files it names.
@@ -7,9 +7,6 @@ be the signer's; then the digests of the files it names.
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +14,8 @@ from pathlib import Path
 from physioedge_runtime.bundle.archive import MANIFEST, SIGNATURE, Entry, bad_format, read_archive
 from physioedge_runtime.bundle.manifest import FileEntry
 from physioedge_runtime.bundle.signing import PIN_PREFIX, check_pin, load_revoked, load_trust, verify
-from physioedge_runtime.errors import BundleError, DigestMismatch, FormatError
+from physioedge_runtime.bundle.source import OnDisk, Source
+from physioedge_runtime.errors import DigestMismatch, FormatError
 
 
 @dataclass(frozen=True)
@@ -44,9 +42,9 @@ class SignedArchive:
         return hashlib.sha256(self.manifest).hexdigest()
 
     @property
-    def files(self) -> dict[str, memoryview]:
-        """Contents of all files but manifest and signature."""
-        return {name: entry.data for name, entry in self.entries.items() if name not in (MANIFEST, SIGNATURE)}
+    def files(self) -> dict[str, Entry]:
+        """All files but manifest and signature."""
+        return {name: entry for name, entry in self.entries.items() if name not in (MANIFEST, SIGNATURE)}
 
     def check_files(self, wanted: Mapping[str, FileEntry]) -> None:
         """Passes an archive that holds exactly the files of its manifest.
@@ -66,26 +64,48 @@ class SignedArchive:
                 "exactly the files it lists",
                 "Get the file again.",
             )
+        crcs = {}
         for name, row in wanted.items():
-            found = hashlib.sha256(files[name]).hexdigest()
-            if len(files[name]) != row.bytes or found != row.sha256:
-                raise DigestMismatch(
-                    f"{name} with {len(files[name])} bytes, SHA-256 {found[:16]}...",
-                    f"{row.bytes} bytes, {row.sha256[:16]}...",
-                    "The file was damaged or altered; get it again.",
-                )
+            found, crcs[name] = files[name].sums()
+            check_digest(name, files[name].size, found, row)
         for entry in self.entries.values():  # last, so that damaged contents are reported as such above
-            if zlib.crc32(entry.data) != entry.crc:
+            crc = crcs[entry.name] if entry.name in crcs else entry.sums()[1]
+            if crc != entry.crc:
                 raise bad_format(f"{entry.name} with a wrong CRC-32", "the CRC-32 of its content")
 
 
-def open_signed(data: bytes, trust: Path | str | bytes | None, *, max_manifest_bytes: int) -> SignedArchive:
+def read_checked(entry: Entry, row: FileEntry) -> bytes:
+    """Content of one file, in memory before its digest is taken: nothing can change it in between.
+
+    Raises
+    ------
+    DigestMismatch
+        It is not, or no more, what the manifest says.
+    FormatError, BundleError
+        The file on disk has become shorter, or cannot be read.
+    """
+    data = bytes(entry.data)
+    check_digest(entry.name, len(data), hashlib.sha256(data).hexdigest(), row)
+    return data
+
+
+def check_digest(name: str, n_bytes: int, sha256: str, row: FileEntry) -> None:
+    """DigestMismatch unless size and SHA-256 are those of the manifest."""
+    if n_bytes != row.bytes or sha256 != row.sha256:
+        raise DigestMismatch(
+            f"{name} with {n_bytes} bytes, SHA-256 {sha256[:16]}...",
+            f"{row.bytes} bytes, {row.sha256[:16]}...",
+            "The file was damaged or altered; get it again.",
+        )
+
+
+def open_signed(data: bytes | Source, trust: Path | str | bytes | None, *, max_manifest_bytes: int) -> SignedArchive:
     """An archive after its structure and its signature were checked, in that order.
 
     Parameters
     ----------
-    data : bytes
-        The whole file, within its limit.
+    data : bytes or Source
+        The whole file, within its limit, or where it is.
     trust : path, 32 raw bytes or None
         As `Bundle.open`.
     max_manifest_bytes : int
@@ -116,26 +136,11 @@ def read_once(path: Path, *, what: str, max_bytes: int) -> bytes:
     BundleError
         It cannot be read.
     """
-    try:
-        # a pipe would otherwise block before it can be refused
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with os.fdopen(handle, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise bad_format(f"{path}, which is no regular file", f"{what} file")
-            if status.st_size > max_bytes:
-                raise bad_format(f"{path} of {status.st_size} bytes", f"at most {max_bytes}")
-            data = file.read(status.st_size)
-    except OSError as error:
-        raise BundleError(
-            f"{path}, which cannot be read ({error.strerror or error})", f"{what} file", "Check the path."
-        ) from error
-    if not data:
-        raise bad_format(f"{path}, which is empty", f"{what} file")
-    return data
+    file = OnDisk(path, what=what, max_bytes=max_bytes)
+    return file.read(0, file.size)
 
 
-def _within(entry: Entry, limit: int) -> memoryview:
-    if len(entry.data) > limit:
-        raise bad_format(f"{entry.name} of {len(entry.data)} bytes", f"at most {limit}")
+def _within(entry: Entry, limit: int) -> bytes | memoryview:
+    if entry.size > limit:
+        raise bad_format(f"{entry.name} of {entry.size} bytes", f"at most {limit}")
     return entry.data

@@ -1,0 +1,73 @@
+"""What stays in memory after loading: the graph in the engine's own form, and nothing else of the bundle."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import tracemalloc
+from pathlib import Path
+
+import pytest
+
+from physioedge_runtime.bundle.container import Bundle
+from physioedge_runtime.engine import load_engine
+from physioedge_runtime.engine.ort import OrtEngine
+from physioedge_runtime.stream import Stream
+
+SHIPPED = Path(sys.modules["physioedge_runtime"].__path__[0]) / "assets" / "arrhythmia.physio"
+
+
+@pytest.fixture
+def traced() -> object:
+    """Callable giving bytes that Python and numpy hold, and the most they held, since the test began."""
+    load_engine(Bundle.open(SHIPPED))  # imports are not what is measured
+    gc.collect()
+    tracemalloc.start()
+    yield tracemalloc.get_traced_memory
+    tracemalloc.stop()
+
+
+def test_opening_a_bundle_never_holds_its_contents(traced) -> None:
+    bundle = Bundle.open(SHIPPED)
+    held, most = traced()
+    size = SHIPPED.stat().st_size
+    assert size > 7e6
+    smallest = min(bundle.manifest.files[graph.file].bytes for graph in bundle.manifest.graphs)
+    assert most < 0.6 * smallest  # the manifest, whose list of people is the largest part, and a piece of a file
+    assert held < 0.4 * smallest
+    assert len(bundle.read(bundle.graph().file)) > 1.3e6  # the meter sees contents where they are held
+    assert traced()[1] > 1.3e6
+
+
+def test_after_loading_no_graph_is_held_neither_the_one_in_use_nor_another(traced) -> None:
+    bundle = Bundle.open(SHIPPED)
+    before = traced()[0]
+    engine = load_engine(bundle)
+    gc.collect()
+    smallest = min(bundle.manifest.files[graph.file].bytes for graph in bundle.manifest.graphs)
+    assert traced()[0] - before < 0.2 * smallest
+    assert isinstance(engine, OrtEngine)
+
+
+def test_the_session_keeps_no_model_and_still_runs(tmp_path: Path) -> None:
+    bundle = Bundle.open(SHIPPED)
+    engine = load_engine(bundle)
+    session = engine._session
+    held = {name: _bytes(value) for name, value in vars(session).items()}
+    assert max(held.values()) < 10_000, held
+    with Stream(bundle, fs_hz=bundle.contract.sensors[0].fs_hz, units="mV", engine=engine) as stream:
+        assert stream.engine is engine
+
+
+def test_loading_holds_one_graph_at_a_time(traced) -> None:
+    bundle = Bundle.open(SHIPPED)
+    before = traced()[0]
+    tracemalloc.reset_peak()
+    load_engine(bundle)
+    graph = bundle.manifest.files[bundle.graph().file].bytes
+    golden = bundle.manifest.files[bundle.manifest.golden_file].bytes
+    assert graph < traced()[1] - before < graph + 4 * golden
+
+
+def _bytes(value: object) -> int:
+    return len(value) if isinstance(value, (bytes, bytearray, memoryview)) else getattr(value, "nbytes", 0)
