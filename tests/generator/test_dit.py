@@ -11,6 +11,7 @@ import torch
 from physioedge.generator.adapter_set import AdapterSet, Origin
 from physioedge.generator.dit.config import DitConfig, Sampling
 from physioedge.generator.dit.fitting import _People, fit_dit
+from physioedge.generator.dit.model import AT_ONCE
 from physioedge.generator.dit.network import Block, DitNetwork
 from physioedge.generator.dit.tokens import Tokens
 from physioedge_runtime.bundle.contract import SlotSpec
@@ -115,7 +116,7 @@ def test_answers_follow_from_condition_and_seed_alone():
     assert first.dtype == np.float64 and first.shape == (10, ORIGIN.width)
     state = torch.random.get_rng_state()
     assert np.array_equal(dit(asked), first) and torch.equal(torch.random.get_rng_state(), state)
-    assert np.array_equal(dit(asked[3]), first[3:4])
+    np.testing.assert_allclose(dit(asked[3]), first[3:4], rtol=0, atol=1e-6)
     assert not np.allclose(dit(asked, seed=1), first, atol=1e-4)
     for sampling in (Sampling(steps=1), Sampling(steps=50, samples=1), Sampling(steps=4, guidance=3.0)):
         made = replace(dit, sampling=sampling)(asked * 1e6)
@@ -124,6 +125,28 @@ def test_answers_follow_from_condition_and_seed_alone():
     other = 2 * two - one  # the second draw alone
     assert not np.allclose(other, one, atol=1e-5)
     assert dit(np.zeros((0, FEATURES))).shape == (0, ORIGIN.width)
+
+
+@pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5])
+@pytest.mark.parametrize(("steps", "samples"), [(1, 1), (3, 1), (2, 5), (1, 2 * AT_ONCE)])
+def test_conditions_that_are_answered_together_are_answered_as_alone(guidance, steps, samples):
+    dit = fitted(replace(TINY, steps=30, learning_rate=1e-2))
+    dit = replace(dit, sampling=Sampling(steps=steps, samples=samples, guidance=guidance))
+    asked = made_up(people=AT_ONCE + 1, seed=4).conditions
+    together = dit(asked)
+    np.testing.assert_allclose(np.concatenate([dit(row) for row in asked]), together, rtol=0, atol=1e-6)
+    assert np.allclose(together[0], together[-1], atol=1e-6) == (guidance == 0)  # each has its own condition
+
+
+def test_conditions_share_passes_of_the_network_and_guidance_takes_no_second_one():
+    dit, passes = fitted(), []
+    dit.network.register_forward_hook(lambda network, given, made: passes.append(len(made)))
+    asked = made_up(people=AT_ONCE + 4, each=1).conditions
+    replace(dit, sampling=Sampling(steps=3, samples=1))(asked)
+    assert passes == [AT_ONCE] * 3 + [4] * 3
+    passes.clear()
+    replace(dit, sampling=Sampling(steps=1, samples=AT_ONCE // 2, guidance=2.0))(asked[:3])
+    assert passes == [2 * AT_ONCE, AT_ONCE]  # two conditions with and without, then one
 
 
 @pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5])

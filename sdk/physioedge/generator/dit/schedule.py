@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -40,17 +41,11 @@ class Schedule:
 
     def kept(self) -> Tensor:
         """Share of the signal's variance that is left at each time, float64 (time,)."""
-        if self.name == "linear":
-            added = torch.linspace(*LINEAR, TIMES, dtype=torch.float64)
-        else:
-            at = torch.arange(TIMES + 1, dtype=torch.float64) / TIMES
-            left = torch.cos((at + 0.008) / 1.008 * math.pi / 2) ** 2
-            added = (1 - left[1:] / left[:-1]).clamp(max=0.999)
-        return torch.cumprod(1 - added, 0)
+        return _kept(self.name).clone()
 
     def levels(self, times: Tensor) -> tuple[Tensor, Tensor]:
         """Factors of signal and of noise at some times, float32 of their shape; at time -1 all is signal."""
-        kept = torch.cat([torch.ones(1, dtype=torch.float64), self.kept()])[times + 1]
+        kept = torch.cat([torch.ones(1, dtype=torch.float64), _kept(self.name)])[times + 1]
         return kept.sqrt().float(), (1 - kept).sqrt().float()
 
     def noised(self, clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
@@ -70,15 +65,25 @@ class Schedule:
 
         With one step it is the network's idea of what is clean, of noise alone. Gradients pass through.
         """
-        x = noise
-        times = sample_times(steps)
-        for now, after in zip(times, [*times[1:], -1], strict=True):
-            signal, spread = self.levels(torch.tensor(now))
+        x, times = noise, sample_times(steps)
+        signals, spreads = (factor.tolist() for factor in self.levels(torch.tensor([*times, -1])))
+        for i, now in enumerate(times):
             made = predict(x, now)
-            clean = made if self.predicts == "x0" else signal * x - spread * made
-            signal_after, spread_after = self.levels(torch.tensor(after))
-            x = signal_after * clean + spread_after * (x - signal * clean) / spread
+            clean = made if self.predicts == "x0" else signals[i] * x - spreads[i] * made
+            x = signals[i + 1] * clean + spreads[i + 1] * (x - signals[i] * clean) / spreads[i]
         return x
+
+
+@cache
+def _kept(name: str) -> Tensor:
+    with torch.inference_mode(False):  # kept for callers outside of it, too
+        if name == "linear":
+            added = torch.linspace(*LINEAR, TIMES, dtype=torch.float64)
+        else:
+            at = torch.arange(TIMES + 1, dtype=torch.float64) / TIMES
+            left = torch.cos((at + 0.008) / 1.008 * math.pi / 2) ** 2
+            added = (1 - left[1:] / left[:-1]).clamp(max=0.999)
+        return torch.cumprod(1 - added, 0)
 
 
 def sample_times(steps: int) -> list[int]:
