@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
@@ -71,3 +72,21 @@ def test_loading_holds_one_graph_at_a_time(traced) -> None:
 
 def _bytes(value: object) -> int:
     return len(value) if isinstance(value, (bytes, bytearray, memoryview)) else getattr(value, "nbytes", 0)
+
+
+def test_nothing_is_imported_that_loading_and_judging_do_not_need() -> None:
+    """Each of these takes half a megabyte or more; a fresh process says what it has after its first inference."""
+    code = (
+        "import sys, physioedge_runtime\n"
+        "first = sorted({m.partition('.')[0] for m in sys.modules} & {'numpy', 'onnxruntime', 'nacl', 'json'})\n"
+        "from physioedge_runtime import Bundle, Stream\n"
+        "bundle = Bundle.open(sys.argv[1])\n"
+        "with Stream(bundle, fs_hz=125, units='mV') as stream:\n"
+        "    window = bundle.golden()['signal'][:1]\n"
+        "    stream.engine.run(window)\n"
+        "unneeded = {'logging', 'numpy.fft', 'numpy.random', 'numpy.ma', 'numpy.polynomial', 'asyncio', 'ssl',"
+        " 'socket', 'subprocess', 'tempfile', 'argparse', 'multiprocessing', 'http', 'xml', 'email', 'torch', 'onnx', 'scipy'}\n"
+        "print(first, sorted(unneeded & set(sys.modules)), 'nacl' in sys.modules, 'onnxruntime' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(SHIPPED)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[] [] True True", done.stdout

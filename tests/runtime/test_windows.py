@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -54,3 +56,22 @@ def test_ring_gives_back_the_newest_samples_by_index(sizes: list[int], capacity:
         copy.restore(ring.snapshot())
         again = copy.read(oldest, start)
         assert again is not None and np.array_equal(again, newest) and copy.received == start
+
+
+def test_a_ring_of_several_channels_moves_its_samples_without_a_copy() -> None:
+    """Every append of these moves the newest samples to the front, over places they are read from."""
+    rng = np.random.default_rng(3)
+    signal = rng.standard_normal((3, 40_000)).astype(np.float32)
+    ring = Ring(3, 10_000)
+    ring.append(signal[:, :10_000])
+    ring.append(signal[:, 10_000:19_000])
+    tracemalloc.start()
+    for start in range(19_000, 40_000, 1_500):  # the first ones fit, later ones move 10,000 samples back by few
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        ring.append(signal[:, start : start + 1_500])
+        assert tracemalloc.get_traced_memory()[1] - before < 10_000 * 4, "not even one row is copied"
+        part = ring.read(ring.oldest, ring.received)
+        assert part is not None
+        np.testing.assert_array_equal(part, signal[:, ring.oldest : ring.received])
+    tracemalloc.stop()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.manifest import STEP, WINDOW, GraphEntry
 from physioedge_runtime.engine.buffered import BufferedEngine
@@ -15,7 +13,6 @@ from physioedge_runtime.errors import EngineError, GoldenMismatch
 __all__ = ["Adapter", "Engine", "Memory", "SteppedEngine", "load_engine"]
 
 AUTO = "auto"
-_log = logging.getLogger(__name__)
 
 
 def load_engine(
@@ -76,7 +73,9 @@ def load_engine(
         try:
             loaded = _load(bundle, candidate, threads)
         except (EngineError, GoldenMismatch) as error:
-            _log.warning("%s passed over: %s", candidate.file, error)
+            import logging  # takes as much memory as a small model: only who has something to say loads it
+
+            logging.getLogger(__name__).warning("%s passed over: %s", candidate.file, error)
             refused.append(f"{candidate.file}: {error.came}")
             first = first or error
             continue

@@ -122,7 +122,7 @@ class Track:
         low, high = np.minimum.reduce(block, axis=None), np.maximum.reduce(block, axis=None)
         if not (self._sensor.low <= float(low) and float(high) <= self._sensor.high):  # also where there is NaN
             block = self._bridged(block)
-        self._held = block[:, -1].astype(np.float64)
+        self._held[...] = block[:, -1]
         return block
 
     def _bridged(self, block: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -149,5 +149,5 @@ class Track:
         self._canonical.restore(state["canonical"])
         self._raw.restore(state["raw"])
         self.taken = self._raw.received
-        self._held = np.array(state["held"], np.float64)
+        self._held[...] = state["held"]  # ValueError where it is of other channels
         self._marks = [(int(at), str(flag)) for at, flag in state["marks"]]

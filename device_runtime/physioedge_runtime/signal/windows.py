@@ -81,7 +81,8 @@ class Ring:
         chunk = chunk[:, max(0, chunk_samples - self.capacity) :]
         if self._used + chunk.shape[1] > self._samples.shape[1]:
             keep = min(self._used, self.capacity)
-            self._samples[:, :keep] = self._samples[:, self._used - keep : self._used].copy()
+            for row in self._samples:  # numpy moves one row in place; of several at once it would first make a copy
+                row[:keep] = row[self._used - keep : self._used]
             self._used = keep
         self._samples[:, self._used : self._used + chunk.shape[1]] = chunk
         self._used += chunk.shape[1]
