@@ -12,8 +12,9 @@ import numpy as np
 from torch import nn
 
 from physioedge_export import parity, speed
-from physioedge_export.build import ENGINE_OF, Artifact, Choice, Form, build, contract_with_slots, forms
+from physioedge_export.build import NOISE_WINDOWS, build, with_float_layers
 from physioedge_export.feeds import Array, by_window, first_windows, n_windows
+from physioedge_export.forms import ENGINE_OF, Artifact, Choice, Form, contract_with_slots, forms
 from physioedge_export.merge import LoraAdapter, delta_noise
 from physioedge_export.pack import BundleParts, write_bundle
 from physioedge_export.parity import Agreement, Tolerance, compare
@@ -29,7 +30,7 @@ from physioedge_runtime.bundle.signing import read_private_key
 from physioedge_runtime.bundle.tensors import write_tensors
 from physioedge_runtime.errors import ExportError
 
-SQNR_WINDOWS = 48
+SQNR_WINDOWS = NOISE_WINDOWS
 EMPTY_SLOT_WINDOWS = 16
 STEP_WINDOWS = 200
 MAX_ADAPTER_NOISE = 0.5
@@ -82,6 +83,7 @@ def export_bundle(
     fed = windows.fed(contract)
     read_private_key(destination.signing_key)  # a wrong key is told now, not after minutes of lowering
     found = forms(network, contract, adapter, choice)
+    choice = with_float_layers(found[0], contract, choice, fed.calibration)
     contract = contract_with_slots(contract, found)
     work = _Work(contract=contract, choice=choice, windows=fed)
     for form in found:

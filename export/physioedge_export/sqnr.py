@@ -101,6 +101,26 @@ def worst(rows: Sequence[LayerNoise], n: int = 5) -> list[LayerNoise]:
     return sorted(rows, key=lambda row: row.sqnr_db)[:n]
 
 
+def worst_within(rows: Sequence[LayerNoise], fp32: ModelProto, budget_bytes: int) -> tuple[str, ...]:
+    """Layers to keep in fp32, worst first, as long as what that adds to the file stays within a budget.
+
+    Parameters
+    ----------
+    rows : sequence of LayerNoise
+    fp32 : ModelProto
+        Gives the sizes: a weight takes 4 bytes instead of 1.
+    budget_bytes : int
+    """
+    sizes = {c.name.removesuffix(".weight"): int(np.prod(c.dims)) for c in fp32.graph.initializer}
+    kept, left = [], budget_bytes
+    for row in worst(rows, len(rows)):
+        added = 3 * sizes[row.layer]
+        if added <= left:
+            kept.append(row.layer)
+            left -= added
+    return tuple(kept)
+
+
 def plot_sqnr(rows: Sequence[LayerNoise], path: Path, *, title: str) -> None:
     """Bars of the ratios in graph order, the worst five marked, as PNG.
 

@@ -17,7 +17,7 @@ from physioedge.bench.arms import bundle_arms
 from physioedge.bench.making import comparison_bundle, folder_for
 from physioedge.bench.preset import _bare
 from physioedge.bench.process import Worker
-from physioedge_export.build import Artifact
+from physioedge_export.forms import Artifact
 from physioedge_runtime import Bundle
 from physioedge_runtime.engine import load_engine
 from physioedge_runtime.errors import ExportError, UntrustedKey

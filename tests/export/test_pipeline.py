@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from physioedge.models.shapelets import Extractor, ShapeletTransform
 from physioedge_export import build, parity
-from physioedge_export.build import Choice
 from physioedge_export.centring import Head, centring_file, head_of
 from physioedge_export.conditions import Extraction
+from physioedge_export.forms import Choice
 from physioedge_export.merge import LoraAdapter
 from physioedge_export.parity import Tolerance
 from physioedge_export.personal import Personal
@@ -336,3 +336,17 @@ def test_wrong_requests_give_one_message(
 ) -> None:
     with pytest.raises(ExportError, match=words):
         export(exported, tmp_path, **change)
+
+
+def test_layers_that_int8_harms_most_stay_in_fp32_within_the_budget(exported: dict[str, Any], tmp_path: Path) -> None:
+    plain = export(exported, tmp_path / "plain", choice=Choice(adapters=("merged",), fallback=()))
+    rows = sorted(plain.sqnr["graphs/merged.int8.onnx"], key=lambda row: row.sqnr_db)
+    one_layer = 3 * CONFIG.d_model**2  # of an attention's projections; the feed-forward ones are four times as large
+    choice = Choice(adapters=("merged",), fallback=(), float_budget_bytes=one_layer)
+    helped = export(exported, tmp_path / "helped", choice=choice)
+    left = {row.layer for row in helped.sqnr["graphs/merged.int8.onnx"]}
+    small = next(row.layer for row in rows if "attention" in row.layer)
+    assert {row.layer for row in rows} - left == {small}
+    sizes = [next(g.bytes for g in report.graphs if g.shipped) for report in (plain, helped)]
+    assert 0 < sizes[1] - sizes[0] < one_layer + 500
+    assert helped.agreement[0].max_embedding < plain.agreement[0].max_embedding * 1.5

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from physioedge.models.backbone import pooled_streams
 from physioedge.models.stepping import StepNetwork, step_spec
-from physioedge_export.build import Choice, forms
+from physioedge_export.forms import Choice, forms
 from physioedge_export.pipeline import export_bundle
 from physioedge_export.request import Card, Destination, Windows
 from physioedge_runtime.bundle.container import Bundle

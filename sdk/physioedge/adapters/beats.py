@@ -52,13 +52,13 @@ def new_network(backbone: Backbone) -> Network:
 
 def fit_beats(
     backbone: Backbone, records: list[BeatRecord], config: BeatFit, how: str = GLOBAL, *, seed: int,
-    checkpoint: Path | None = None,
+    checkpoint: Path | None = None, int8_aware: bool = False,
 ) -> Any:  # fmt: skip
     """A network fitted on `records`; see `physioedge.adapters.fitting.fit_network`."""
     network = new_network(backbone)
     wrapped = fit_network(
         network, beat_draws(records, backbone, config), config, how, seed=seed, label=f"arrhythmia {how}, seed {seed}",
-        checkpoint=checkpoint,
+        checkpoint=checkpoint, int8_aware=int8_aware,
     )  # fmt: skip
     network.get_buffer("head.log_prior").copy_(log_prior(records, config.prior_share))
     return wrapped

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from physioedge.adapters.lora.config import LoraShape
 from physioedge.adapters.lora.inject import inject
+from physioedge.adapters.lora.rounding import round_layers
 from physioedge.models.network import Network
 from physioedge.training.loop import History, LoopConfig, fit
 from physioedge.training.losses import balanced_prototype_loss
@@ -68,6 +69,7 @@ def fit_network(
     seed: int,
     label: str,
     checkpoint: Path | None = None,
+    int8_aware: bool = False,
 ) -> Any:
     """Fit a network in place.
 
@@ -85,6 +87,8 @@ def fit_network(
         For the progress line.
     checkpoint : Path, optional
         To resume from and to save to.
+    int8_aware : bool
+        With ``global``: layers round as an int8 graph does while they are fitted.
 
     Returns
     -------
@@ -95,6 +99,8 @@ def fit_network(
     wrapped: Any = network
     if how == GLOBAL:
         wrapped = inject(network, config.lora, train_modules=("projection",))
+        if int8_aware:
+            round_layers(wrapped)
     elif how == PROBE:
         network.backbone.requires_grad_(False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,20 @@ from physioedge.tasks import arrhythmia
 from physioedge.tasks.windowed import CONTEXT_S, TaskWindows, chosen, context_needed_s, task_module
 
 
-def train_beats(backbone_file: Path, out: Path, config: BeatFit, *, seed: int, data: Path | None) -> None:
+def train_beats(
+    backbone_file: Path, out: Path, config: BeatFit, *, seed: int, data: Path | None, int8_aware: bool = False
+) -> None:
     """Fit on the records of DS1 without 201 and write the adapter to `out`; a run cut off goes on from there."""
     backbone, _, digest = load_backbone(backbone_file, arrhythmia.LAYOUT)
     records = arrhythmia.load_records(mitbih.FIT, backbone.config.modality("ecg").fs_hz, data)
-    wrapped = fit_beats(backbone, records, config, seed=seed, checkpoint=out / "checkpoint.pt")
-    save_adapter(out, wrapped, beats_note(wrapped, digest, records, config, seed))
+    wrapped = fit_beats(backbone, records, config, seed=seed, checkpoint=out / "checkpoint.pt", int8_aware=int8_aware)
+    save_adapter(out, wrapped, _said(beats_note(wrapped, digest, records, config, seed), int8_aware))
 
 
 def train_windows(
-    task: str, backbone_file: Path, out: Path, config: WindowFit | None = None, *, seed: int, data: Path | None
-) -> None:
+    task: str, backbone_file: Path, out: Path, config: WindowFit | None = None, *, seed: int, data: Path | None,
+    int8_aware: bool = False,
+) -> None:  # fmt: skip
     """Fit a windowed task's adapter on everybody who may be learned from and write it to `out`.
 
     Where a set has people that nobody judges these alone are fitted on, so that the adapter can be judged on the
@@ -47,8 +50,12 @@ def train_windows(
     windows = module.relative(windows) if hasattr(module, "relative") else windows
     config = config or SETTINGS[task]
     backbone, _, digest = load_backbone(backbone_file, layout)
-    wrapped = fit_windows(backbone, windows, config, seed=seed, checkpoint=out / "checkpoint.pt")
-    save_adapter(out, wrapped, windows_note(wrapped, digest, windows, module, config, seed))
+    wrapped = fit_windows(backbone, windows, config, seed=seed, checkpoint=out / "checkpoint.pt", int8_aware=int8_aware)
+    save_adapter(out, wrapped, _said(windows_note(wrapped, digest, windows, module, config, seed), int8_aware))
+
+
+def _said(note: TaskNote, int8_aware: bool) -> TaskNote:
+    return replace(note, fit={**note.fit, "int8_aware": True}) if int8_aware else note
 
 
 def windows_note(

@@ -120,7 +120,7 @@ class WindowDraw:
 
 def fit_windows(
     backbone: Backbone, windows: TaskWindows, config: WindowFit, how: str = GLOBAL, *, seed: int,
-    frozen: NDArray[np.float32] | None = None, checkpoint: Path | None = None,
+    frozen: NDArray[np.float32] | None = None, checkpoint: Path | None = None, int8_aware: bool = False,
 ) -> Any:  # fmt: skip
     """A network fitted on windows: first its head on the frozen backbone, then the rest with it.
 
@@ -138,6 +138,8 @@ def fit_windows(
         As `physioedge.adapters.fitting.fit_network`.
     frozen : float32 (n, embedding_dim), optional
         Embeddings of the windows under the backbone as it is; made where they are not given.
+    int8_aware : bool
+        As there.
 
     Notes
     -----
@@ -154,7 +156,9 @@ def fit_windows(
     inputs = inputs_of(windows, backbone.layout, backbone.config)
     draws = WindowDraw(windows, inputs, targets, config)
     label = f"{windows.task.name} {how}, seed {seed}"
-    return fit_network(network, draws, config, how, seed=seed, label=label, checkpoint=checkpoint)
+    return fit_network(
+        network, draws, config, how, seed=seed, label=label, checkpoint=checkpoint, int8_aware=int8_aware
+    )
 
 
 def fit_head(

@@ -19,7 +19,8 @@ from physioedge.bench.rivals import quiet
 from physioedge.bench.work import Work, work_of
 from physioedge.models.network import Network
 from physioedge.models.stepping import StepNetwork
-from physioedge_export.build import ENGINE_OF, Artifact, Choice, Form, build, contract_with_slots, forms
+from physioedge_export.build import build
+from physioedge_export.forms import ENGINE_OF, Artifact, Choice, Form, contract_with_slots, forms
 from physioedge_export.merge import LoraAdapter, LoraPair
 from physioedge_export.pack import BundleParts, write_bundle
 from physioedge_export.runners import run_windows

@@ -49,6 +49,8 @@ def register(subparsers: Any) -> None:
                         "as a static int8 ONNX graph, for devices whose dynamic kernels are wrong; '' for "
                         "none")  # fmt: skip
     parser.add_argument("--keep-float", default="", metavar="LIST", help="more layers that stay in fp32 (ONNX)")
+    parser.add_argument("--float-budget", type=int, default=0, metavar="KB", help="let ONNX files grow by so much for "
+                        "the layers that int8 harms most to stay in fp32")  # fmt: skip
     parser.add_argument("--steps", action="store_true", help="also graphs that compute only what is new in a window, "
                         "see docs/incremental.md")  # fmt: skip
     parser.add_argument("--hop-s", type=float, metavar="S", help="from one window to the next; by default the task's")
@@ -73,7 +75,7 @@ one sensor, a recording in any format `physioedge run` reads. Exit code 1 when a
 def run(args: argparse.Namespace) -> int:
     """Exit code: 0 when the bundle is written and every stage agrees."""
     from physioedge.cli.export_windows import export_windows
-    from physioedge_export.build import Choice
+    from physioedge_export.forms import Choice
     from physioedge_export.personal import Personal
     from physioedge_export.pipeline import export_bundle
     from physioedge_export.quantize import KEEP_FLOAT
@@ -105,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
             fallback=_list(args.fallback),
             keep_float=(*KEEP_FLOAT, *_list(args.keep_float)),
             step=model.step,
+            float_budget_bytes=1000 * args.float_budget,
         ),
     )
     for line in _warnings(model):

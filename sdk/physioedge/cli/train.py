@@ -35,6 +35,8 @@ def register(subparsers: Any) -> None:
     adapter.add_argument("--task", choices=TASKS, default="arrhythmia")
     adapter.add_argument("--backbone", type=Path, help="weights file; by default the shipped one")
     adapter.add_argument("--steps", type=int, help="default: the task's own; heart_rate has none")
+    adapter.add_argument("--int8-aware", action="store_true", help="round as int8 graphs do while fitting; not for "
+                         "heart_rate")  # fmt: skip
     shapelets = what.add_parser("shapelets", help="find and learn the bank of shapelets on people nobody judges")
     shapelets.add_argument("--kinds", default="", help="some of ecg,ppg,acc,eda,temp,rr; default: all")
     shapelets.add_argument("--steps", type=int, default=400)
@@ -54,8 +56,8 @@ def _backbone_options(parser: argparse.ArgumentParser) -> None:
                        "the end; FILE is what --generic wrote")  # fmt: skip
     parser.add_argument("--rank", type=int, help=f"with --low-rank; default: {RANK}")
     parser.add_argument("--bidirectional", action="store_true", help="the twin without causal mask, for comparison")
-    parser.add_argument("--plain-frontends", action="store_true", help="raw patches, without low-pass and fixed scales, "
-                        "for comparison")  # fmt: skip
+    parser.add_argument("--plain-frontends", action="store_true", help="raw patches, without low-pass and fixed "
+                        "scales, for comparison")  # fmt: skip
     parser.add_argument("--init", metavar="gpt2[:DIR]", help="begin from GPT-2's first blocks: by name, or from a "
                         "folder without network; needs --preset paper")  # fmt: skip
     parser.add_argument("--generic", action="store_true", help="synthetic series of nobody in place of recordings")
@@ -177,11 +179,14 @@ def _adapter(args: argparse.Namespace) -> int:
     backbone = args.backbone or shipped.backbone()
     changed = {} if args.steps is None else {"steps": args.steps}
     if args.task == "arrhythmia":
-        train_beats(backbone, args.out, replace(BeatFit(), **changed), seed=args.seed, data=args.data)
+        config = replace(BeatFit(), **changed)
+        train_beats(backbone, args.out, config, seed=args.seed, data=args.data, int8_aware=args.int8_aware)
     elif args.task == "heart_rate":
         train_rate(backbone, args.out, seed=args.seed, data=args.data)
     else:
-        config = replace(SETTINGS[args.task], **changed)
-        train_windows(args.task, backbone, args.out, config, seed=args.seed, data=args.data)
+        setting = replace(SETTINGS[args.task], **changed)
+        train_windows(
+            args.task, backbone, args.out, setting, seed=args.seed, data=args.data, int8_aware=args.int8_aware
+        )
     print(f"global adapter of {args.task} in {args.out}")
     return 0

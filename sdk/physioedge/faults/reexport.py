@@ -22,7 +22,7 @@ from physioedge.models.modality import ECG
 from physioedge.models.network import Network, network_on
 from physioedge.tasks.arrhythmia import contract_for
 from physioedge_export.adapters import write_adapter
-from physioedge_export.build import Choice
+from physioedge_export.forms import Choice
 from physioedge_export.merge import LoraAdapter, LoraPair, merged_state
 from physioedge_export.pipeline import export_bundle
 from physioedge_export.request import Card, Destination, Windows
