@@ -40,6 +40,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--certificate-key", type=Path, metavar="PEM", help="its private key")
     parser.add_argument("--behind-proxy", action="store_true", help="all connections come from a proxy, which counts "
                         "those of each address instead")  # fmt: skip
+    parser.add_argument("--max-batch", type=int, metavar="N", help="conditions computed together, 1 for one by one "
+                        "(default 16)")  # fmt: skip
     parser.add_argument("--valid-days", type=int, metavar="N", help="how long adapters may be accepted (default 30)")
 
 
@@ -54,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     settings = HostSettings(tokens=read_tokens(args.tokens))
     if args.valid_days is not None:
         settings = replace(settings, valid_s=args.valid_days * 86_400)
+    if args.max_batch is not None:
+        settings = replace(settings, max_batch=args.max_batch)
     if args.behind_proxy:
         settings = settings.behind_proxy()
     path = generator_of(ARRHYTHMIA) if args.generator == Path(SHIPPED) else args.generator

@@ -15,13 +15,17 @@ R = TypeVar("R")
 class Batcher(Generic[T, R]):
     """Collects items and has them done together, in a thread of its own, one batch at a time.
 
+    What comes while a batch is done waits for it and makes the next one. The first of a batch waits for more only while
+    there is company: when the last batch was of several, and no longer than that one took. One that comes alone is done
+    at once.
+
     Parameters
     ----------
     do : callable
         Items to as many results; an exception among the results is raised for its item, one that it raises for all.
     max_batch : int
     wait_s : float
-        How long the first of a batch waits for company.
+        How long the first of a batch waits for company, at most.
     max_waiting : int
         Items beyond those being done.
     """
@@ -33,6 +37,7 @@ class Batcher(Generic[T, R]):
         self._queue: asyncio.Queue[tuple[T, asyncio.Future[R]]] = asyncio.Queue(max_waiting)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="generator")
         self._worker: asyncio.Task[None] | None = None
+        self._patience_s = 0.0
 
     def start(self) -> None:
         """Begin, in the running loop."""
@@ -65,8 +70,11 @@ class Batcher(Generic[T, R]):
     async def _work(self) -> None:
         while True:
             batch = await self._collect()
+            began_s = asyncio.get_running_loop().time()
             try:
                 results = await self._done([item for item, _ in batch])
+                took_s = asyncio.get_running_loop().time() - began_s
+                self._patience_s = min(self._wait_s, took_s) if len(batch) > 1 else 0.0
                 for (_, future), result in zip(batch, results, strict=True):
                     if future.done():  # who asked has gone
                         continue
@@ -88,9 +96,11 @@ class Batcher(Generic[T, R]):
 
     async def _collect(self) -> list[tuple[T, asyncio.Future[R]]]:
         batch = [await self._queue.get()]
-        until_s = asyncio.get_running_loop().time() + self._wait_s
+        while len(batch) < self._max_batch and not self._queue.empty():
+            batch.append(self._queue.get_nowait())
+        until_s = asyncio.get_running_loop().time() + self._patience_s
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until_s):
-                while len(batch) < self._max_batch:
+                while self._patience_s and len(batch) < self._max_batch:
                     batch.append(await self._queue.get())
         return batch

@@ -33,7 +33,7 @@ class Generator(Protocol):
         """`Condition.source` that it was trained on: digest of the backbone, or of the shapelet bank."""
 
     def generate(self, conditions: Sequence[Condition]) -> Sequence[Arrays]:
-        """An adapter for each condition; the same condition gives the same arrays, in whatever company.
+        """An adapter for each condition; the same one gives the same arrays, but for rounding, in whatever company.
 
         Parameters
         ----------

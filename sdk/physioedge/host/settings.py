@@ -30,7 +30,7 @@ class HostSettings:
     max_batch : int
         Conditions in one call of the generator.
     batch_wait_s : float
-        How long the first of a batch waits for company.
+        How long the first of a batch waits for company, at most, see `physioedge.host.batching.Batcher`.
     max_waiting : int
         Requests that may wait for the generator; more are told to come back.
     rate_per_s, burst : float, int
