@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from physioedge.cli.console import EXTRA_OF, fail, missing_extra
 from physioedge_runtime.errors import PhysioEdgeError
@@ -33,6 +34,7 @@ COMMANDS = {
     "adapt": "make an adapter for the person of a recording, try it, keep it or not",
     "adapter": "look at a person's adapters, go back, pin one, erase them",
     "serve": "be the host that turns conditions into signed adapters",
+    "bench-host": "measure a host: micro-batches, steps of sampling, many clients",
     "keys": "make, show and revoke signing keys",
     "faults": "try the fault list: power cuts, forgeries, odd signals, full disks",
     "datasets": "tell which public recordings are used and which are here",
@@ -84,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(command: str, arguments: list[str]) -> int:
-    module = importlib.import_module(f"physioedge.cli.{command}") if command in COMMANDS else None
+    module = _module(command) if command in COMMANDS else None
     parser = build_parser(command if module else None)
     try:
         parsed = parser.parse_args(arguments)
@@ -109,10 +111,14 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, summary in COMMANDS.items():
         if name == command:
-            importlib.import_module(f"physioedge.cli.{name}").register(subparsers)
+            _module(name).register(subparsers)
         else:
             subparsers.add_parser(name, help=summary, add_help=False)
     return parser
+
+
+def _module(command: str) -> Any:
+    return importlib.import_module(f"physioedge.cli.{command.replace('-', '_')}")
 
 
 def _version() -> str:

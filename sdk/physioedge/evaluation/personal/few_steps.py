@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,8 @@ class FewSteps:
         Test windows of a person, at most, evenly over what an evaluation judges.
     variant : str
         Sensor.
+    folds : int
+        The first so many of them.
     work : Path
         Folder of the folds' generators, which take minutes each: they are used again.
     """
@@ -51,6 +54,7 @@ class FewSteps:
     samplings: tuple[Sampling, ...]
     windows: int
     variant: str
+    folds: int
     work: Path
 
 
@@ -98,19 +102,13 @@ def judge_steps(
     """
     names = [WITHOUT, *map(arm_name, plan.samplings)]
     out = Judgement(answers={n: [] for n in names}, seconds={n: [] for n in names}, distance={n: [] for n in names})
-    for each, dit in fitted_rounds(judged, folder, found, plan.work, seed=seed, say=say):
+    every = rounds(judged, folder, SetConfig(), judged.groups[:1], seed=seed)
+    for each in islice(every, plan.folds):
+        dit = _dit(found.without(each.barred), plan.work, seed, say)
         for name in each.names:
             _judge(each, dit, fewer(judged.subject(name, plan.variant), plan.windows), plan, out)
         say(f"judged {', '.join(each.names)}")
     return out
-
-
-def fitted_rounds(
-    judged: Judged, folder: Path, found: AdapterSet, work: Path, *, seed: int, say: Callable[[str], None]
-) -> Iterator[tuple[Round, Dit]]:
-    """Every fold with its generator, from its file where there is one."""
-    for each in rounds(judged, folder, SetConfig(), judged.groups[:1], seed=seed):
-        yield each, _dit(found.without(each.barred), work, seed, say)
 
 
 def fewer(subject: Subject, windows: int) -> Subject:
