@@ -219,3 +219,34 @@ def test_an_adapter_of_the_same_name_is_told_apart(scene: Scene) -> None:
     scene.adaptation.install(adapter("global", 1, (-30.0, -30.0, 30.0)))
     ended = scene.lives(20.0)[1]
     assert ended is not None and ended.what == "reverted" and scene.adaptation.guard.windows_before >= 40
+
+
+def test_a_second_stream_goes_on_as_if_there_were_no_trial_and_the_guard_compares(scene: Scene) -> None:
+    with pytest.raises(StoreRefused):
+        scene.adaptation.accompany(stream_of(scene.bundle))
+    twin, plain = Person(stream_of(scene.bundle)), Person(stream_of(scene.bundle))
+    twin.lives(12.0)
+    plain.lives(12.0)
+    assert scene.adaptation.install(COLLAPSED).step == "trying"
+    scene.adaptation.accompany(plain.stream)
+    assert plain.stream.adapter_id == "global" and scene.stream.adapter_id == "collapsed"
+    for _ in range(20):
+        beside = plain.lives(1.0)
+        assert beside == twin.lives(1.0)
+        ended = scene.adaptation.step(scene.person.lives(1.0), beside)
+        if ended is not None:
+            break
+    assert ended is not None and ended.what == "reverted" and "of windows called otherwise" in ended.verdict.reason
+    with pytest.raises(StoreRefused):
+        scene.adaptation.accompany(plain.stream)
+
+
+def test_the_stream_beside_a_trial_has_what_served_before(scene: Scene) -> None:
+    assert scene.adaptation.install(adapter("first", 1, (0.0, 0.01, 0.0))).step == "trying"
+    assert scene.lives(20.0)[1] is not None and scene.stream.adapter_id == "first"
+    assert scene.lives(12.0)[1] is None
+    assert scene.adaptation.install(adapter("second", 2)).step == "trying"
+    plain = stream_of(scene.bundle)
+    scene.adaptation.accompany(plain)
+    state = plain.snapshot()
+    assert state["adapter_id"] == "first" and np.allclose(state["adapter"][BIAS], [0.0, 0.01, 0.0])

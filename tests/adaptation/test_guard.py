@@ -261,3 +261,81 @@ def test_the_plan_in_the_documentation_is_the_default() -> None:
     assert block is not None and ChangePlan.from_bytes(block[1].encode()) == ChangePlan()
     stated = {name: float(value) for name, value in re.findall(r"^\| `(\w+)` \| (-?[\d.]+) \|", section, re.MULTILINE)}
     assert stated == {name: float(value) for name, value in dataclasses.asdict(ChangePlan()).items()}
+
+
+def paired(old: Sequence[str], new: Sequence[str], *, top: float = 0.8, answers: int = 0) -> Guard:
+    """A trial whose windows the model in use, and the candidate, call like this; before it all were N."""
+
+    def said(labels: Sequence[str], adapter: str, sure: float) -> list[Result]:
+        shares = {label: tuple(sure if other == label else (1 - sure) / 2 for other in LABELS) for label in LABELS}
+        return [result(i, adapter, label=x, probability=sure, probabilities=shares[x]) for i, x in enumerate(labels)]
+
+    guard = Guard(PLAN)
+    guard.answers = answers
+    guard.before(said(["N"] * 50, "old", 0.8))
+    guard.during(said(new, "new", top))
+    guard.beside(said(old, "old", 0.8))
+    return guard
+
+
+def test_beside_the_model_in_use_a_change_of_the_person_is_not_taken_for_the_adapters() -> None:
+    changed = ["V"] * 60
+    assert judged(OLD, classified(60, "new", shares=(0.0, 0.0, 1.0))).decision == "revert"
+    verdict = paired(changed, changed).verdict()
+    assert verdict.decision == "confirm" and "0.000 of windows called otherwise" in verdict.reason
+
+
+def test_beside_it_what_keeps_the_shares_and_changes_the_windows_is_seen() -> None:
+    old, new = ["N", "V"] * 30, ["V", "N"] * 30
+    verdict = paired(old, new).verdict()
+    assert verdict.decision == "revert" and "1.000 of windows called otherwise (at most 0.2)" in verdict.reason
+    assert paired(["N"] * 60, ["N"] * 60, top=0.7).verdict().decision == "revert"  # and what is less sure
+
+
+def test_windows_count_that_both_have_judged() -> None:
+    assert paired(["N"] * 49, ["N"] * 60).verdict().decision == "wait"
+    guard = paired([], ["N"] * 60)
+    guard.beside(withheld(60, "old"))
+    assert guard.verdict().decision == "wait"
+    guard.beside(classified(60, "another"))
+    assert guard.verdict().decision == "wait" and not guard.asks()
+    for i in range(60, 250):  # results that never find a partner do not pile up
+        guard.during([result(i, "new", label="N", probability=0.8, probabilities=(0.8, 0.1, 0.1))])
+    assert guard.verdict().decision == "revert" and sum(map(len, guard._pairs._waiting)) <= PLAN.max_windows
+
+
+def test_confirmed_labels_decide_where_somebody_gives_them() -> None:
+    old, new = ["N"] * 60, ["N"] * 40 + ["V"] * 20  # a third is called otherwise: too much to be taken on trust
+    assert paired(old, new).verdict().decision == "revert"
+    for truth, decision, words in (("V", "confirm", "+0.333 accuracy"), ("N", "revert", "-0.333 accuracy")):
+        guard = paired(old, new, answers=10)
+        assert guard.verdict().decision == "wait" and "0 of 10 confirmed" in guard.verdict().reason
+        asked = guard.asks()
+        assert len(asked) == len(set(asked)) == 10 and min(asked) < 44 and max(asked) > 56  # over all that differ
+        for at_s in asked[:6]:
+            assert guard.told(at_s, truth)
+        assert len(guard.asks()) == 4 and not set(guard.asks()) & set(asked[:6])
+        for at_s in guard.asks():
+            assert guard.told(at_s, truth)
+        assert not guard.asks() and guard.verdict().decision == decision and words in guard.verdict().reason
+
+
+def test_labels_of_windows_on_which_both_agree_or_that_are_none_say_nothing() -> None:
+    guard = paired(["N"] * 60, ["N"] * 58 + ["V"] * 2, answers=10)
+    assert guard.told(3.0, "V") and not guard.told(3.5, "V") and guard.verdict().decision == "wait"
+    assert sorted(guard.asks()) == [58.0, 59.0]  # all that there are
+    for at_s in guard.asks():
+        guard.told(at_s, "S")  # neither is right
+    assert guard.verdict().decision == "confirm" and "+0.000 accuracy" in guard.verdict().reason
+
+
+def test_a_trial_whose_questions_nobody_answers_ends() -> None:
+    guard = paired(["N"] * 200, ["N"] * 100 + ["V"] * 100, answers=10)
+    verdict = guard.verdict()
+    assert verdict.decision == "revert" and "0.500 of windows called otherwise" in verdict.reason
+
+
+def test_pairs_end_with_their_trial() -> None:
+    guard = paired(["N"] * 60, ["N"] * 60)
+    guard.settled(confirmed=True)
+    assert guard.confirmed == "new" and guard.verdict().decision == "wait" and not guard._pairs.used

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from physioedge_runtime.engine.protocol import Adapter
     from physioedge_runtime.stream import Stream
 
 CONFIRMED, REVERTED = "confirmed", "reverted"
@@ -106,6 +107,7 @@ class Adaptation:
     def __init__(self, stream: Stream, store: AdapterStore, plan: ChangePlan, own: OwnSignal | None = None) -> None:
         self.stream, self.store, self.guard, self.own = stream, store, Guard(plan), own
         self._served, self._name = ("", b""), ""
+        self._before_trial: tuple[Adapter | None, str] = (None, stream.adapter_id)
         self._follow(always=True)
         self.guard.begin(stream.adapter_id)
 
@@ -127,10 +129,18 @@ class Adaptation:
                 raise BundleMismatch(f"a {what} of bundle {digest[:16]}", bundle.digest[:16], "Open it with this one.")
         return cls(stream, store, ChangePlan.of(bundle), own_signal(bundle))
 
-    def step(self, results: Sequence[Result]) -> TrialEnd | None:
+    def step(self, results: Sequence[Result], beside: Sequence[Result] = ()) -> TrialEnd | None:
         """Call it after every push, also of no results; gives how a trial ended, when it ends.
 
         Never raises for signal, adapter or disk.
+
+        Parameters
+        ----------
+        results : sequence of Result
+            Of the stream.
+        beside : sequence of Result
+            In a trial, what a second stream says of the same samples, see `accompany`; the guard is then three times
+            less likely to take a change of the person for the adapter's.
         """
         self._collect(results)
         if self.store.phase != "trying":
@@ -139,6 +149,7 @@ class Adaptation:
             self.guard.before(results)
             return None
         self.guard.during(results, self.stream.now_s)
+        self.guard.beside(beside)
         verdict = self.guard.verdict()
         return None if verdict.decision == WAIT else self._end(verdict)
 
@@ -149,6 +160,28 @@ class Adaptation:
     def install(self, answer: bytes) -> Outcome:
         """As `session.install`, for an answer that came another way; ``not asked`` as `adapt`, the store unchanged."""
         return self._not_yet() or self._begun(install(self.stream, self.store, answer))
+
+    def accompany(self, other: Stream) -> None:
+        """Have a second stream go on from here as if there were no trial: push it what the first one is pushed.
+
+        Call it when a trial has begun, before the next push. It costs a second inference a window while it lasts.
+
+        Parameters
+        ----------
+        other : Stream
+            Opened as the first one; it may share its engine.
+
+        Raises
+        ------
+        StoreRefused
+            There is no trial.
+        SnapshotError
+            The stream is of another bundle or rate.
+        """
+        if self.store.phase != "trying":
+            raise StoreRefused("a second stream without a trial", "a trial that has begun", "Call `adapt` before.")
+        arrays, adapter_id = self._before_trial
+        other.restore({**self.stream.snapshot(), "adapter": arrays, "adapter_id": adapter_id})
 
     def abandon(self, reason: str) -> TrialEnd | None:
         """Revert a trial that the guard has not judged; None where there is none."""
@@ -241,7 +274,12 @@ class Adaptation:
             self.own.add(result for result in results if result.adapter == self._name)
 
     def _not_yet(self) -> Outcome | None:
-        if self.guard.ready or self.store.phase == "trying":  # a second trial is refused further down
+        """Why no trial may begin; where one may, what serves until then is remembered for a stream beside it."""
+        if self.store.phase == "trying":  # a second trial is refused further down
+            return None
+        if self.guard.ready:
+            state = self.stream.snapshot()
+            self._before_trial = state["adapter"], str(state["adapter_id"])
             return None
         seen, wanted = self.guard.windows_before, self.guard.plan.min_windows
         error = ConditionError(

@@ -1,20 +1,21 @@
-"""Whether an adapter on trial may stay, told from unlabelled windows of the same person.
+"""Whether an adapter on trial may stay, told from unlabelled windows of the same person, and better with a few labels.
 
-The change plan bounds what an adapter may change of the results. A guard compares results before and during a trial
-with it. It has no labels: it sees that an adapter changed something, never that it was right to. ``docs/adapter.md``
-says what that can find and what it cannot.
+The change plan bounds what an adapter may change of the results. A guard compares the results of a trial with those
+before it or, where a second stream runs beside the trial, with what the model in use says of the same windows. Without
+labels it sees that an adapter changed something, never that it was right to; where somebody confirms a few of the
+windows that the two call otherwise, it sees that as well. ``docs/adapter.md`` says what each finds and what it cannot.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from statistics import fmean, pstdev
 from typing import NoReturn
 
+from physioedge_runtime.adaptation.compared import Kept, Pairs
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.plain import check_kinds, load_object
 from physioedge_runtime.errors import FormatError
@@ -25,6 +26,8 @@ FILE = "change-plan.json"
 SCHEMA = 1
 MAX_WINDOWS = 10_000
 WAIT, CONFIRM, REVERT = "wait", "confirm", "revert"
+MAX_LOSS = 0.02
+"""Accuracy that confirmed labels may speak against a candidate: of all windows, those that it seems to get wrong."""
 _RANGES = {
     "min_windows": (2, MAX_WINDOWS),
     "max_windows": (2, MAX_WINDOWS),
@@ -39,7 +42,7 @@ _KINDS: dict[str, type] = {name: int if "windows" in name else float for name in
 
 @dataclass(frozen=True, kw_only=True)
 class ChangePlan:
-    """What an adapter may change of the results without being reverted. The defaults are careful and not tuned yet.
+    """What an adapter may change of the results without being reverted. What the defaults do: ``results/guard.md``.
 
     Attributes
     ----------
@@ -48,7 +51,8 @@ class ChangePlan:
     max_windows : int
         Results that are kept of each side, the latest; a trial that has had as many and cannot be judged is reverted.
     max_label_shift : float
-        Largest total-variation distance between the shares of labels before and during, 0 to 1.
+        Largest total-variation distance between the shares of labels before and during, 0 to 1; beside the model in
+        use, the largest share of windows that are called otherwise.
     max_withheld_increase : float
         By how much the share of withheld results may grow, 0 to 1.
     min_margin_change : float
@@ -143,22 +147,27 @@ class Guard:
         the first results.
     seconds : float
         Length of the trial so far, in time of signal.
+    answers : int
+        So many confirmed labels are waited for, of windows that the candidate and the model in use call otherwise, or
+        of all where these are fewer; 0, the default, where nobody is there to confirm any.
     """
 
     def __init__(self, plan: ChangePlan) -> None:
         self.plan = plan
+        self.answers = 0
         self.begin(None)
 
     def begin(self, adapter_id: str | None) -> None:
         """Forget everything; results from now on are expected under this adapter."""
         self.confirmed: str | None = adapter_id
-        self._before = _Kept(self.plan.max_windows)
+        self._before = Kept(self.plan.max_windows)
         self.tries(None)
 
     def tries(self, adapter_id: str | None) -> None:
         """A trial of this adapter begins; what was seen before it stays."""
         self.trial: str | None = adapter_id
-        self._during = _Kept(self.plan.max_windows)
+        self._during = Kept(self.plan.max_windows)
+        self._pairs = Pairs(self.plan.max_windows)
         self.seconds = 0.0
         self._last_s: float | None = None
 
@@ -192,10 +201,30 @@ class Guard:
                 self.trial = result.adapter
             if result.adapter == self.trial:
                 self._during.add(result)
+                self._pairs.add(result, candidate=True)
                 if now_s is None:
                     self._passes(result.t_emitted_s)
         if now_s is not None:
             self._passes(now_s)
+
+    def beside(self, results: Iterable[Result]) -> None:
+        """What the model in use says of the windows of the trial; the trial is then judged by these."""
+        for result in results:
+            if result.adapter == self.confirmed:
+                self._pairs.add(result, candidate=False)
+
+    def asks(self) -> list[float]:
+        """Judged instants of windows worth a confirmed label: over the whole trial, never more than are waited for.
+
+        None before the trial has its windows: the first that differ are not like all that do.
+        """
+        if len(self._pairs) < self.plan.min_windows:
+            return []
+        return self._pairs.open_questions(self.answers - self._pairs.told.answered)
+
+    def told(self, t_anchor_s: float, label: str) -> bool:
+        """A confirmed label of a window of the trial; False where it is none that both have judged."""
+        return self._pairs.tell(t_anchor_s, label)
 
     def verdict(self) -> Verdict:
         """What is to be done about the trial now."""
@@ -205,16 +234,31 @@ class Guard:
             if increase > plan.max_withheld_increase:
                 said = f"share of withheld results changed by {increase:+.3f} (at most {plan.max_withheld_increase:+g})"
                 return self._verdict(REVERT, said)
-        if min(before.judged, during.judged) < plan.min_windows:
+        waits = len(during) < plan.max_windows and self.seconds <= plan.max_seconds
+        if self._paired:
+            few, had = len(self._pairs) < plan.min_windows, f"{len(self._pairs)} windows judged by both"
+        else:
+            few = min(before.judged, during.judged) < plan.min_windows
             had = f"{before.judged} judged windows before and {during.judged} in the trial of {plan.min_windows} each"
-            if len(during) < plan.max_windows and self.seconds <= plan.max_seconds:
+        if few:
+            if waits:
                 return self._verdict(WAIT, had)
             return self._verdict(REVERT, f"{had}, after {len(during)} results and {self.seconds:.0f} s")
-        checks = [*_labels(plan, before, during), *_values(plan, before, during)]
+        if self._paired and self.asks() and waits:
+            return self._verdict(WAIT, f"{self._pairs.told.answered} of {self.answers} confirmed labels")
+        if self._paired:
+            checks = _told(self._pairs) if self.answers and self._pairs.told.answered else _beside(plan, self._pairs)
+        else:
+            checks = [*_labels(plan, before, during), *_values(plan, before, during)]
         broken = [said for holds, said in checks if not holds]
         if broken:
             return self._verdict(REVERT, "; ".join(broken))
         return self._verdict(CONFIRM, "; ".join(said for _, said in checks))
+
+    @property
+    def _paired(self) -> bool:
+        """Whether labels are compared window by window; values never are."""
+        return self._pairs.used and bool(self._before.label_shares)
 
     def _verdict(self, decision: str, reason: str) -> Verdict:
         counts = {"windows_before": self._before.judged, "windows_during": self._during.judged}
@@ -227,47 +271,10 @@ class Guard:
             self._last_s = now_s
 
 
-class _Kept:
-    """What is compared of the latest results under one adapter; None stands for a withheld one."""
-
-    def __init__(self, limit: int) -> None:
-        self._kept: deque[tuple[str | None, float, tuple[float, ...]] | None] = deque(maxlen=limit)
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-    def add(self, result: Result) -> None:
-        first, second = (*sorted(result.probabilities, reverse=True)[:2], 0.0, 0.0)[:2]
-        usable = result.judged and not result.flags and all(map(math.isfinite, (first, second, *result.values)))
-        self._kept.append((result.label, first - second, result.values) if usable else None)
-
-    @property
-    def judged(self) -> int:
-        return len(self._kept) - self._kept.count(None)
-
-    @property
-    def withheld_share(self) -> float:
-        return self._kept.count(None) / max(1, len(self._kept))
-
-    @property
-    def label_shares(self) -> Mapping[str, float]:
-        counts = Counter(one[0] for one in self._kept if one is not None and one[0] is not None)
-        return {label: count / counts.total() for label, count in counts.items()}
-
-    @property
-    def margin(self) -> float:
-        return fmean(one[1] for one in self._kept if one is not None)
-
-    @property
-    def values(self) -> Sequence[Sequence[float]]:
-        """One sequence a value."""
-        return list(zip(*(one[2] for one in self._kept if one is not None), strict=True))
-
-
 _Check = tuple[bool, str]
 
 
-def _labels(plan: ChangePlan, before: _Kept, during: _Kept) -> list[_Check]:
+def _labels(plan: ChangePlan, before: Kept, during: Kept) -> list[_Check]:
     """Label shares and margins; nothing for a model that gives values."""
     old, new = before.label_shares, during.label_shares
     if not old:
@@ -281,7 +288,27 @@ def _labels(plan: ChangePlan, before: _Kept, during: _Kept) -> list[_Check]:
     ]
 
 
-def _values(plan: ChangePlan, before: _Kept, during: _Kept) -> list[_Check]:
+def _beside(plan: ChangePlan, pairs: Pairs) -> list[_Check]:
+    """The same bounds, window by window: no change of the person in the trial is taken for the adapter's."""
+    share, change, least = pairs.differing_share, pairs.margin_change, plan.min_margin_change
+    return [
+        (share <= plan.max_label_shift, f"{share:.3f} of windows called otherwise (at most {plan.max_label_shift:g})"),
+        (change >= least, f"mean margin {change:+.3f} beside the model in use (at least {least:+g})"),
+    ]
+
+
+def _told(pairs: Pairs) -> list[_Check]:
+    """Where there are labels, they alone count: a candidate may be right to change much, and to be less sure."""
+    told, share = pairs.told, pairs.differing_share
+    gain = share * (told.new_right - told.old_right) / told.answered
+    said = (
+        f"{told.new_right} of {told.answered} confirmed windows right, {told.old_right} by the model in use, "
+        f"{share:.3f} of all called otherwise: {gain:+.3f} accuracy (at least {-MAX_LOSS:+g})"
+    )
+    return [(gain >= -MAX_LOSS, said)]
+
+
+def _values(plan: ChangePlan, before: Kept, during: Kept) -> list[_Check]:
     """Mean and deviation of every value; a value that never moved before may not move at all."""
     checks = []
     for i, (old, new) in enumerate(zip(before.values, during.values, strict=True)):
