@@ -141,6 +141,9 @@ def test_positions_of_a_month_ago_do_not_blur() -> None:
 def test_what_cannot_be_stepped_is_refused() -> None:
     with pytest.raises(ShapeError, match="20 tokens of ecg"):
         step_spec(network(CASES["one sensor"][0]).backbone, 0.6)
+    unequal = Layout(sensors=(sensor("ppg", 8), sensor("eda", 4)))
+    with pytest.raises(ShapeError, match="a window of 2 steps of eda beside one of 1"):
+        step_spec(network(unequal).backbone, 4.0)
     twin = Backbone(replace(CONFIG, causal=False), CASES["one sensor"][0])
     with pytest.raises(ShapeError, match="bidirectional"):
         step_spec(twin, 1.0)

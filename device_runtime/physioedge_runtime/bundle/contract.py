@@ -258,9 +258,10 @@ class Contract:
             _require(abs(covered - step.hops * self.trigger.hop_samples) < 1e-6, "step.streams", s)
         numbers = 2 * step.layers * step.heads * step.head_dim * (step.past_tokens + step.new_tokens)
         _require(numbers + step.pooled_past * step.heads * step.head_dim <= MAX_STATE_NUMBERS, "step's state", numbers)
+        steps = self.sensor.window_samples // max(1, self.step_samples(self.sensor.name))
         for sensor in self.sensors:
             samples = self.step_samples(sensor.name)
-            _require(samples >= 1 and sensor.window_samples % samples == 0, f"step of {sensor.name}", samples)
+            _require(steps >= 1 and sensor.window_samples == steps * samples, f"step of {sensor.name}", samples)
 
 
 def _step(values: Any) -> StepSpec | None:

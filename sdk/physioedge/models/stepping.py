@@ -37,20 +37,25 @@ def step_spec(backbone: Backbone, hop_s: float) -> StepSpec:
     Raises
     ------
     ShapeError
-        The backbone is not causal, or windows are no whole number of such steps.
+        The backbone is not causal, or windows are not the same whole number of such steps of every sensor.
     """
     config = backbone.config
     if not config.causal:
         raise ShapeError("a bidirectional backbone", "a causal one", "Judge whole windows.")
     token_s = [_exact(config.modality(one.kind).patch_s) for one in backbone.streams]
     step_s, hop = _common([_exact(hop_s), *token_s]), _exact(hop_s)
-    streams = []
+    streams, steps = [], backbone.streams[0].n_tokens // int(step_s / token_s[0])
     for one, length_s in zip(backbone.streams, token_s, strict=True):
         new = int(step_s / length_s)
         if one.n_tokens % new or (one.pooled > new and one.pooled % new):
             raise ShapeError(
                 f"windows of {one.n_tokens} tokens of {one.sensor} ({one.pooled} pooled) in steps of {new}",
                 "a whole number of steps", "Choose another hop, or judge whole windows.",
+            )  # fmt: skip
+        if one.n_tokens // new != steps:
+            raise ShapeError(
+                f"a window of {one.n_tokens // new} steps of {one.sensor} beside one of {steps}",
+                "windows of all sensors equally long", "Judge whole windows.",
             )  # fmt: skip
         past = math.ceil(config.attention_window / new) * new
         pooled = max(0, one.pooled - new)
