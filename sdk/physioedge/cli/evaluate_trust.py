@@ -1,0 +1,77 @@
+"""``physioedge evaluate guard`` and ``evaluate privacy``: adapters that are worse, and what a condition tells."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from physioedge.results import Row
+
+SEED = 0
+
+
+def register(parser: argparse.ArgumentParser) -> None:
+    """Adds the options to those of ``evaluate``."""
+    own = parser.add_argument_group("guard")
+    own.add_argument("--people", type=int, metavar="N", help="only the first N of those who share a global model")
+
+
+def guard_rows(args: argparse.Namespace) -> list[Row]:
+    """Try candidates on real people, and write ``guard.json``; a run that looked at DS2 is logged."""
+    from physioedge.cli.train_personal import SET_FILE
+    from physioedge.evaluation.files import log_ds2
+    from physioedge.evaluation.guard import page
+    from physioedge.evaluation.guard.trials import trials
+    from physioedge.evaluation.personal.judged import JudgedBeats
+    from physioedge.generator.adapter_set import load_set
+    from physioedge.models import shipped
+    from physioedge_runtime.adaptation.guard import ChangePlan
+    from physioedge_runtime.errors import EvaluationRefused
+
+    if args.sets is None:
+        raise EvaluationRefused("no --sets", "a folder with one folder a seed", "Make it: `train adapters`.")
+    judged, folder = JudgedBeats(args.backbone or shipped.backbone(), args.data), args.sets / str(SEED)
+    groups = tuple(args.groups.split(",")) if args.groups else judged.groups
+    found = load_set(folder / SET_FILE)
+    made = {
+        group: trials(judged, folder, found, group, args.work, seed=SEED, say=_say, people=args.people)
+        for group in groups
+    }
+    few = "" if args.people is None else f" --people {args.people}"
+    command = f"physioedge evaluate guard --sets DIR --groups '{','.join(groups)}'{few}"
+    rows = page.write(args.out, command, made, ChangePlan())
+    if "DS2" in groups:
+        log_ds2(args.out, command, "the guard; thresholds from DS1")
+    return rows
+
+
+def privacy_rows(args: argparse.Namespace) -> list[Row]:
+    """Attack what the shipped bundle tells of the people of MIT-BIH, and write ``privacy.json``."""
+    from physioedge.evaluation.privacy import page
+    from physioedge.evaluation.privacy.measuring import Asked, measured
+    from physioedge.evaluation.privacy.people import PARTS, RECORDS, reader
+    from physioedge.generator.files import load_generator
+    from physioedge.models import shipped
+    from physioedge.tasks.arrhythmia import NAME
+    from physioedge_runtime import Bundle
+    from physioedge_runtime.adaptation.condition import ConditionSpec
+
+    bundle = Bundle.open(args.bundle or shipped.BUNDLE, trust=args.trust)
+    read, told = reader(bundle, args.data), {}
+    for record in (*RECORDS, "202"):
+        told[record] = {part: read(record, part) for part in PARTS}
+        _say(record)
+    asked = Asked(told=told, specs=ConditionSpec.all_of(bundle), generator=load_generator(shipped.generator_of(NAME)))
+    rows = measured(asked)
+    page.write(Path(args.out), "physioedge evaluate privacy", rows, bundle=bundle.digest)
+    return rows
+
+
+PARTS = {"guard": guard_rows, "privacy": privacy_rows}
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

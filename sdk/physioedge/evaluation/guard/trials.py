@@ -1,0 +1,213 @@
+"""Put candidates on trial: what the model says before, during and after a trial, of real people's windows.
+
+The first five minutes are before the trial, as on a device that asks then; the next windows are the trial, one after
+the other; the rest, evenly, says what the candidate is worth. The network runs in batches, in place of the int8 graph
+window by window: the two give the same label to 99.8 of 100 windows (results/engines.md), where a harmful adapter
+changes five or more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physioedge.adapters.sets.base import Base
+from physioedge.adapters.sets.making import SetConfig
+from physioedge.adapters.sets.people import Worn
+from physioedge.adapters.sets.residual import ResidualFit, fit_residual
+from physioedge.adapters.sets.wearers import first_lead, second_lead
+from physioedge.evaluation.guard.candidates import Floats, Known, candidates
+from physioedge.evaluation.personal.judged import CALIBRATION_S, JudgedBeats, Round, rounds
+from physioedge.generator.adapter_set import AdapterSet
+from physioedge.generator.regression import compacted, fit_krr
+from physioedge.tasks import arrhythmia
+
+TRIAL = 300
+"""Windows of a trial that are kept; a guard may decide sooner."""
+AFTER = 300
+RANK = 16
+"""Of the generator, as of the one that ships."""
+WEARERS = {"lead 1": 0, "lead 2": 1}
+"""Virtual wearers of a set that show a recording as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One candidate tried on one person.
+
+    Attributes
+    ----------
+    person, variant, candidate : str
+    before : float64 (n_before, class)
+        Logits of the model in use, before the trial.
+    beside : float64 (n_trial, class)
+        The same model's on the windows of the trial.
+    during : float64 (n_trial, class)
+        The candidate's on them.
+    target : int64 (n_trial,)
+        Classes; -1 where a window has none. Only rules that are given labels look at them.
+    called : int64 (3, n_after)
+        Classes after the trial: true, by the model in use, by the candidate.
+    """
+
+    person: str
+    variant: str
+    candidate: str
+    before: Floats
+    beside: Floats
+    during: Floats
+    target: NDArray[np.int64]
+    called: NDArray[np.int64]
+
+    @property
+    def gain(self) -> float:
+        """Change of accuracy after the trial; what a guard cannot see."""
+        true, old, new = self.called
+        return float((new == true).mean() - (old == true).mean())
+
+
+Say = Callable[[str], None]
+
+
+def trials(
+    judged: JudgedBeats,
+    folder: Path,
+    found: AdapterSet,
+    group: str,
+    work: Path,
+    *,
+    seed: int,
+    say: Say,
+    people: int | None = None,
+) -> list[Trial]:
+    """All trials of a group, ``DS1 folds`` or ``DS2``; finished people come from their files in `work`.
+
+    Parameters
+    ----------
+    judged : JudgedBeats
+    folder : Path
+        Of ``physioedge train adapters``, with the global adapters.
+    found : AdapterSet
+        Its set.
+    group : str
+    work : Path
+    seed : int
+        Of what is drawn.
+    say : callable
+        Given a line for each person.
+    people : int, optional
+        At most so many of each round.
+    """
+    made: list[Trial] = []
+    for each in rounds(judged, folder, SetConfig(), (group,), seed=seed):
+        known = found.without(each.barred)
+        generate = compacted(fit_krr(known), RANK)
+        here = _Round(judged=judged, each=each, found=found, known=known, generate=generate, seed=seed)
+        for name in each.names[:people]:
+            for variant in judged.variants:
+                path = work / f"{seed}-{group}-{name}-{variant}.npz".replace(" ", "")
+                if not path.exists():
+                    _save(path, here.tried(name, variant))
+                    say(f"{group}, {name}, {variant}")
+                made += _read(path, name, variant)
+    return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Round:
+    """People tried around one global adapter, and what candidates are taken from: `known` has nobody of them."""
+
+    judged: JudgedBeats
+    each: Round
+    found: AdapterSet
+    known: AdapterSet
+    generate: Callable[[Floats], Floats]
+    seed: int
+
+    def tried(self, name: str, variant: str) -> dict[str, NDArray[Any]]:
+        """All candidates of a person, as arrays of a file."""
+        before, trial, after = parts_of(self.judged, name, variant)
+        base, names = self.each.base, self.each.names
+        embedding = base.embed(before.signals)
+        other = parts_of(self.judged, names[(names.index(name) + 1) % len(names)], variant)[0]
+        own, other_lead = _own(self.found, base, before, name, variant)
+        told = Known(
+            own=own, other_lead=other_lead, foreign=_foreign(self.known, name, variant, self.seed),
+            generated=self.generate(base.features(embedding))[0],
+            misdirected=self.generate(base.features(base.embed(other.signals)))[0],
+        )  # fmt: skip
+        residuals = candidates(told, f"{name}-{variant}", seed=self.seed)
+        said = [(_logits(base, trial, r), _logits(base, after, r).argmax(1)) for r in residuals.values()]
+        return {
+            "before": base.logits(embedding), "beside": _logits(base, trial, None), "target": trial.target,
+            "true": after.target, "old": _logits(base, after, None).argmax(1), "candidates": np.array(list(residuals)),
+            "during": np.stack([x for x, _ in said]), "new": np.stack([x for _, x in said]),
+        }  # fmt: skip
+
+
+def _save(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part.npz")
+    np.savez(part, **arrays)
+    part.replace(path)
+
+
+def parts_of(judged: JudgedBeats, name: str, variant: str) -> tuple[Worn, Worn, Worn]:
+    """A person's windows before, in and after the trial; none after shares a sample with one in it."""
+    wearer = first_lead() if variant == "lead 1" else second_lead()
+    worn = judged.beats.seen(judged.beats.record(name), wearer)
+    cut = judged.beats.cut
+    before_s = (cut.input_samples - arrhythmia.LOOKAHEAD_SAMPLES) / judged.beats.fs_hz
+    later = np.flatnonzero(worn.time_s >= CALIBRATION_S)
+    trial, rest = later[:TRIAL], later[TRIAL:]
+    end_s = worn.time_s[trial[-1]] if len(trial) else CALIBRATION_S
+    rest = rest[(worn.target[rest] >= 0) & (worn.time_s[rest] - before_s >= end_s)]
+    after = rest[np.linspace(0, len(rest) - 1, min(AFTER, len(rest))).round().astype(np.int64)]
+    return worn.of(worn.time_s < CALIBRATION_S), worn.of(trial), worn.of(after)
+
+
+def _own(found: AdapterSet, base: Base, before: Worn, name: str, variant: str) -> tuple[Floats, Floats | None]:
+    """The set's residuals of the person on this lead and on the other; of somebody not in it, one fitted here.
+
+    That is fitted on the labels of the windows before the trial, and there is none of the other lead.
+    """
+    if name in found.person:
+        mine = [_of(found, name, wearer) for wearer in WEARERS.values()]
+        return (mine[0], mine[1]) if variant == "lead 1" else (mine[1], mine[0])
+    kept = before.of(before.target >= 0)
+    fitted = fit_residual(base.network, base.log_prior, kept.signals, kept.target, ResidualFit(), seed=0)
+    return fitted.astype(np.float64), None
+
+
+def _foreign(known: AdapterSet, name: str, variant: str, seed: int) -> Floats:
+    """Other people's residuals of the same lead, in an order of the person's own."""
+    others = [one for one in np.unique(known.person) if one != name]
+    order = np.random.default_rng((seed, int(name))).permutation(others)
+    return np.stack([_of(known, one, WEARERS[variant]) for one in order])
+
+
+def _of(found: AdapterSet, name: str, wearer: int) -> Floats:
+    """The residual of a person's `wearer`-th virtual wearer: rows of a person are by wearer, then by stretch."""
+    rows = found.adapters[found.person == name]
+    stretches = len(rows) // int(found.details["config"]["wearers"])
+    return np.asarray(rows[wearer * stretches])
+
+
+def _logits(base: Base, worn: Worn, residual: Floats | None) -> Floats:
+    return base.logits(base.embed(worn.signals, residual))
+
+
+def _read(path: Path, name: str, variant: str) -> Iterator[Trial]:
+    with np.load(path, allow_pickle=False) as file:
+        arrays: Mapping[str, NDArray[Any]] = {key: file[key] for key in file.files}
+    for number, candidate in enumerate(arrays["candidates"]):
+        yield Trial(
+            person=name, variant=variant, candidate=str(candidate), before=arrays["before"], beside=arrays["beside"],
+            during=arrays["during"][number], target=arrays["target"],
+            called=np.stack([arrays["true"], arrays["old"], arrays["new"][number]]),
+        )  # fmt: skip
