@@ -18,6 +18,7 @@ from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.contract import STEP_SCHEMA_VERSION, Contract
 from physioedge_runtime.bundle.signing import public_key
 from physioedge_runtime.engine import Memory, SteppedEngine, load_engine
+from physioedge_runtime.engine.verification import verify_bundle
 from physioedge_runtime.errors import ContractError, ExportError, SignalError, SnapshotError
 from physioedge_runtime.stream import Stream
 
@@ -84,6 +85,12 @@ def test_the_bundle_holds_every_graph_in_both_modes(bundle: Bundle) -> None:
     assert held == [f"graphs/{form}.fp32.{tail}" for form in ("merged", "slots") for tail in ("onnx", "step.onnx")]
     assert bundle.contract.schema_version == STEP_SCHEMA_VERSION
     assert Contract.from_json(bundle.contract.to_json()) == bundle.contract
+
+
+def test_verify_proves_step_graphs_as_any_other(bundle: Bundle) -> None:
+    checks = verify_bundle(bundle.path, public_key(KEY))
+    golden = [check for check in checks if check.name.startswith("golden")]
+    assert len(golden) == 4 and all(check.state == "ok" for check in checks)
 
 
 def test_a_window_from_scratch_is_what_the_window_graph_gives(bundle: Bundle) -> None:

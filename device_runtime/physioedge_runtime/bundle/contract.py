@@ -200,6 +200,8 @@ class Contract:
         for name, value in asdict(self.thresholds).items():
             _require(0.0 <= value <= 1.0, f"thresholds.{name}", value)
         _require(1 <= self.embedding_dim <= 1_000_000, "embedding_dim", self.embedding_dim)
+        if self.step is not None:
+            self._check_step(self.step)
         taken = [slot.name for slot in self.slots] + list(self.input_shapes)
         _require(len(set(taken)) == len(taken), "slots", "a name twice, or the name of a signal input")
         for slot in self.slots:

@@ -55,7 +55,9 @@ def _check_graph(bundle: Bundle, entry: GraphEntry) -> Check:
     if entry.engine == "executorch" and not is_built():
         return Check(name, "skipped", "the ExecuTorch engine is not built here: physioedge engines build")
     try:
-        engine = load_engine(bundle, engine=entry.engine, precision=entry.precision, adapters=entry.adapters)
+        engine = load_engine(
+            bundle, engine=entry.engine, precision=entry.precision, adapters=entry.adapters, mode=entry.mode
+        )
     except PhysioEdgeError as error:
         return Check(name, "failed", f"error[{error.code}]: {error}")
     return Check(name, "ok", f"{bundle.manifest.golden_windows} windows within tolerance, {engine.name}")

@@ -16,7 +16,7 @@ from physioedge.results import Row
 from physioedge.tasks.arrhythmia import NAME, beat_record
 from physioedge_runtime import Bundle
 from physioedge_runtime.bundle.contract import Contract
-from physioedge_runtime.bundle.manifest import GraphEntry
+from physioedge_runtime.bundle.manifest import STEP, GraphEntry
 from physioedge_runtime.engine import Adapter, load_engine
 from physioedge_runtime.signal.windows import cut_windows
 
@@ -56,7 +56,8 @@ def arm_of(entry: GraphEntry) -> str:
     """A graph's name in tables: ``ours_et_int8``, ``ours_slots``, ``ours_slots_fp32``, ..."""
     form = entry.precision if entry.adapters == "merged" else "slots"
     suffix = f"_{entry.precision}" if entry.adapters == "slots" and entry.precision != "int8" else ""
-    return f"{_ARMS[entry.engine]}_{form}{suffix}"
+    mode = "_step" if entry.mode == STEP else ""
+    return f"{_ARMS[entry.engine]}_{form}{suffix}{mode}"
 
 
 def outputs_of(bundle: Bundle, windows: NDArray[np.float32]) -> list[GraphOutputs]:
@@ -66,7 +67,9 @@ def outputs_of(bundle: Bundle, windows: NDArray[np.float32]) -> list[GraphOutput
     probe = {slot: golden[name] for slot, name in names.items() if name in golden}
     found = []
     for entry in bundle.manifest.graphs:
-        engine = load_engine(bundle, engine=entry.engine, precision=entry.precision, adapters=entry.adapters)
+        engine = load_engine(
+            bundle, engine=entry.engine, precision=entry.precision, adapters=entry.adapters, mode=entry.mode
+        )
         variants: dict[str, Adapter | None] = {"": None}
         if engine.slots and probe:
             variants["+adapter"] = probe
