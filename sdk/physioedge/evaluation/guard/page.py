@@ -101,7 +101,8 @@ def _markdown(command: str, rows: Sequence[results.Row], chosen: Mapping[str, An
     for group in dict.fromkeys(row.group for row in rows):
         here = {(row.arm, row.metric): row for row in rows if row.group == group}
         said = "; each person by thresholds chosen on the others" if group == CHOSEN_ON else "; thresholds of DS1"
-        out += [f"## {group}{said}", "",
+        people = here["candidates", "accuracy_change"].n
+        out += [f"## {group}, {people} people{said}", "",
                 "| rule | thresholds | harmful reverted | of those harmful in the trial already | harmless reverted "
                 "| helpful reverted |", "|---|---|--:|--:|--:|--:|"]  # fmt: skip
         for arm in dict.fromkeys(arm for arm, _ in here if arm != "candidates"):

@@ -153,7 +153,7 @@ class _Round:
 def _save(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part.npz")
-    np.savez(part, **arrays)
+    np.savez(part, **arrays)  # type: ignore[arg-type]
     part.replace(path)
 
 

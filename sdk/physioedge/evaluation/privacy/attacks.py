@@ -15,7 +15,7 @@ _LEAST = 1e-9
 def recognised(gallery: Floats, probe: Floats) -> NDArray[np.bool_]:
     """Whether the nearest row of a gallery (person, feature) is the probe's own, by standardised features."""
     size = gallery.std(0) + _LEAST
-    return nearest(gallery / size, probe / size) == np.arange(len(probe))
+    return np.asarray(nearest(gallery / size, probe / size) == np.arange(len(probe)))
 
 
 def recognised_by_learning(gallery: Floats, probe: Floats) -> NDArray[np.bool_]:

@@ -146,7 +146,9 @@ def _members(asked: Asked) -> list[Row]:
         here = (features_of(part.conditions[EMBEDDING]) - weights.middle) / weights.size
         return -float(((weights.known - here) ** 2).mean(1).min())
 
-    scores = {"generator": near, "sureness": lambda part: part.sure, "labels": lambda part: part.right}
+    scores: Mapping[str, Callable[[Part], float]] = {
+        "generator": near, "sureness": lambda part: part.sure, "labels": lambda part: part.right,
+    }  # fmt: skip
     groups = [[one for one in asked.told if one in some] for some in (mitbih.FIT, mitbih.DS2)]
     rows = []
     for arm, score in scores.items():
