@@ -32,6 +32,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--share", type=positive, default=1.0, metavar="X", help="of the full number of tries (default "
                         "1); every kind of fault is tried at least once")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn at random (default 0)")
+    parser.add_argument("--sets", type=Path, metavar="DIR", help="folder with one folder a seed of `train adapters`; "
+                        "R6 is not run without")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="write faults.json and faults.md here; rows that are "
                         "not run now stay as they are")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -48,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     old = None if args.out is None else faults.read(args.out)
     found = []
     took = faults.known_s(old, args.share)
-    for each in faults.run(ids, share=args.share, seed=args.seed, known_s=took, progress=_progress):
+    for each in faults.run(ids, share=args.share, seed=args.seed, sets=args.sets, known_s=took, progress=_progress):
         found.append(each)
         if args.out is not None:  # after each, so that what was done is not lost with an interrupted run
             made = faults.document(found, command, faults.read(args.out))  # another run may have written since

@@ -41,11 +41,14 @@ class Setting:
         Of the full number of tries: 1 for the committed figures, less for a quick look. Every kind of fault is tried
         at least once whatever the share.
     seed : int
+    sets : Path or None
+        Folder with one folder a seed of ``physioedge train adapters``, for rows that need adapters of real people.
     """
 
     work: Path
     share: float = 1.0
     seed: int = 0
+    sets: Path | None = None
 
     def tries(self, full: int) -> int:
         """So many of the full number, at least one."""

@@ -24,6 +24,7 @@ MODULES = {
     "R3": "altered_bytes",
     "R4": "forgeries",
     "R5": "odd_tensors",
+    "R6": "worse_adapters",
     "R7": "signals",
     "R8": "clocks",
     "R9": "host_away",
@@ -31,6 +32,7 @@ MODULES = {
     "R11": "chunking",
     "R12": "host_abuse",
     "R13": "full_disk",
+    "R14": "privacy",
     "R15": "reproducible",
 }
 """Module of each row; imported when the row is run."""
@@ -84,10 +86,10 @@ def chosen(text: str | None) -> tuple[str, ...]:
     return tuple(sorted(ids, key=list(MODULES).index))
 
 
-def run_row(name: str, *, share: float, seed: int) -> Found:
+def run_row(name: str, *, share: float, seed: int, sets: Path | None = None) -> Found:
     """One row in an empty folder of its own; never raises for what the row does."""
     with tempfile.TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder, _no_warnings():
-        setting = Setting(work=Path(folder), share=share, seed=seed)
+        setting = Setting(work=Path(folder), share=share, seed=seed, sets=sets)
         row, begun = Row(id=name, what="", target=""), time.monotonic()
         try:
             module: Trial = importlib.import_module(f"physioedge.faults.{MODULES[name]}")
@@ -112,6 +114,7 @@ def run(
     *,
     share: float = 1.0,
     seed: int = 0,
+    sets: Path | None = None,
     known_s: Mapping[str, float] | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Found]:
@@ -124,6 +127,8 @@ def run(
     share : float
         Of the full number of tries.
     seed : int
+    sets : Path, optional
+        See `physioedge.faults.row.Setting`.
     known_s : mapping of str to float, optional
         How long rows take at this share, for the time left.
     progress : callable
@@ -135,7 +140,7 @@ def run(
         unknown = sum(other not in known for other in ids[number:])
         more = f" and what {unknown} rows take" if unknown and left else ""
         progress(f"{name} ({number + 1} of {len(ids)})" + (f", about {left / 60:.1f} min left{more}" if left else ""))
-        found = run_row(name, share=share, seed=seed)
+        found = run_row(name, share=share, seed=seed, sets=sets)
         progress(f"{name} {line(found)}")
         yield found
 
