@@ -164,3 +164,59 @@ def test_the_committed_page_is_that_of_the_committed_file(repository: Path) -> N
     made = run.read(repository / "results")
     assert made is not None and made["rows"]
     assert (repository / "results" / "faults.md").read_text(encoding="utf-8") == page.markdown(made)
+
+
+IN_A_FILE = """
+import os, time
+from pathlib import Path
+from physioedge.faults.row import Outcome, Row
+
+name = __name__.rpartition("_")[2].upper()
+ROW = Row(id=name, what=f"what {name}", target="all of it")
+
+def trial(setting):
+    log = os.environ["MADE_UP_LOG"]
+    with open(log, "a") as file:
+        file.write(f"+{name} ")
+    if name == "R3":
+        os._exit(9)
+    if name in ("R1", "R2"):  # neither ends before the other has begun
+        limit = time.monotonic() + 60
+        while not {"+R1", "+R2"} <= set(Path(log).read_text().split()) and time.monotonic() < limit:
+            time.sleep(0.01)
+    drawn = float(setting.rng().random())
+    with open(log, "a") as file:
+        file.write(f"-{name} ")
+    return Outcome(tried=setting.tries(10), lost=0, holds=True, figures={"drawn": drawn}, notes=(str(setting.sets),))
+"""
+
+
+def test_rows_side_by_side_find_the_same_and_timed_ones_run_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log, names = tmp_path / "log", ("R1", "R2", "R3", "R9", "R12")
+    monkeypatch.setenv("MADE_UP_LOG", str(log))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(run, "MODULES", {name: f"made.up_{name.lower()}" for name in names})
+    (tmp_path / "made").mkdir()
+    for name in names:
+        (tmp_path / "made" / f"up_{name.lower()}.py").write_text(IN_A_FILE)
+    words = ["faults", "--share", "0.5", "--seed", "3", "--sets", "somewhere", "--json"]
+    assert main([*words, "--workers", "2"]) == 1  # R3 has died
+    beside = json.loads(capsys.readouterr().out)
+    assert beside["faults"]["R3"]["state"] == "broken" and "9" in beside["faults"]["R3"]["reason"]
+    said = log.read_text().split()
+    assert {"+R1", "+R2"} <= set(said[: min(said.index("-R1"), said.index("-R2"))])
+    assert said[-4:] == ["+R9", "-R9", "+R12", "-R12"]
+    assert main([*words, "--rows", "R1,R2,R9,R12"]) == 0
+    serial = json.loads(capsys.readouterr().out)
+    assert [_untimed(beside, name) for name in serial["faults"]] == [
+        _untimed(serial, name) for name in serial["faults"]
+    ]
+    assert list(beside["faults"]) == list(names)
+    assert main([*words, "--workers", "0"]) == 2
+
+
+def _untimed(made: dict[str, Any], name: str) -> tuple[Any, ...]:
+    rows = [row for row in made["rows"] if row["arm"] == name and row["metric"] != "wall_s"]
+    return made["faults"][name], rows

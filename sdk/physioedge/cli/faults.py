@@ -34,6 +34,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn at random (default 0)")
     parser.add_argument("--sets", type=Path, metavar="DIR", help="folder with one folder a seed of `train adapters`; "
                         "R6 is not run without")  # fmt: skip
+    parser.add_argument("--workers", type=_workers, default=1, metavar="N", help="rows at a time, in processes of "
+                        "their own (default 1); R9 and R12, which compare times, run alone at the end")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="write faults.json and faults.md here; rows that are "
                         "not run now stay as they are")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -50,12 +52,14 @@ def run(args: argparse.Namespace) -> int:
     old = None if args.out is None else faults.read(args.out)
     found = []
     took = faults.known_s(old, args.share)
-    for each in faults.run(ids, share=args.share, seed=args.seed, sets=args.sets, known_s=took, progress=_progress):
+    given = {"share": args.share, "seed": args.seed, "sets": args.sets, "workers": args.workers}
+    for each in faults.run(ids, **given, known_s=took, progress=_progress):
         found.append(each)
         if args.out is not None:  # after each, so that what was done is not lost with an interrupted run
             made = faults.document(found, command, faults.read(args.out))  # another run may have written since
             faults.write(args.out, made)
             page.write(args.out, made)
+    found.sort(key=lambda each: ids.index(each.row.id))  # side by side they end in another order
     if args.json:
         print_json(faults.document(found, command))
     else:
@@ -65,6 +69,12 @@ def run(args: argparse.Namespace) -> int:
                 print("\n".join(f"{each.row.id}: {note}" for note in each.outcome.notes))
     ran = [f for f in found if f.state != faults.NOT_RUN]
     return 0 if ran and all(f.state == faults.HOLDS for f in ran) else 1
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
 
 
 def _progress(line: str) -> None:

@@ -60,13 +60,20 @@ def arm_of(entry: GraphEntry) -> str:
     return f"{_ARMS[entry.engine]}_{form}{suffix}{mode}"
 
 
-def outputs_of(bundle: Bundle, windows: NDArray[np.float32]) -> list[GraphOutputs]:
-    """Every graph of the bundle on every window; slots both empty and holding the adapter of the golden vectors."""
+def outputs_of(
+    bundle: Bundle, windows: NDArray[np.float32], engines: tuple[str, ...] = tuple(_ARMS)
+) -> list[GraphOutputs]:
+    """Every graph of the bundle for these engines on every window.
+
+    Slots are both empty and holding the adapter of the golden vectors.
+    """
     golden = bundle.golden()
     names = {slot.name: f"adapter/{slot.name}" for slot in bundle.contract.slots}
     probe = {slot: golden[name] for slot, name in names.items() if name in golden}
     found = []
     for entry in bundle.manifest.graphs:
+        if entry.engine not in engines:
+            continue
         engine = load_engine(
             bundle, engine=entry.engine, precision=entry.precision, adapters=entry.adapters, mode=entry.mode
         )

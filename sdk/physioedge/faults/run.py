@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from physioedge import results
+from physioedge.faults.apart import Died, each_apart
 from physioedge.faults.row import Outcome, Row, Setting, Trial
 from physioedge_runtime.errors import EvaluationRefused, MissingExtra
 
@@ -35,7 +37,9 @@ MODULES = {
     "R14": "privacy",
     "R15": "reproducible",
 }
-"""Module of each row; imported when the row is run."""
+"""Module of each row, in this package unless it is named in full; imported when the row is run."""
+ALONE = ("R9", "R12")
+"""Their verdict hangs on a time beside a time: with rows side by side these run alone, after all others."""
 HOLDS, LOST, BROKEN, NOT_RUN = "holds", "does not hold", "broken", "not run"
 TASK, GROUP, FILE = "faults", "all", "faults.json"
 _UNITS = {"s": "s", "ms": "ms", "mb": "MB", "kb": "kB", "ppm": "ppm", "db": "dB"}
@@ -92,7 +96,8 @@ def run_row(name: str, *, share: float, seed: int, sets: Path | None = None) -> 
         setting = Setting(work=Path(folder), share=share, seed=seed, sets=sets)
         row, begun = Row(id=name, what="", target=""), time.monotonic()
         try:
-            module: Trial = importlib.import_module(f"physioedge.faults.{MODULES[name]}")
+            where = MODULES[name] if "." in MODULES[name] else f"physioedge.faults.{MODULES[name]}"
+            module: Trial = importlib.import_module(where)
             row = module.ROW
             outcome = module.trial(setting)
         except MissingExtra as error:
@@ -115,10 +120,11 @@ def run(
     share: float = 1.0,
     seed: int = 0,
     sets: Path | None = None,
+    workers: int = 1,
     known_s: Mapping[str, float] | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Found]:
-    """Rows one after the other, each as soon as it is done.
+    """Rows, each as soon as it is done: one after the other, or some at a time in processes of their own.
 
     Parameters
     ----------
@@ -129,12 +135,18 @@ def run(
     seed : int
     sets : Path, optional
         See `physioedge.faults.row.Setting`.
+    workers : int
+        Rows at a time, in the order of how long they are known to take; those of `ALONE` one by one at the end. They
+        find what they find alone.
     known_s : mapping of str to float, optional
         How long rows take at this share, for the time left.
     progress : callable
         Given a line when a row begins and when it has ended.
     """
     known = dict(known_s or {})
+    if workers > 1:
+        yield from _side_by_side(ids, workers, known, progress, {"share": share, "seed": seed, "sets": sets})
+        return
     for number, name in enumerate(ids):
         left = sum(known.get(other, 0.0) for other in ids[number:])
         unknown = sum(other not in known for other in ids[number:])
@@ -143,6 +155,31 @@ def run(
         found = run_row(name, share=share, seed=seed, sets=sets)
         progress(f"{name} {line(found)}")
         yield found
+
+
+def _side_by_side(
+    ids: Sequence[str], workers: int, known: Mapping[str, float], progress: Callable[[str], None], given: dict[str, Any]
+) -> Iterator[Found]:
+    together = sorted((n for n in ids if n not in ALONE), key=lambda n: known.get(n, float("inf")), reverse=True)
+    for names, at_once in ((together, workers), ([n for n in ids if n in ALONE], 1)):
+        calls = [partial(_row_of, name, MODULES[name], given) for name in names]
+        for index, found in each_apart(calls, at_once, partial(_begins, names, progress)):
+            if isinstance(found, Died):
+                setting = Setting(work=Path(), **given)
+                row = Row(id=names[index], what="", target="")
+                found = Found(row=row, state=BROKEN, reason=found.how, setting=setting)
+            progress(f"{names[index]} {line(found)}")
+            yield found
+
+
+def _begins(names: Sequence[str], progress: Callable[[str], None], index: int) -> None:
+    progress(f"{names[index]} begins")
+
+
+def _row_of(name: str, module: str, given: dict[str, Any]) -> Found:
+    """In a process of its own, whose list of modules is the one of this file."""
+    MODULES[name] = module
+    return run_row(name, **given)
 
 
 def line(found: Found) -> str:

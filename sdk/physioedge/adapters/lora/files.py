@@ -76,7 +76,8 @@ def save_adapter(folder: Path, wrapped: Any, note: TaskNote) -> None:
     Parameters
     ----------
     folder : Path
-        Gets ``adapter_config.json``, ``adapter_model.safetensors`` and ``physioedge.json``.
+        Gets ``adapter_config.json``, ``adapter_model.safetensors`` and, last and in one step, ``physioedge.json``:
+        where that is, the others are whole.
     wrapped : peft.PeftModel
     note : TaskNote
     """
@@ -87,7 +88,9 @@ def save_adapter(folder: Path, wrapped: Any, note: TaskNote) -> None:
     config["target_modules"] = sorted(config["target_modules"])  # a set in peft: sorted, so that a rerun gives the same
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
     values = {**{key: getattr(note, key) for key in note.__dataclass_fields__}, "layout": note.layout.to_dict()}
-    (folder / TASK_FILE).write_text(json.dumps(values, indent=1) + "\n")
+    part = folder / f"{TASK_FILE}.part"
+    part.write_text(json.dumps(values, indent=1) + "\n")
+    part.replace(folder / TASK_FILE)
 
 
 def load_note(folder: Path) -> TaskNote:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from physioedge.adapters.lora.files import TASK_FILE, load_note
+from physioedge.adapters.sets.alone import alone
 from physioedge.adapters.sets.base import REFERENCE, Base, Floats, embedded, load_base, logits_of, slotted
 from physioedge.adapters.sets.people import People, Worn
 from physioedge.adapters.sets.residual import ResidualFit, fit_residual
@@ -118,6 +119,7 @@ def make_rows(
     """All rows of a set; what an earlier call has finished in `out` is not done again.
 
     Every row and every global adapter is a file of its own, named by all that shapes it and put in place in one step.
+    It may be killed at any moment and called again, also while workers of the call before still finish their job.
     """
     from joblib import Parallel, delayed
 
@@ -144,11 +146,12 @@ def global_folder(out: Path, fold: Fold) -> Path:
 def _global(people: People, fold: Fold, out: Path, seed: int) -> str:
     torch.set_num_threads(1)
     folder = global_folder(out, fold)
-    if not (folder / TASK_FILE).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        people.fit_global(fold.fitted, folder, seed=seed)
-    if not (folder / REFERENCE).exists():
-        _write_reference(people, fold.fitted, folder, seed=seed)
+    with alone(out, folder.name):
+        if not (folder / TASK_FILE).exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            people.fit_global(fold.fitted, folder, seed=seed)
+        if not (folder / REFERENCE).exists():
+            _write_reference(people, fold.fitted, folder, seed=seed)
     return fold.name
 
 
@@ -161,7 +164,7 @@ def _write_reference(people: People, names: tuple[str, ...], folder: Path, *, se
         found = embedded(network, worn.of(np.arange(0, len(worn.target), _EVERY)).signals).astype(np.float64)
         rows.append((found.mean(0), found.std(0)))
     mean, deviation = (np.mean(part, axis=0) for part in zip(*rows, strict=True))
-    np.savez(folder / REFERENCE, mean=mean, deviation=deviation)
+    _save(folder / REFERENCE, mean=mean, deviation=deviation)
 
 
 def _paths(people: People, fold: Fold, name: str, out: Path, config: SetConfig, seed: int) -> Iterator[Path]:
@@ -181,11 +184,12 @@ def _person(people: People, fold: Fold, name: str, out: Path, config: SetConfig,
     torch.set_num_threads(1)
     base: Base | None = None
     for wearer, path in enumerate(_paths(people, fold, name, out, config, seed)):
-        if path.exists():
-            continue
-        base = base or _base(people, fold, out, config, seed)
-        values = _row(base, people.worn(name, wearer, seed=seed), config, seed=hash_seed(name, wearer, seed))
-        _save(path, **values)
+        with alone(out, path.name):
+            if path.exists():
+                continue
+            base = base or _base(people, fold, out, config, seed)
+            values = _row(base, people.worn(name, wearer, seed=seed), config, seed=hash_seed(name, wearer, seed))
+            _save(path, **values)
     return name
 
 
@@ -197,10 +201,12 @@ def _base(people: People, fold: Fold, out: Path, config: SetConfig, seed: int) -
 def _level(people: People, fold: Fold, name: str, out: Path, seed: int) -> str:
     """The levels of a person, under an adapter that has not seen the person."""
     torch.set_num_threads(1)
-    if not (path := _level_file(out, fold, name)).exists():
-        network, prior = slotted(people.backbone, global_folder(out, fold))
-        found = embedded(network, people.worn(name, 0, seed=seed).signals)
-        _save(path, level=levels(logits_of(network, prior, found)))
+    path = _level_file(out, fold, name)
+    with alone(out, path.name):
+        if not path.exists():
+            network, prior = slotted(people.backbone, global_folder(out, fold))
+            found = embedded(network, people.worn(name, 0, seed=seed).signals)
+            _save(path, level=levels(logits_of(network, prior, found)))
     return name
 
 
