@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -79,7 +80,7 @@ def contents(folder: Path) -> dict[str, dict[str, Any]]:
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name, data = str(path.relative_to(folder)), path.read_bytes()
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
                 arrays = {key: file[key] for key in file.files if key not in TIMED}
             found[name] = {key: (str(a.dtype), a.shape, a.tobytes()) for key, a in arrays.items()}
         elif data:
