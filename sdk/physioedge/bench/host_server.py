@@ -22,7 +22,8 @@ from physioedge_runtime.bundle.signing import make_keys
 from physioedge_runtime.errors import HostError
 
 HOST = "127.0.0.1"
-READY_S = 60.0
+READY_S = 300.0
+"""A busy machine takes minutes to import what a host needs."""
 _ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
 
 

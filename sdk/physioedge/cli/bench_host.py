@@ -67,20 +67,17 @@ def run(args: argparse.Namespace) -> int:
     from physioedge.bench import host_page
     from physioedge.generator.files import load_generator
 
-    generator, made = load_generator(args.dit), dict[str, Any]()
-    if "batches" in args.parts:
-        made["batches"] = _batches(args, generator)
-    if "load" in args.parts:
-        made["load"] = _load(args, generator)
-    if "steps" in args.parts:
-        made["steps"] = _steps(args)
+    generator, file = load_generator(args.dit), None if args.out is None else args.out / f"{FILE}.json"
+    measure = {"batches": _batches, "steps": lambda args, _: _steps(args), "load": _load}
     words = {"batches": f" --rounds {args.rounds}", "steps": f" --windows {args.windows} --folds {args.folds}",
              "load": f" --rounds {args.rounds} --seconds {args.seconds:g}"}  # fmt: skip
-    command = "physioedge bench-host --set DIR --dit FILE --parts"
-    document = host_page.document({part: (f"{command} {part}{words[part]}", rows) for part, rows in made.items()},
-                                  None if args.out is None else args.out / f"{FILE}.json")  # fmt: skip
-    if args.out is not None:
-        host_page.write(args.out / f"{FILE}.json", document)
+    made: dict[str, tuple[str, list[Row]]] = {}
+    for part in args.parts:
+        command = f"physioedge bench-host --set DIR --dit FILE --parts {part}{words[part]}"
+        made[part] = command, measure[part](args, generator)
+        if file is not None:  # after each, so that what was measured is not lost with an interrupted run
+            host_page.write(file, host_page.document(made, file))
+    document = host_page.document(made, file)
     if args.json:
         print_json(document)
     else:

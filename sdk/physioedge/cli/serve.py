@@ -6,8 +6,13 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from physioedge.cli.console import SHIPPED
+from physioedge_runtime.errors import PhysioEdgeError
+
+if TYPE_CHECKING:
+    from physioedge.generator.files import Generator
 
 ARRHYTHMIA = "arrhythmia"
 _EPILOG = """\
@@ -42,12 +47,15 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
                         "those of each address instead")  # fmt: skip
     parser.add_argument("--max-batch", type=int, metavar="N", help="conditions computed together, 1 for one by one "
                         "(default 16)")  # fmt: skip
+    parser.add_argument("--steps", type=int, metavar="N", help="of a diffusion generator's sampler (default: as the "
+                        "file says)")  # fmt: skip
+    parser.add_argument("--draws", type=int, metavar="N", help="of diffusion, whose mean is the answer (default: as "
+                        "the file says)")  # fmt: skip
     parser.add_argument("--valid-days", type=int, metavar="N", help="how long adapters may be accepted (default 30)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until stopped; 0 when it was stopped in an orderly way."""
-    from physioedge.generator.files import load_generator
     from physioedge.host.app import create_app
     from physioedge.host.serving import Listening, server
     from physioedge.host.settings import HostSettings, read_tokens
@@ -61,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     if args.behind_proxy:
         settings = settings.behind_proxy()
     path = generator_of(ARRHYTHMIA) if args.generator == Path(SHIPPED) else args.generator
-    app = create_app(load_generator(path), args.key, settings)
+    app = create_app(_generator(path, args.steps, args.draws), args.key, settings)
     listening = Listening(
         host=args.host, port=args.port, certificate=args.certificate, certificate_key=args.certificate_key
     )
@@ -69,3 +77,19 @@ def run(args: argparse.Namespace) -> int:
     print(f"{len(settings.tokens)} devices, {'TLS' if args.certificate else 'no TLS'}", file=sys.stderr)
     service.run()
     return 0 if service.started else 1
+
+
+def _generator(path: Path, steps: int | None, draws: int | None) -> Generator:
+    """The generator of a file, sampled as asked for."""
+    from physioedge.generator.files import DIT, load_generator
+
+    generator = load_generator(path)
+    changed = {name: value for name, value in (("steps", steps), ("samples", draws)) if value is not None}
+    if not changed:
+        return generator
+    if generator.kind != DIT:
+        raise PhysioEdgeError(
+            f"--steps or --draws for a generator of kind {generator.kind}", f"one of kind {DIT}", "Leave them out."
+        )
+    weights: Any = generator.weights
+    return replace(generator, weights=replace(weights, sampling=replace(weights.sampling, **changed)))
