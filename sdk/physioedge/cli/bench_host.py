@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physioedge.cli.console import positive, print_json
+from physioedge_runtime.errors import EvaluationRefused
 
 if TYPE_CHECKING:
     from physioedge.generator.dit.config import Sampling
+    from physioedge.generator.dit.model import Dit
     from physioedge.generator.files import Generator
     from physioedge.results import Row
 
@@ -97,7 +99,7 @@ def _batches(args: argparse.Namespace, generator: Generator) -> list[Row]:
     from physioedge.generator.regression import fit_krr
 
     torch.set_num_threads(1)
-    found, dit = load_set(args.set / SET_FILE), generator.weights
+    found, dit = load_set(args.set / SET_FILE), _dit(generator)
     answer: dict[str, Any] = {"krr": fit_krr(found), "mlp": fit_mlp(found, MlpFit(), seed=0)}
     answer |= {name: replace(dit, sampling=sampling) for name, sampling in _samplings().items()}
     drawn = np.random.default_rng(0).standard_normal((max(SIZES), len(dit.middle)))
@@ -107,6 +109,17 @@ def _batches(args: argparse.Namespace, generator: Generator) -> list[Row]:
         seconds = seconds_by_size(one, drawn * dit.size + dit.middle, rounds=args.rounds)
         rows += batch_rows(generator.task, arm, seconds, len(drawn))
     return rows
+
+
+def _dit(generator: Generator) -> Dit:
+    """Its weights; a generator of another kind has no sampler steps to measure."""
+    from physioedge.generator.dit.model import Dit
+
+    if not isinstance(generator.weights, Dit):
+        raise EvaluationRefused(
+            f"a generator of kind {generator.kind}", "a dit", "Train one: physioedge train generator --kind dit."
+        )
+    return generator.weights
 
 
 def _load(args: argparse.Namespace, generator: Generator) -> list[Row]:
@@ -119,7 +132,7 @@ def _load(args: argparse.Namespace, generator: Generator) -> list[Row]:
         files = {"krr": generator_of(generator.task)}
         for arm, sampling in _samplings().items():
             files[arm] = Path(name) / arm
-            save_generator(files[arm], replace(generator, weights=replace(generator.weights, sampling=sampling)))
+            save_generator(files[arm], replace(generator, weights=replace(_dit(generator), sampling=sampling)))
         for arm, file in files.items():
             rows += _loaded(args, arm, file)
     return rows

@@ -175,7 +175,7 @@ def compared(found: Sequence[GraphOutputs]) -> Iterator[Compared]:
 def compare(first: GraphOutputs, second: GraphOutputs, rule: str) -> Compared:
     """Two graphs by the rule's target."""
     numbers = [np.hstack([one.logits, one.embedding]).astype(np.float64) for one in (first, second)]
-    finite = np.isfinite(numbers[0]).all(1) & np.isfinite(numbers[1]).all(1)
+    finite = np.asarray(np.isfinite(numbers[0]).all(1) & np.isfinite(numbers[1]).all(1))
     apart = np.full(len(finite), np.inf)
     apart[finite] = np.abs(numbers[0][finite] - numbers[1][finite]).max(1)
     same = finite & (first.logits.argmax(1) == second.logits.argmax(1))

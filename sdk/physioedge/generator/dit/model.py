@@ -62,7 +62,7 @@ class Dit:
             return np.zeros((0, len(self.level)))
         noise = torch.from_numpy(self.noise(self.sampling.samples, seed))
         with torch.inference_mode():
-            drawn = [self._mean_draw(part, noise) for part in asked.split(max(1, AT_ONCE // len(noise)))]
+            drawn = [self._mean_draw(part, noise) for part in torch.split(asked, max(1, AT_ONCE // len(noise)))]
             made = torch.cat(drawn).numpy().astype(np.float64)
         return np.asarray(made * self.spread + self.level)
 
@@ -92,7 +92,7 @@ class Dit:
         """Standardised residuals (condition, number): of each condition the mean over all the noise."""
         rows = asked.repeat_interleave(len(noise), 0)
         drawn = self._clean(rows, noise.repeat(len(asked), 1), self.sampling.steps)
-        return drawn.unflatten(0, (len(asked), len(noise))).mean(1)
+        return drawn.reshape(len(asked), len(noise), -1).mean(1)
 
     def _clean(self, asked: Tensor, noise: Tensor, steps: int) -> Tensor:
         """Standardised residuals of standardised conditions."""
