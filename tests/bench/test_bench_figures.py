@@ -28,14 +28,16 @@ def value(rows, arm, metric):
 
 
 def test_rows_hold_every_figure_and_the_ratios():
-    bench = run(ours_int8=1.0, ours_slots=1.1, ours_et_int8=0.8, bare_int8=0.9, ort_fp32=2.0, ort_int8=1.2,
-                torch_eager=4.0)  # fmt: skip
+    bench = run(ours_int8=1.0, ours_slots=1.1, ours_et_int8=0.8, ours_incremental=0.25, bare_int8=0.9, ort_fp32=2.0,
+                ort_int8=1.2, torch_eager=4.0)  # fmt: skip
     bench.measured["ours_et_int8"] = measured("ours_et_int8", 0.8, peak_rss_mb=35.0)
     rows = rows_of(bench, task="arrhythmia")
     assert value(rows, "ours_int8", "speedup_over_ort_fp32") == pytest.approx(2.0, rel=0.05)
     assert value(rows, "ours_et_int8", "speedup_over_torch_eager") == pytest.approx(5.0, rel=0.05)
     assert value(rows, "ours_et_int8", "speedup_over_ort_int8") == pytest.approx(1.5, rel=0.05)
     assert value(rows, "ours_slots", "cost_over_merged") == pytest.approx(1.1, rel=0.05)
+    assert value(rows, "ours_incremental", "speedup_over_window") == pytest.approx(4.0, rel=0.05)
+    assert value(rows, "ours_incremental", "speedup_over_best_rival") == pytest.approx(4.8, rel=0.05)
     assert value(rows, "ours_int8", "ready_ms") == pytest.approx(123.0)
     assert value(rows, "ours_int8", "ready_over_bare") == pytest.approx(1.0)
     assert value(rows, "ours_et_int8", "peak_rss_over_ort") == pytest.approx(0.5)

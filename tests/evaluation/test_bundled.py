@@ -92,7 +92,7 @@ def test_windows_without_recordings_are_streamed_one_by_one(made_up, tmp_path):
 
 def test_another_tasks_bundle_is_refused(made_up, tmp_path, capsys):
     with pytest.raises(EvaluationRefused, match="arrhythmia"):
-        bundles._refuse_other(SimpleNamespace(contract=SimpleNamespace(task="arrhythmia", backbone_digest="0" * 64)),
+        bundles.refuse_other(SimpleNamespace(contract=SimpleNamespace(task="arrhythmia", backbone_digest="0" * 64)),
                               "fog", "0" * 64)  # fmt: skip
     assert run(tmp_path, "--bundle", str(BUNDLE.parent / "arrhythmia.physio")) != 0
     assert "bundle of arrhythmia" in capsys.readouterr().err

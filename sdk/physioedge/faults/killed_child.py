@@ -5,6 +5,7 @@ A process of its own: drivers are forked from it, so that torch is imported once
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
@@ -20,13 +21,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-import joblib  # noqa: F401 - so that no fork has to import what fits import late
 import numpy as np
-import peft  # noqa: F401
 import torch
 
 from physioedge.adapters.sets.making import make_rows
 from physioedge.faults.killed_people import SEED, SET, Wearers, backbone_in
+
+for _late in ("joblib", "peft"):  # so that no fork has to import what fits import late
+    importlib.import_module(_late)
 
 SERIAL, KILLED, POOLED = "serial", "killed", "pooled"
 """Folders of the undisturbed set, of the sets of killed drivers, and of the set whose workers are killed."""

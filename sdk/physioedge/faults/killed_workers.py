@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +110,6 @@ def _counted(hit: dict[str, int]) -> str:
 def _demand_training() -> None:
     if not hasattr(os, "fork") or not Path("/proc/self/task").exists():
         raise MissingExtra("a system without fork and /proc", "Linux", "Run this row there.")
-    try:
-        import joblib  # noqa: F401 - only whether they are here
-        import peft  # noqa: F401
-        import torch  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise MissingExtra(
-            f"no package {error.name!r}", "the extra 'train'", "pip install 'physioedge[train]'"
-        ) from error
+    missing = [name for name in ("joblib", "peft", "torch") if find_spec(name) is None]
+    if missing:
+        raise MissingExtra(f"no package {missing[0]!r}", "the extra 'train'", "pip install 'physioedge[train]'")
