@@ -170,7 +170,9 @@ class Stream:
 
     def flush(self) -> list[Result]:
         """The last results, with the end of the signal as the end of time; then as `reset`."""
-        return [self._judge.judge(aligned) for aligned in self._alignment.flush()]
+        results = [self._judge.judge(aligned) for aligned in self._alignment.flush()]
+        self._judge.memory.clear()
+        return results
 
     def reset(self) -> None:
         """Forget the signals and their clocks; the adapter stays."""

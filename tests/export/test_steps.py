@@ -189,6 +189,9 @@ def test_a_stream_goes_on_from_step_to_step_whatever_the_chunks(bundle: Bundle) 
     with stream_of(bundle) as stream:
         assert isinstance(stream.engine, SteppedEngine)
         whole = pushed(stream, signals, [total])
+        (past,) = stream._judge.memory.pasts
+        stream.flush()
+        assert past.last == () and stream._judge.memory.pasts == [], "the end of the signal is the end of its memory"
     rng = np.random.default_rng(4)
     sizes: list[int] = []
     while sum(sizes) < total:

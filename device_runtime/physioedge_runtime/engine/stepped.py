@@ -47,7 +47,9 @@ class Memory:
     pasts: list[Past] = field(default_factory=list)
 
     def clear(self) -> None:
-        """Forget all of it."""
+        """Forget all of it, the samples too, of which the engine may still hold the last."""
+        for past in self.pasts:
+            past.last, past.kept = (), None
         self.pasts.clear()
 
 
