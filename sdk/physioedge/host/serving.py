@@ -74,6 +74,7 @@ def server(app: FastAPI, listening: Listening, **changes: Any) -> DrainingServer
     config = uvicorn.Config(
         app, host=listening.host, port=listening.port, ssl_certfile=listening.certificate,
         ssl_keyfile=listening.certificate_key, access_log=False, server_header=False, ws="none", proxy_headers=False,
+        loop="asyncio",  # whatever other loop another package has brought here
         http=cast(type[asyncio.Protocol], functools.partial(BoundedConnection, app.state.doors)), **changes,
     )  # fmt: skip
     return DrainingServer(config, app.state.service)
