@@ -4,40 +4,32 @@
 
     PhysioEdgeError
     ├── SignalError            what came in from a sensor or a file
-    │   ├── SampleRateMismatch
-    │   ├── UnitMismatch
-    │   ├── ChannelMismatch
-    │   ├── ShapeError
-    │   ├── UnknownSensor
-    │   └── RecordError        a file that cannot be read as a recording
+    │   ├── SampleRateMismatch, UnitMismatch, ChannelMismatch, ShapeError, UnknownSensor
+    │   ├── RecordError        a file that cannot be read as a recording
+    │   └── SourceError        a live sensor that cannot be opened, or went away for good
+    ├── SinkError              a place for results that cannot be opened or takes no more
     ├── BundleError
     │   ├── FormatError        truncated, not a bundle, over a limit
-    │   ├── DigestMismatch
-    │   ├── SignatureInvalid
+    │   ├── DigestMismatch, SignatureInvalid, SchemaTooNew
     │   ├── UntrustedKey       among them KeyRevoked: it was trusted once
-    │   ├── SchemaTooNew
     │   ├── ContractError      the contract inside does not hold together
     │   └── GoldenMismatch     the engine computes something else than the exporter did
     ├── EngineError
     ├── AdapterError
-    │   ├── SlotMismatch
-    │   ├── NonFiniteAdapter
-    │   ├── TaskMismatch
-    │   ├── BackboneMismatch
-    │   ├── BundleMismatch   made for one other bundle
-    │   ├── WrongBinding     made for another device or fleet
+    │   ├── SlotMismatch, NonFiniteAdapter, TaskMismatch, BackboneMismatch
+    │   ├── BundleMismatch     made for one other bundle
+    │   ├── WrongBinding       made for another device or fleet
     │   ├── AdapterExpired
-    │   ├── AdapterReplayed  an old one again
-    │   └── FastForwarded    a counter or a time too far ahead to be true
+    │   ├── AdapterReplayed    an old one again
+    │   └── FastForwarded      a counter or a time too far ahead to be true
     ├── ConditionError         too little of a person yet, or bytes that are no condition
     ├── StoreError             the adapter store on disk cannot be read or written
-    │   ├── StoreLocked      another process has it
-    │   └── StoreRefused     not in this state of the store
+    │   ├── StoreLocked        another process has it
+    │   └── StoreRefused       not in this state of the store
     ├── LinkError              the host cannot be reached now, or asks to wait
     ├── HostError              the host cannot serve a request
-    │   ├── RequestInvalid   not of the form it must have
-    │   ├── TokenRefused
-    │   └── HostBusy         not now
+    │   ├── RequestInvalid     not of the form it must have
+    │   └── TokenRefused, HostBusy
     ├── SnapshotError          a saved stream state that does not fit this stream
     ├── MissingExtra           an optional part of the package is not installed
     ├── DatasetError           recordings that are not here, or not as expected
@@ -113,6 +105,18 @@ class RecordError(SignalError):
     """A file cannot be read as a recording."""
 
     code = "record"
+
+
+class SourceError(SignalError):
+    """A live sensor cannot be opened, or went away for good."""
+
+    code = "source"
+
+
+class SinkError(PhysioEdgeError):
+    """A place for results cannot be opened, or takes no more."""
+
+    code = "sink"
 
 
 class BundleError(PhysioEdgeError):
