@@ -14,13 +14,11 @@
     │   ├── UntrustedKey       among them KeyRevoked: it was trusted once
     │   ├── ContractError      the contract inside does not hold together
     │   └── GoldenMismatch     the engine computes something else than the exporter did
-    ├── EngineError
+    ├── EngineError, SnapshotError, MissingExtra
     ├── AdapterError
     │   ├── SlotMismatch, NonFiniteAdapter, TaskMismatch, BackboneMismatch
-    │   ├── BundleMismatch     made for one other bundle
-    │   ├── WrongBinding       made for another device or fleet
-    │   ├── AdapterExpired
-    │   ├── AdapterReplayed    an old one again
+    │   ├── BundleMismatch, WrongBinding  made for one other bundle; for another device or fleet
+    │   ├── AdapterExpired, AdapterReplayed
     │   └── FastForwarded      a counter or a time too far ahead to be true
     ├── ConditionError         too little of a person yet, or bytes that are no condition
     ├── StoreError             the adapter store on disk cannot be read or written
@@ -30,8 +28,6 @@
     ├── HostError              the host cannot serve a request
     │   ├── RequestInvalid     not of the form it must have
     │   └── TokenRefused, HostBusy
-    ├── SnapshotError          a saved stream state that does not fit this stream
-    ├── MissingExtra           an optional part of the package is not installed
     ├── DatasetError           recordings that are not here, or not as expected
     ├── EvaluationRefused      a figure that would be wrong, such as test subjects seen in training
     └── ExportError            an exported graph that cannot be made, or is out of tolerance
