@@ -32,6 +32,11 @@ EXTRA_OF = {
     "aeon": "rivals",
     "sklearn": "rivals",
     "edfio": "edf",
+    "fastavro": "avro",
+    "bleak": "ble",
+    "brainflow": "brainflow",
+    "pylsl": "lsl",
+    "paho": "mqtt",
     "fastapi": "host",
     "uvicorn": "host",
 }

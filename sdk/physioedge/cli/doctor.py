@@ -26,9 +26,15 @@ _EXTRAS = {
     "executorch": ("executorch", "torchao"),
     "host": ("fastapi", "uvicorn", "safetensors", "physioedge_weights"),
     "edf": ("edfio",),
+    "matlab": ("scipy",),
+    "avro": ("fastavro",),
+    "ble": ("bleak",),
+    "brainflow": ("brainflow",),
+    "lsl": ("pylsl",),
+    "mqtt": ("paho",),
     "view": ("matplotlib",),
 }
-_DISTRIBUTION = {"sklearn": "scikit-learn"}
+_DISTRIBUTION = {"sklearn": "scikit-learn", "paho": "paho-mqtt"}
 _INT8_FLAGS = ("avx512_vnni", "avx_vnni", "avx512f", "avx2", "asimddp", "i8mm")
 
 

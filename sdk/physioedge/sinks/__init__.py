@@ -1,0 +1,1 @@
+"""Where results go: text, Lab Streaming Layer, a broker, behind one small protocol. docs/sources.md."""

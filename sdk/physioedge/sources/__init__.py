@@ -1,0 +1,1 @@
+"""Where signals come from: files of any format and live sensors, behind one small protocol. docs/sources.md."""
