@@ -68,6 +68,14 @@ def test_a_is_shared_frozen_and_made_from_its_name(fitted):
     assert not torch.allclose(made, shared_a("backbone.blocks.0.expand", 2, 16, CONFIG.lora.seed))
 
 
+def test_a_fit_hangs_on_its_seed_and_not_on_what_was_drawn_before(fitted):
+    records = [beat_record("101"), beat_record("106", seed=1)]
+    torch.rand(7)
+    again = fit_beats(fitted.backbone, records, CONFIG, seed=0)
+    first = dict(fitted.wrapped[0].named_parameters())
+    assert all(torch.equal(first[name], value) for name, value in again.named_parameters())
+
+
 def test_only_b_and_the_projection_are_trained(fitted):
     wrapped = fitted.wrapped[0]
     trained = [name for name, p in wrapped.named_parameters() if p.requires_grad]

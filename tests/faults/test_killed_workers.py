@@ -80,3 +80,19 @@ def test_a_set_written_without_care_is_found_out(tmp_path: Path) -> None:
     pytest.importorskip("peft")
     found = killed_workers.trial(Setting(work=tmp_path), child=("-c", CARELESS))
     assert found.lost > 0 and not found.holds, found.notes
+
+
+def test_a_job_that_is_done_again_is_seen(serial: Path) -> None:
+    pytest.importorskip("peft")
+    from physioedge.faults.killed_child import Done
+
+    done, path = Done(), serial / "rows" / "a.npz"
+    done.look(serial)
+    np.savez(serial / "rows" / "b.npz", residual=np.zeros(3))
+    (serial / "rows" / "c.part.npz").touch()
+    done.look(serial)
+    assert done.again == []
+    (serial / "rows" / "c.part.npz").write_bytes(path.read_bytes())
+    (serial / "rows" / "c.part.npz").replace(path)  # the same bytes in another file
+    done.look(serial)
+    assert done.again == [f"{Path('serial', 'rows', 'a.npz')} was done again"]

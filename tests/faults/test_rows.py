@@ -14,7 +14,7 @@ TIMED = ("R9", "R12")
 """Their target is a time beside a time, which says nothing beside other tests: only what they lose counts here."""
 LONG = ("R2", "R12", "R14", "R15", "R16", "R17")
 """Tens of seconds whatever the share; `test_fuzzing`, `test_host_abuse`, `test_privacy`, `test_reproducible`,
-`test_killed_workers` and `test_parity` look after them."""
+`test_killed_workers` and `test_engine_parity` look after them."""
 
 
 def rows() -> list[object]:

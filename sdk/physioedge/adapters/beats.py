@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from physioedge.adapters import fitting
@@ -55,6 +56,7 @@ def fit_beats(
     checkpoint: Path | None = None, int8_aware: bool = False,
 ) -> Any:  # fmt: skip
     """A network fitted on `records`; see `physioedge.adapters.fitting.fit_network`."""
+    torch.manual_seed(seed)  # the head's projection is drawn before `fit_network` seeds
     network = new_network(backbone)
     wrapped = fit_network(
         network, beat_draws(records, backbone, config), config, how, seed=seed, label=f"arrhythmia {how}, seed {seed}",

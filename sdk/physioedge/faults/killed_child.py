@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
+from physioedge.adapters.lora.files import TASK_FILE
 from physioedge.adapters.sets.making import make_rows
 from physioedge.faults.killed_people import SEED, SET, Wearers, backbone_in
 
@@ -108,12 +109,30 @@ def finish(out: Path, people: Wearers, workers: int) -> None:
         raise RuntimeError(f"{out.name}: {out.with_suffix('.txt').read_text()[-600:]}")
 
 
+class Done:
+    """What is done in a set stays as it is, however often its drivers are killed after that."""
+
+    def __init__(self) -> None:
+        self.known: dict[Path, tuple[int, int]] = {}
+        self.again: list[str] = []
+
+    def look(self, out: Path) -> None:
+        """Remember each result as the disk knows it, by number and time of change; note those that are others now."""
+        results = [
+            p for p in out.rglob("*") if p.name == TASK_FILE or (p.suffix == ".npz" and ".part" not in p.suffixes)
+        ]
+        now = {path: ((found := path.stat()).st_ino, found.st_mtime_ns) for path in results}
+        before = {path: mark for path, mark in self.known.items() if path.is_relative_to(out)}
+        self.again += [f"{p.relative_to(out.parent)} was done again" for p, m in before.items() if now.get(p) != m]
+        self.known |= now
+
+
 def kill_drivers(work: Path, people: Wearers, kills: int, rng: np.random.Generator) -> dict[str, Any]:
     """Kill drivers at random moments, every other one just after it began to write, until a set is done; and again."""
     began = time.monotonic()
     finish(work / SERIAL, people, 1)
     whole_s = time.monotonic() - began
-    hit, errors, number, done = Counter[str](), [], 0, 0
+    hit, errors, number, done, results = Counter[str](), list[str](), 0, 0, Done()
     while done < kills:
         out = work / f"{KILLED}-{number}"
         near = bool((done + number) % 2)
@@ -130,13 +149,16 @@ def kill_drivers(work: Path, people: Wearers, kills: int, rng: np.random.Generat
             hit[_stage(out, number_of_files(work / SERIAL))] += 1
             done += 1
             killed(pid)
+            results.look(out)
             continue
+        results.look(out)
         if code:
             errors.append(f"{out.name}, kill {done}: {out.with_suffix('.txt').read_text()[-600:]}")
             done += 1  # a set that cannot be gone on with must not go on for ever
         number += 1
-    finish(work / f"{KILLED}-{number}", people, 1)
-    return {"kills": sum(hit.values()), "hit": dict(hit), "errors": errors, "sets": number + 1, "whole_s": whole_s}
+    finish(out := work / f"{KILLED}-{number}", people, 1)
+    results.look(out)
+    return {"kills": sum(hit.values()), "hit": dict(hit), "errors": [*errors, *results.again], "whole_s": whole_s}
 
 
 def _begun(out: Path, people: Wearers) -> tuple[int, int]:
@@ -168,7 +190,7 @@ def _stage(out: Path, whole: dict[str, int]) -> str:
 
 def kill_pools(work: Path, people: Wearers, kills: int, rng: np.random.Generator) -> dict[str, Any]:
     """Kill workers and drivers of pools in turn; drivers are started again while orphaned workers still work."""
-    out, hit, errors, seen = work / POOLED, Counter[str](), [], set[int]()
+    out, hit, errors, seen, results = work / POOLED, Counter[str](), list[str](), set[int](), Done()
     with _ending(seen):
         for number in range(kills):
             pid = start(out, people, 2)
@@ -182,8 +204,10 @@ def kill_pools(work: Path, people: Wearers, kills: int, rng: np.random.Generator
                     errors.append(f"{out.name}, kill {number}: {out.with_suffix('.txt').read_text()[-600:]}")
                 hit["nothing: it was done"] += 1
                 shutil.rmtree(out)
+                results.known.clear()
                 continue
             seen.update(workers_of(pid))
+            results.look(out)
             if number % 2:
                 hit["driver"] += 1
                 killed(pid)
@@ -194,7 +218,8 @@ def kill_pools(work: Path, people: Wearers, kills: int, rng: np.random.Generator
                 errors.append(f"{out.name}, kill {number}: the driver waits for a worker that is dead")
                 killed(pid)
         finish(out, people, 1)
-    return {"kills": hit["driver"] + hit["worker"], "hit": dict(hit), "errors": errors}
+        results.look(out)
+    return {"kills": hit["driver"] + hit["worker"], "hit": dict(hit), "errors": [*errors, *results.again]}
 
 
 def workers_of(pid: int) -> list[int]:

@@ -13,7 +13,7 @@ from physioedge.adapters.fitting import GLOBAL, FitConfig, fit_network
 from physioedge.adapters.lora.config import LoraShape
 from physioedge.adapters.lora.files import TaskNote, head_constants, save_adapter
 from physioedge.adapters.sets.making import SetConfig
-from physioedge.adapters.sets.people import Worn
+from physioedge.adapters.sets.people import CHECKPOINT, Worn
 from physioedge.adapters.sets.residual import ResidualFit
 from physioedge.models.backbone import Backbone
 from physioedge.models.checkpoint import Provenance, load_backbone, save_backbone
@@ -49,12 +49,13 @@ class Wearers:
     names: tuple[str, ...] = ("a", "b", "c", "d")
 
     def fit_global(self, names: tuple[str, ...], folder: Path, *, seed: int) -> None:
-        """Two steps of a fit, written as any other."""
+        """Two steps of a fit that can be gone on with, written as any other."""
         backbone, _, digest = load_backbone(self.backbone, LAYOUT)
         network = network_on(backbone, len(_SWINGS_HZ), classes=True, head_seed=0)
         config = FitConfig(steps=2, batch=6, lora=LoraShape(rank=2))
         drawn = _Draws(sum(self.names.index(name) + 1 for name in names))
-        wrapped = fit_network(network, drawn, config, GLOBAL, seed=seed, label="made up")
+        checkpoint = folder / CHECKPOINT
+        wrapped = fit_network(network, drawn, config, GLOBAL, seed=seed, label="made up", checkpoint=checkpoint)
         note = TaskNote(
             task=self.task, labels=("N", "S", "V"), layout=LAYOUT, backbone_digest=digest, datasets=("none",),
             head=head_constants(wrapped.base_model.model), training_subjects=names, fit={},

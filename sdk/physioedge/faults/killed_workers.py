@@ -21,7 +21,7 @@ ROW = Row(
     id="R16",
     what="kill -9 of drivers and workers of adapter sets at random moments and while they write; each started again, "
     "also while orphaned workers go on, until its set is done",
-    target="every job's result is there once, no half file is read, all arrays equal bit for bit to a serial run",
+    target="every job done once and never again, no half file is read, all arrays equal bit for bit to a serial run",
 )
 KILLS, POOLED, LEAST_POOLED = 94, 6, 2
 """Of drivers forked with torch imported, and of pools, which import it in each worker; pools at least a worker and a

@@ -36,6 +36,7 @@ MODULES = {
     "R13": "full_disk",
     "R14": "privacy",
     "R15": "reproducible",
+    "R16": "killed_workers",
 }
 """Module of each row, in this package unless it is named in full; imported when the row is run."""
 ALONE = ("R9", "R12")

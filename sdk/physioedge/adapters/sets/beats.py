@@ -11,7 +11,7 @@ import torch
 from physioedge.adapters.beats import BeatFit, fit_beats
 from physioedge.adapters.global_run import beats_note
 from physioedge.adapters.lora.files import save_adapter
-from physioedge.adapters.sets.people import Worn
+from physioedge.adapters.sets.people import CHECKPOINT, Worn
 from physioedge.adapters.sets.wearers import Wearer, first_lead, random_wearer, second_lead, worn
 from physioedge.datasets import mitbih
 from physioedge.models.checkpoint import load_backbone, read_config
@@ -44,9 +44,8 @@ class BeatPeople:
         """Fit a global adapter on some records and write it; a fit cut off goes on."""
         backbone, _, digest = load_backbone(self.backbone, arrhythmia.LAYOUT)
         records, config = [self.record(name) for name in names], BeatFit()
-        wrapped = fit_beats(backbone, records, config, seed=seed, checkpoint=folder / "checkpoint.pt")
+        wrapped = fit_beats(backbone, records, config, seed=seed, checkpoint=folder / CHECKPOINT)
         save_adapter(folder, wrapped, beats_note(wrapped, digest, records, config, seed))
-        (folder / "checkpoint.pt").unlink()
 
     def worn(self, name: str, wearer: int, *, seed: int) -> Worn:
         """The beats of a record: as it is, on its other lead, and then as random wearers show them."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from physioedge.adapters.lora.files import TASK_FILE, load_note
 from physioedge.adapters.sets.alone import alone
 from physioedge.adapters.sets.base import REFERENCE, Base, Floats, embedded, load_base, logits_of, slotted
-from physioedge.adapters.sets.people import People, Worn
+from physioedge.adapters.sets.people import CHECKPOINT, People, Worn
 from physioedge.adapters.sets.residual import ResidualFit, fit_residual
 from physioedge.tasks.levels import levels
 from physioedge_runtime.adaptation.condition import MIN_WINDOWS
@@ -149,7 +149,9 @@ def _global(people: People, fold: Fold, out: Path, seed: int) -> str:
     with alone(out, folder.name):
         if not (folder / TASK_FILE).exists():
             folder.mkdir(parents=True, exist_ok=True)
+            torch.manual_seed(seed)  # nothing may hang on what this process has fitted before
             people.fit_global(fold.fitted, folder, seed=seed)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
         if not (folder / REFERENCE).exists():
             _write_reference(people, fold.fitted, folder, seed=seed)
     return fold.name

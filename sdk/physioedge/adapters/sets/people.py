@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from physioedge.adapters.sets.base import Floats, Signals
 
+CHECKPOINT = "checkpoint.pt"
+"""What a fit of a global adapter may keep in its folder to go on from; removed once the adapter is whole."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Worn:
@@ -54,7 +57,7 @@ class People(Protocol):
         ...
 
     def fit_global(self, names: tuple[str, ...], folder: Path, *, seed: int) -> None:
-        """Fit a global adapter on some of them and write it."""
+        """Fit a global adapter on some of them and write it; `CHECKPOINT` beside it is removed afterwards."""
         ...
 
     def worn(self, name: str, wearer: int, *, seed: int) -> Worn:
