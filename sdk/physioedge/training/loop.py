@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from physioedge.training.team import Team
 from physioedge_runtime.errors import PhysioEdgeError
 
 
@@ -76,6 +77,7 @@ def fit(
     checkpoint: Path | None = None,
     label: str = "",
     progress: bool = True,
+    team: Team | None = None,
 ) -> History:
     """Fit the trainable parameters of `module` in place.
 
@@ -93,6 +95,9 @@ def fit(
         Name shown in the progress line; a checkpoint belongs to the run of this label and `config`.
     progress : bool
         Show one line a second on stderr, with the time left.
+    team : Team, optional
+        Processes that fit together: `loss_of_step` gives the loss of this one's share, through a module that the team
+        has prepared. Its first one alone writes the checkpoint, and all go on from it. None: this process alone.
 
     Returns
     -------
@@ -115,7 +120,8 @@ def fit(
     run = {"label": label, **asdict(config)}
     if checkpoint is not None and checkpoint.exists():
         first, recent = _resume(checkpoint, run, module, optimiser, history)
-    meter = _Meter(label, first, config.steps, enabled=progress)
+    leads = team is None or team.leads
+    meter = _Meter(label, first, config.steps, enabled=progress and leads)
     saved = time.monotonic()
     for step in range(first, config.steps):
         for group in optimiser.param_groups:
@@ -123,21 +129,33 @@ def fit(
         made = loss_of_step(step)
         loss, parts = made if isinstance(made, tuple) else (made, {})
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+        value = _descend(loss, parameters, config.clip_norm, team)
         optimiser.step()
-        recent.append({_WHOLE: loss.item(), **parts})
+        recent.append({_WHOLE: value, **parts})
         if (step + 1) % max(1, config.steps // 100) == 0:
             _note(history, step + 1, recent)
             recent = []
-        meter.show(step + 1, loss.item())
-        if checkpoint is not None and time.monotonic() - saved > config.save_every_s:
+        meter.show(step + 1, value)
+        if checkpoint is not None and leads and time.monotonic() - saved > config.save_every_s:
             _save(checkpoint, run, step + 1, module, optimiser, history, recent)
             saved = time.monotonic()
-    if checkpoint is not None:
+    if checkpoint is not None and leads:
         _save(checkpoint, run, config.steps, module, optimiser, history, recent)
+    if team is not None:
+        team.wait()
     meter.close()
     return history
+
+
+def _descend(loss: Tensor, parameters: list[nn.Parameter], clip_norm: float, team: Team | None) -> float:
+    """Gradients of a loss, bounded; gives the loss, over all of a team."""
+    if team is None:
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
+        return loss.item()
+    team.backward(loss)
+    team.clip(parameters, clip_norm)
+    return team.mean(loss)
 
 
 def _note(history: History, step: int, recent: list[dict[str, float]]) -> None:
@@ -178,7 +196,7 @@ def _resume(
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("cut off")
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location="cpu")
         found = state["run"]
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise PhysioEdgeError(

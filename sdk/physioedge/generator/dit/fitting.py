@@ -19,7 +19,8 @@ from physioedge.generator.dit.model import Dit, standardised
 from physioedge.generator.dit.network import DitNetwork
 from physioedge.generator.dit.schedule import TIMES, Schedule
 from physioedge.generator.regression import _shares
-from physioedge.training.loop import LoopConfig, fit
+from physioedge.training.loop import History, LoopConfig, fit
+from physioedge.training.team import Team
 from physioedge_runtime.errors import PhysioEdgeError
 
 Floats = NDArray[np.float64]
@@ -37,7 +38,26 @@ def fit_dit(
     conditions_of_step: Redraw | None = None,
     progress: bool = True,
 ) -> Dit:
+    """Fit a network to the rows of a set, see `fitted_with_history`."""
+    return fitted_with_history(
+        found, config, seed=seed, checkpoint=checkpoint, conditions_of_step=conditions_of_step, progress=progress
+    )[0]
+
+
+def fitted_with_history(
+    found: AdapterSet,
+    config: DitConfig,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    conditions_of_step: Redraw | None = None,
+    progress: bool = True,
+    save_every_s: float = 60.0,
+) -> tuple[Dit, History]:
     """Fit a network to the rows of a set; people count alike, however many rows there are of each.
+
+    The same on a processor, on a graphics card, and in several processes that ``accelerate launch`` starts; see
+    `physioedge.training.team.Team`.
 
     Parameters
     ----------
@@ -52,20 +72,29 @@ def fit_dit(
         must follow from the step number. The set's own conditions still say how features are standardised.
     progress : bool
         Show how far it is.
+    save_every_s : float
+        Between checkpoints.
+
+    Returns
+    -------
+    Dit, History
+        What was fitted, on the processor, and the loss as it went.
 
     Raises
     ------
     PhysioEdgeError
-        The checkpoint is of another set, seed or configuration, or a redrawn condition has another shape or is not
-        finite.
+        The checkpoint is of another set, seed or configuration, a redrawn condition has another shape or is not
+        finite, or the batch cannot be divided among the processes.
     """
     (middle, size), (level, spread) = _scales(found, found.conditions), _scales(found, found.adapters)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = DitNetwork(config, found.origin.slots, found.conditions.shape[1])
+    team = Team()
+    mean, share = _MeanWeights(network, config.averaging).to(team.device), team.share(config.batch)
+    prepared = team.prepare(network)
     clean = torch.from_numpy(((found.adapters - level) / spread).astype(np.float32))
     schedule, people = Schedule(config.schedule, config.predicts), _People(found.person)
-    mean = _MeanWeights(network, config.averaging)
 
     def loss_of_step(step: int) -> Tensor:
         mean.update(step)
@@ -78,17 +107,24 @@ def fit_dit(
         noise = torch.from_numpy(rng.standard_normal((config.batch, clean.shape[1]), np.float32))
         without = torch.from_numpy(rng.random(config.batch) < config.condition_dropout)
         x = clean[torch.from_numpy(rows)]
-        made = network(schedule.noised(x, noise, times), times, torch.from_numpy(told), without)
-        return nn.functional.mse_loss(made, schedule.target(x, noise, times))
+        batch = (schedule.noised(x, noise, times), times, torch.from_numpy(told), without,
+                 schedule.target(x, noise, times))  # fmt: skip
+        *given, wanted = (part[share].to(team.device) for part in batch)
+        return nn.functional.mse_loss(prepared(*given), wanted)
 
-    loop = LoopConfig(steps=config.steps, learning_rate=config.learning_rate, weight_decay=config.weight_decay)
+    loop = LoopConfig(
+        steps=config.steps, learning_rate=config.learning_rate, weight_decay=config.weight_decay,
+        save_every_s=save_every_s,
+    )  # fmt: skip
     label = f"dit of {_digest(found, config)}, seed {seed}"
-    fit(mean, loss_of_step, loop, checkpoint=checkpoint, label=label, progress=progress)
+    history = fit(mean, loss_of_step, loop, checkpoint=checkpoint, label=label, progress=progress, team=team)
     mean.update(config.steps)
     mean.put()
+    team.release(prepared)
     network.zero_grad(set_to_none=True)  # whoever tunes it further begins without the last step's gradients
-    return Dit(config=config, network=network.eval(), middle=middle, size=size, level=level, spread=spread,
+    made = Dit(config=config, network=network.eval(), middle=middle, size=size, level=level, spread=spread,
                sampling=config.sampling)  # fmt: skip
+    return made, history
 
 
 class _MeanWeights(nn.Module):
