@@ -24,8 +24,11 @@ class Embedder(nn.Module):
 
     def quick_embed(self, *signals: Tensor) -> Tensor:
         """As `embed`, with the frontends in float32 and the blocks in bfloat16: how networks are fitted."""
-        patches = self.backbone.patches(signals)
-        with torch.autocast("cpu", torch.bfloat16):
+        return self.quick_pooled(self.backbone.patches(signals))
+
+    def quick_pooled(self, patches: list[Tensor]) -> Tensor:
+        """The rest of `quick_embed`, from patches of every stream: frontends do not change while blocks are fitted."""
+        with torch.autocast(patches[0].device.type, torch.bfloat16):
             tokens = self.backbone.tokens(patches)
         return self.backbone.pooled(tokens.float())
 

@@ -57,6 +57,10 @@ class Base:
         """Logits (window, class) of embeddings, prior included."""
         return logits_of(self.network, self.log_prior, embedding)
 
+    def prior(self) -> Tensor:
+        """What the head adds to its scores, (class,), where the network computes."""
+        return torch.as_tensor(self.log_prior, dtype=torch.float32).to(self.network.device)
+
     def features(self, embedding: NDArray[np.floating]) -> Floats:
         """What a generator sees of a person's embeddings: means, then deviations, each less that of everybody.
 
@@ -73,19 +77,20 @@ def embedded(
     out = []
     with torch.no_grad(), network.holding(residual) as held:
         for first in range(0, len(signals[0]), _AT_ONCE):
-            out.append(held.quick_embed(*(x[first : first + _AT_ONCE] for x in signals)).numpy())
+            part = (x[first : first + _AT_ONCE].to(network.device) for x in signals)
+            out.append(held.quick_embed(*part).cpu().numpy())
     return np.concatenate(out)
 
 
 def logits_of(network: SlottedNetwork, log_prior: Floats, embedding: NDArray[np.floating]) -> Floats:
     """Logits (window, class) of embeddings, prior included."""
     with torch.no_grad():
-        scores = network.network.raw(torch.as_tensor(embedding, dtype=torch.float32))
-    return np.asarray(scores.double().numpy() + log_prior)
+        scores = network.network.raw(torch.as_tensor(embedding, dtype=torch.float32).to(network.device))
+    return np.asarray(scores.double().cpu().numpy() + log_prior)
 
 
-def slotted(backbone: Path, folder: Path) -> tuple[SlottedNetwork, Floats]:
-    """The network of a global adapter with slots, and the log prior of its head.
+def slotted(backbone: Path, folder: Path, device: str = "cpu") -> tuple[SlottedNetwork, Floats]:
+    """The network of a global adapter with slots, on a device of torch, and the log prior of its head.
 
     Raises
     ------
@@ -95,12 +100,12 @@ def slotted(backbone: Path, folder: Path) -> tuple[SlottedNetwork, Floats]:
     network, adapter, note, _ = load_network(backbone, folder)
     if not isinstance(network, Network) or "log_prior" not in note.head:
         raise AdapterError(f"an adapter of {note.task}", "one of a task with classes", "Choose another task.")
-    return SlottedNetwork(network, adapter), np.array(note.head["log_prior"])
+    return SlottedNetwork(network, adapter, device), np.array(note.head["log_prior"])
 
 
-def load_base(backbone: Path, folder: Path, level: Floats) -> Base:
+def load_base(backbone: Path, folder: Path, level: Floats, device: str = "cpu") -> Base:
     """The model of a folder with a global adapter and a `REFERENCE` beside it, and everybody's level (class,)."""
-    network, prior = slotted(backbone, folder)
+    network, prior = slotted(backbone, folder, device)
     rule = rule_of(load_note(folder).task, len(prior))
     with np.load(folder / REFERENCE, allow_pickle=False) as file:
         return Base(

@@ -18,7 +18,7 @@ from physioedge.adapters.lora.files import TASK_FILE, load_note
 from physioedge.adapters.sets.alone import alone
 from physioedge.adapters.sets.base import REFERENCE, Base, Floats, embedded, load_base, logits_of, slotted
 from physioedge.adapters.sets.people import CHECKPOINT, People, Worn
-from physioedge.adapters.sets.residual import ResidualFit, fit_residual
+from physioedge.adapters.sets.residual import LabelledWindows, ResidualFit, fit_residual
 from physioedge.tasks.levels import levels
 from physioedge_runtime.adaptation.condition import MIN_WINDOWS
 
@@ -257,9 +257,8 @@ def _row(base: Base, worn: Worn, config: SetConfig, *, seed: int) -> dict[str, A
         found = levels(base.logits(embedding[_inside(worn.time_s, 0.0, longest)]))
         prior = prior + base.rule.bias(found, base.level)
     began = time.process_time()
-    residual = fit_residual(
-        base.network, prior, known.signals, known.target, config.residual, seed=seed
-    )  # fmt: skip
+    labelled = LabelledWindows(log_prior=prior, signals=known.signals, target=known.target, seed=seed)
+    residual = fit_residual(base.network, labelled, config.residual)
     core_s = time.process_time() - began
     return {"conditions": np.stack(conditions), "residual": residual, "core_s": np.array(core_s)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -25,12 +25,15 @@ class SlottedNetwork:
         Holds the global adapter, merged in float. Copied.
     adapter : LoraAdapter
         Gives A of every slot.
+    device : str
+        Of torch, where it computes; what goes in and comes out may lie anywhere.
     """
 
-    def __init__(self, network: Network, adapter: LoraAdapter) -> None:
+    def __init__(self, network: Network, adapter: LoraAdapter, device: str = "cpu") -> None:
         slotted = SlottedModel(network, adapter)
         self.slots: tuple[SlotSpec, ...] = slotted.slots
-        self.network: Network = slotted.model.requires_grad_(False).eval()  # type: ignore[assignment]
+        self.device = torch.device(device)
+        self.network: Network = slotted.model.requires_grad_(False).eval().to(self.device)  # type: ignore[assignment]
         self._layers = [m for m in self.network.modules() if isinstance(m, SlottedLinear)]
 
     @property
@@ -44,6 +47,7 @@ class SlottedNetwork:
         A tensor keeps its gradients: what comes out of the network can be differentiated in it.
         """
         numbers = torch.zeros(self.width) if flat is None else torch.as_tensor(flat, dtype=torch.float32)
+        numbers = numbers.to(self.device)
         at = 0
         for layer, slot in zip(self._layers, self.slots, strict=True):
             size = slot.shape[0] * slot.shape[1]
@@ -58,3 +62,8 @@ class SlottedNetwork:
             yield self.network
         finally:
             self.set(None)
+
+    def scores(self, flat: NDArray[np.floating] | Tensor | None, signals: Iterable[Tensor]) -> Tensor:
+        """Scores without prior (window, class) of windows under a residual, on `device`; gradients reach both."""
+        with self.holding(flat) as held:
+            return held.raw(held.quick_embed(*(x.to(self.device) for x in signals)))

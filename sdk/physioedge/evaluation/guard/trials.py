@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from physioedge.adapters.sets.base import Base
 from physioedge.adapters.sets.making import SetConfig
 from physioedge.adapters.sets.people import Worn
-from physioedge.adapters.sets.residual import ResidualFit, fit_residual
+from physioedge.adapters.sets.residual import LabelledWindows, ResidualFit, fit_residual
 from physioedge.adapters.sets.wearers import first_lead, second_lead
 from physioedge.evaluation.guard.candidates import Floats, Known, candidates
 from physioedge.evaluation.personal.judged import CALIBRATION_S, JudgedBeats, Round, rounds
@@ -180,7 +180,8 @@ def _own(found: AdapterSet, base: Base, before: Worn, name: str, variant: str) -
         mine = [_of(found, name, wearer) for wearer in WEARERS.values()]
         return (mine[0], mine[1]) if variant == "lead 1" else (mine[1], mine[0])
     kept = before.of(before.target >= 0)
-    fitted = fit_residual(base.network, base.log_prior, kept.signals, kept.target, ResidualFit(), seed=0)
+    known = LabelledWindows(log_prior=base.log_prior, signals=kept.signals, target=kept.target, seed=0)
+    fitted = fit_residual(base.network, known, ResidualFit())
     return fitted.astype(np.float64), None
 
 

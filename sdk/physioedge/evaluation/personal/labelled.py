@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from physioedge.adapters.sets.base import Base, Floats
-from physioedge.adapters.sets.residual import Descent, Residual, ResidualFit, descend, fit_residual
+from physioedge.adapters.sets.residual import Descent, LabelledWindows, Residual, ResidualFit, descend, fit_residual
 from physioedge.evaluation.personal.arm import Adapted, Arm, Seen, seed_of
 from physioedge.evaluation.personal.reading import prototype_logits
 from physioedge.evaluation.personal.subject import Subject
@@ -59,9 +59,8 @@ def fit_locally(
     if not len(index):
         return base, residual
     signals, target = tuple(x[index] for x in subject.calibration), subject.calibration_target[index]
-    seed = seed_of("local", subject)
-    config = config or ResidualFit()
-    return base, fit_residual(base.network, base.log_prior, signals, target, config, seed=seed, start=residual)
+    known = LabelledWindows(log_prior=base.log_prior, signals=signals, target=target, seed=seed_of("local", subject))
+    return base, fit_residual(base.network, known, config or ResidualFit(), start=residual)
 
 
 def fit_every_weight(
@@ -72,14 +71,13 @@ def fit_every_weight(
     if not len(index):
         return base, residual
     base = replace(base, network=copy.deepcopy(base.network))
-    network, prior = base.network, torch.as_tensor(base.log_prior, dtype=torch.float32)
-    wanted = torch.from_numpy(subject.calibration_target)
+    network, prior = base.network, base.prior()
+    wanted = torch.from_numpy(subject.calibration_target).to(network.device)
     parameters = list(network.network.requires_grad_().parameters())
 
     def loss_of(step: int, chosen: NDArray[np.int64]) -> Tensor:
         here = index[chosen]
-        with network.holding(residual) as held:
-            scores = held.raw(held.quick_embed(*(x[here] for x in subject.calibration)))
+        scores = network.scores(residual, (x[here] for x in subject.calibration))
         return torch.nn.functional.cross_entropy(scores + prior, wanted[here])
 
     descend(parameters, loss_of, len(index), config or FullFit(), seed=seed_of("full", subject))

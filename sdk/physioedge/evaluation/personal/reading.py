@@ -122,7 +122,7 @@ def prototype_logits(base: Base, seen: Seen, known: Floats, weight: Floats, head
         The head's own means count as so many windows.
     """
     head = _prototype_head(base)
-    directions = head.prototypes.numpy().astype(np.float64)
+    directions = head.prototypes.cpu().numpy().astype(np.float64)
     length = _length_of_means(_projected(head, seen.calibration), directions)
     z = _projected(head, seen.test)
     total = weight.sum(0)[:, None]
@@ -147,4 +147,5 @@ def _prototype_head(base: Base) -> PrototypeHead:
 
 def _projected(head: PrototypeHead, embedding: NDArray[np.floating]) -> Floats:
     with torch.no_grad():
-        return np.asarray(head.projection(torch.as_tensor(embedding, dtype=torch.float32)).double().numpy())
+        found = head.projection(torch.as_tensor(embedding, dtype=torch.float32).to(head.prototypes.device))
+    return np.asarray(found.double().cpu().numpy())

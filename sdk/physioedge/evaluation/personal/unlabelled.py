@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from physioedge.adapters.sets.base import Base, Floats
-from physioedge.adapters.sets.residual import Descent, Residual, ResidualFit, descend, starting_at
+from physioedge.adapters.sets.residual import Descent, Residual, ResidualFit, descend, numbers_of, starting_at
 from physioedge.evaluation.metrics import softmax
 from physioedge.evaluation.personal.arm import Adapted, Arm, centred, seed_of, standardised
 from physioedge.evaluation.personal.reading import by_frequencies, by_level, by_pseudo_prototypes
@@ -60,13 +60,12 @@ def minimise_entropy(
         return base, residual
     # the shared network is never touched, so there is nothing to put back, whatever fails on the way
     base = replace(base, network=copy.deepcopy(base.network))
-    network, prior = base.network, torch.as_tensor(base.log_prior, dtype=torch.float32)
+    network, prior = base.network, base.prior()
     norms = [m for m in network.network.modules() if isinstance(m, nn.LayerNorm)]
     parameters = [p.requires_grad_() for norm in norms for p in norm.parameters()]
 
     def loss_of(step: int, index: NDArray[np.int64]) -> Tensor:
-        with network.holding(residual) as held:
-            scores = held.raw(held.quick_embed(*(x[index] for x in subject.calibration)))
+        scores = network.scores(residual, (x[index] for x in subject.calibration))
         return entropy(scores + prior).mean()
 
     descend(parameters, loss_of, n, config, seed=seed_of("entropy", subject))
@@ -88,22 +87,20 @@ def maximise_information(
     config, n = config or ShotConfig(), len(subject.calibration[0])
     if not n:
         return base, residual
-    flat, network = starting_at(base.network, residual), base.network
-    prior = torch.as_tensor(base.log_prior, dtype=torch.float32)
-    label = torch.zeros(n, dtype=torch.int64)
+    flat, network, prior = starting_at(base.network, residual), base.network, base.prior()
+    label = torch.zeros(n, dtype=torch.int64, device=network.device)
 
     def loss_of(step: int, index: NDArray[np.int64]) -> Tensor:
         if step % config.relabel_every == 0:
-            embedding = base.embed(subject.calibration, flat.detach().numpy())
+            embedding = base.embed(subject.calibration, numbers_of(flat))
             label.copy_(torch.from_numpy(pseudo_labels(embedding, softmax(base.logits(embedding)))))
-        with network.holding(flat) as held:
-            logits = prior + held.raw(held.quick_embed(*(x[index] for x in subject.calibration)))
+        logits = prior + network.scores(flat, (x[index] for x in subject.calibration))
         pseudo = nn.functional.cross_entropy(logits, label[index])
         information = information_loss(logits)
         return information + config.pseudo_weight * pseudo + config.l2 * (flat * flat).sum()
 
     descend([flat], loss_of, n, config, seed=seed_of("shot", subject))
-    return base, np.asarray(flat.detach().numpy(), np.float32)
+    return base, numbers_of(flat)
 
 
 def entropy(logits: Tensor) -> Tensor:
