@@ -12,7 +12,7 @@ from physioedge_runtime.errors import PhysioEdgeError
 
 
 class Team:
-    """One process alone, or one of several that ``accelerate launch`` has started.
+    """One process alone, or one of several that ``accelerate launch`` or ``torchrun`` has started.
 
     Every process draws the same batch, as all chance follows from the step, and takes its own rows of it: as many
     processes as one likes fit the same, but for rounding, and each may go on from another's checkpoint.

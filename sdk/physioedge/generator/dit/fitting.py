@@ -52,12 +52,10 @@ def fitted_with_history(
     checkpoint: Path | None = None,
     conditions_of_step: Redraw | None = None,
     progress: bool = True,
-    save_every_s: float = 60.0,
 ) -> tuple[Dit, History]:
     """Fit a network to the rows of a set; people count alike, however many rows there are of each.
 
-    The same on a processor, on a graphics card, and in several processes that ``accelerate launch`` starts; see
-    `physioedge.training.team.Team`.
+    The same on a processor, on a graphics card, and in several processes: `physioedge.training.team.Team`.
 
     Parameters
     ----------
@@ -72,8 +70,6 @@ def fitted_with_history(
         must follow from the step number. The set's own conditions still say how features are standardised.
     progress : bool
         Show how far it is.
-    save_every_s : float
-        Between checkpoints.
 
     Returns
     -------
@@ -112,10 +108,7 @@ def fitted_with_history(
         *given, wanted = (part[share].to(team.device) for part in batch)
         return nn.functional.mse_loss(prepared(*given), wanted)
 
-    loop = LoopConfig(
-        steps=config.steps, learning_rate=config.learning_rate, weight_decay=config.weight_decay,
-        save_every_s=save_every_s,
-    )  # fmt: skip
+    loop = LoopConfig(steps=config.steps, learning_rate=config.learning_rate, weight_decay=config.weight_decay)
     label = f"dit of {_digest(found, config)}, seed {seed}"
     history = fit(mean, loss_of_step, loop, checkpoint=checkpoint, label=label, progress=progress, team=team)
     mean.update(config.steps)
