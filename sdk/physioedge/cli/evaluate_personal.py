@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from physioedge.evaluation.personal.judged import Judged
     from physioedge.evaluation.personal.run import Seed
     from physioedge.results import Row
 
-TASKS = ("arrhythmia",)
+TASKS = ("arrhythmia", "stress", "sleep_rr", "ppg_rhythm")
 DEVICE = "device"
 GENERATED = ("mean", "nearest", "knn", "ridge", "krr", "mlp", "cgan", "dit", "shuffled_krr", "null_krr")
 AGAINST = ("global", "centring_half", "levelling")
@@ -34,11 +35,10 @@ def rows(args: argparse.Namespace) -> list[Row]:
     from physioedge import results
     from physioedge.adapters.sets.making import SetConfig
     from physioedge.evaluation.files import log_ds2
-    from physioedge.evaluation.personal.judged import JudgedBeats
     from physioedge.evaluation.personal.run import ALONE, Plan, judge, table_rows
     from physioedge.models import shipped
 
-    judged = JudgedBeats(args.backbone or shipped.backbone(), args.data)
+    judged = _judged(args.of_task, args.backbone or shipped.backbone(), args.data)
     groups = tuple(args.groups.split(",")) if args.groups else judged.groups
     arms = tuple(args.arms.split(",")) if args.arms else (*ALONE, *GENERATED)
     plan = Plan(arms=arms, groups=groups, work=args.work / args.of_task)
@@ -51,10 +51,21 @@ def rows(args: argparse.Namespace) -> list[Row]:
     name = f"personalisation-{args.of_task}{args.name and '-'}{args.name}"
     command = f"physioedge evaluate personalisation --task {args.of_task} --sets DIR --seeds {args.seeds} " \
               f"--arms {','.join(arms)} --groups '{','.join(groups)}'"  # fmt: skip
-    results.write(args.out / f"{name}.json", command + (f" --name {args.name}" if args.name else ""), made)
+    said = {"protocol": judged.protocol} if judged.protocol else {}
+    results.write(args.out / f"{name}.json", command + (f" --name {args.name}" if args.name else ""), made, **said)
     if "DS2" in groups:
         log_ds2(args.out, command, f"{args.seeds} seeds of {name}")
     return made
+
+
+def _judged(task: str, backbone: Path, data: Path | None) -> Judged:
+    if task == TASKS[0]:
+        from physioedge.evaluation.personal.judged import JudgedBeats
+
+        return JudgedBeats(backbone, data)
+    from physioedge.evaluation.personal.judged_windows import JudgedWindows
+
+    return JudgedWindows(task, backbone, data)
 
 
 def _device(args: argparse.Namespace) -> list[Row]:

@@ -6,9 +6,13 @@ import argparse
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-TASKS = ("arrhythmia",)
+if TYPE_CHECKING:
+    from physioedge.adapters.sets.making import SetConfig
+    from physioedge.adapters.sets.people import People
+
+TASKS = ("arrhythmia", "stress", "sleep_rr", "ppg_rhythm")
 SET_FILE = "adapters.safetensors"
 KINDS = ("krr", "ridge", "knn", "nearest", "mean", "dit")
 
@@ -34,8 +38,7 @@ def adapters(args: argparse.Namespace) -> int:
     """Exit code: 0 when the set is written."""
     from physioedge.adapters.lora.files import load_note, save_levels
     from physioedge.adapters.sets.base import slotted
-    from physioedge.adapters.sets.beats import BeatPeople
-    from physioedge.adapters.sets.making import SetConfig, common_level, everybody, folds_of, global_folder, make_rows
+    from physioedge.adapters.sets.making import common_level, everybody, folds_of, global_folder, make_rows
     from physioedge.generator.adapter_set import Origin, save_set
     from physioedge.generator.assembling import set_of
     from physioedge.models import shipped
@@ -43,8 +46,8 @@ def adapters(args: argparse.Namespace) -> int:
 
     backbone = args.backbone or shipped.backbone()
     changed = {name: getattr(args, name) for name in ("wearers", "splits") if getattr(args, name) is not None}
-    config = replace(SetConfig(), levelled=args.levelled, **changed)
-    people = BeatPeople(backbone, args.data)
+    people, plain = _people(args.task, backbone, args.data)
+    config = replace(plain, levelled=args.levelled, **changed)
     rows = make_rows(
         people, args.out, config, seed=args.seed, workers=args.workers, say=lambda line: print(line, file=sys.stderr)
     )
@@ -65,6 +68,19 @@ def adapters(args: argparse.Namespace) -> int:
     print(f"{cost['adapters']} adapters of {len(people.names)} people in {args.out / SET_FILE}; "
           f"fitting them took {cost['core_s']:.0f} core-seconds")  # fmt: skip
     return 0
+
+
+def _people(task: str, backbone: Path, data: Path | None) -> tuple[People, SetConfig]:
+    """A task's people, and what their set is made of."""
+    from physioedge.adapters.sets import making
+
+    if task == TASKS[0]:
+        from physioedge.adapters.sets.beats import BeatPeople
+
+        return BeatPeople(backbone, data), making.SetConfig()
+    from physioedge.adapters.sets.windowed import WindowPeople, set_config
+
+    return WindowPeople(task, backbone, data), set_config(task)
 
 
 def generator(args: argparse.Namespace) -> int:

@@ -38,7 +38,7 @@ class Judged(Protocol):
 
     @property
     def tests(self) -> tuple[str, ...]:
-        """Who is judged under the adapter of everybody who may be learned from."""
+        """Who is judged under the adapter of everybody who may be learned from; if among these, of the other folds."""
         ...
 
     @property
@@ -49,6 +49,11 @@ class Judged(Protocol):
     @property
     def groups(self) -> tuple[str, str]:
         """What the folds of those who may be learned from are called, and the others."""
+        ...
+
+    @property
+    def protocol(self) -> str:
+        """A sentence for the table, where it is not judged as the page says."""
         ...
 
     def subject(self, name: str, variant: str) -> Subject:
@@ -77,24 +82,35 @@ class Round:
     barred: tuple[str, ...]
 
 
-def rounds(judged: Judged, out: Path, config: SetConfig, groups: tuple[str, ...], *, seed: int) -> Iterator[Round]:
-    """Every fold of those who may be learned from, and then everybody else under the adapter that saw all of these."""
+def rounds(
+    judged: Judged, out: Path, config: SetConfig, groups: tuple[str, ...], *, seed: int, device: str = "cpu"
+) -> Iterator[Round]:
+    """Every fold of those who may be learned from, and then everybody else under the adapter that saw all of these.
+
+    Of a task that judges people by folds, and learns from them where others are judged, these are in the second group.
+    """
     people, (inside, outside) = judged.people, judged.groups
     folds = folds_of(people.names, config, seed=seed)
 
     def base_of(fold: Fold) -> Base:
         level = common_level(out, folds, fold.held)
-        return load_base(people.backbone, global_folder(out, fold), level)
+        return load_base(people.backbone, global_folder(out, fold), level, device)
 
-    if inside in groups:
-        for fold in folds:
-            if fold.split == 0 and fold.held:
-                yield Round(group=inside, base=base_of(fold), names=fold.held, barred=fold.held)
-    if outside in groups:
-        yield Round(group=outside, base=base_of(everybody(people.names)), names=judged.tests, barred=())
+    for fold in folds:
+        if fold.split == 0 and fold.held:
+            apart = tuple(name for name in fold.held if name not in judged.tests)
+            held = tuple(name for name in fold.held if name in judged.tests)
+            for group, names in ((inside, apart), (outside, held)):
+                if group in groups and names:
+                    yield Round(group=group, base=base_of(fold), names=names, barred=fold.held)
+    never = tuple(name for name in judged.tests if name not in people.names)
+    if outside in groups and never:
+        yield Round(group=outside, base=base_of(everybody(people.names)), names=never, barred=())
 
 
-def subject_of(name: str, worn: Worn, before_s: float, *, windows: int = WINDOWS) -> Subject:
+def subject_of(
+    name: str, worn: Worn, before_s: float, *, windows: int = WINDOWS, calibration_s: float | None = None
+) -> Subject:
     """A person's first five minutes, and the windows that begin after them.
 
     Parameters
@@ -105,9 +121,12 @@ def subject_of(name: str, worn: Worn, before_s: float, *, windows: int = WINDOWS
         How long before the time of a window its first sample lies.
     windows : int
         Test windows, evenly over what there is.
+    calibration_s : float, optional
+        Another stretch than five minutes.
     """
-    first = worn.of(worn.time_s < CALIBRATION_S)
-    after = np.flatnonzero((worn.time_s - before_s >= CALIBRATION_S) & (worn.target >= 0))
+    calibration_s = CALIBRATION_S if calibration_s is None else calibration_s
+    first = worn.of(worn.time_s < calibration_s)
+    after = np.flatnonzero((worn.time_s - before_s >= calibration_s) & (worn.target >= 0))
     kept = after[np.linspace(0, len(after) - 1, min(windows, len(after))).round().astype(np.int64)]
     rest = worn.of(kept)
     return Subject(
@@ -122,6 +141,7 @@ class JudgedBeats:
     tests: tuple[str, ...] = mitbih.DS2
     variants: tuple[str, ...] = ("lead 1", "lead 2")
     groups: tuple[str, str] = ("DS1 folds", "DS2")
+    protocol: str = ""
 
     def __init__(self, backbone: Path, data: Path | None) -> None:
         self.beats = BeatPeople(backbone, data)

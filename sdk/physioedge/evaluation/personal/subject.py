@@ -18,7 +18,7 @@ class Subject:
     ----------
     name : str
     calibration : tuple of Tensor
-        Windows of the first five minutes, without labels: what a device would have.
+        Windows of the first five minutes, or of what the task has in their place: what a device has, without labels.
     calibration_target : int64 (n_calibration,)
         Their classes, for arms that state that they are given labels; -1 where a window is of no class of the task.
     test : tuple of Tensor
