@@ -39,11 +39,14 @@ EXTRA_OF = {
     "paho": "mqtt",
     "fastapi": "host",
     "uvicorn": "host",
+    "starlette": "view",
+    "shtab": "completion",
 }
 """Which extra brings an optional package; where several do, the one that most commands are after."""
 _EXTRA_OF_COMMAND = {
     "export": ("export", ("torch", "safetensors", "scipy")),
     "serve": ("host", ("safetensors",)),
+    "view": ("view", ("starlette", "uvicorn")),
 }
 """Commands with an extra of their own, and what it brings of the packages that others bring too."""
 

@@ -32,7 +32,8 @@ _EXTRAS = {
     "brainflow": ("brainflow",),
     "lsl": ("pylsl",),
     "mqtt": ("paho",),
-    "view": ("matplotlib",),
+    "view": ("matplotlib", "starlette", "uvicorn"),
+    "completion": ("shtab",),
 }
 _DISTRIBUTION = {"sklearn": "scikit-learn", "paho": "paho-mqtt"}
 _INT8_FLAGS = ("avx512_vnni", "avx_vnni", "avx512f", "avx2", "asimddp", "i8mm")

@@ -23,6 +23,7 @@ from physioedge_runtime.errors import PhysioEdgeError
 COMMANDS = {
     "demo": "show everything on a shipped recording, no network and no hardware",
     "run": "stream a recording through a bundle and print the results",
+    "view": "watch a signal judged as it comes, in a browser page",
     "inspect": "tell what is in a bundle",
     "verify": "check a bundle: signature, digests, golden vectors",
     "diff": "tell what changed from one bundle to another",
