@@ -306,7 +306,7 @@ def test_recordings_of_several_sensors_that_do_not_fit(run_pair, tmp_path, argum
 
 def test_one_recording_for_several_sensors(run_pair, sample_records):
     exit_code, _, err = run_pair(record=sample_records / "100")
-    assert exit_code == 1 and "one recording; expected an .npz with the sensors ppg, acc" in err
+    assert exit_code == 1 and "one recording; expected a file with the sensors ppg, acc" in err
 
 
 def test_one_sensor_of_several_for_a_bundle_of_one(run, tmp_path, sample_records):

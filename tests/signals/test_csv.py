@@ -123,9 +123,9 @@ def test_milliseconds_column(write):
         (lambda t: np.delete(t, 500), RecordError, r"line 504: a gap of 0\.02 s after 4\.99 s"),
         (lambda t: np.insert(t, 500, t[500]), RecordError, r"line 505: the time repeats"),
         (lambda t: np.concatenate([t[:500], t[400:]]), RecordError, "the time runs back"),
-        (lambda t: t * 1.01, SampleRateMismatch, r"a time column at 99\.0099 Hz; expected 100 Hz"),
-        (lambda t: t * 4, SampleRateMismatch, "a time column at 25 Hz"),
-        (lambda t: t / 2, SampleRateMismatch, "a time column at 200 Hz"),
+        (lambda t: t * 1.01, SampleRateMismatch, r"times at 99\.0099 Hz; expected 100 Hz"),
+        (lambda t: t * 4, SampleRateMismatch, "times at 25 Hz"),
+        (lambda t: t / 2, SampleRateMismatch, "times at 200 Hz"),
     ],
 )
 def test_time_that_does_not_fit_the_rate(write, change, error, message):

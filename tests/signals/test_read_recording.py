@@ -42,13 +42,13 @@ def test_the_same_samples_in_every_format(tmp_path, sample_records):
         ("absent.csv", "no such file; expected a WFDB record"),
         ("absent.hea", "No such file"),
         ("folder", "a folder"),
-        ("x.edf", "a file of kind .edf; expected a WFDB record"),
+        ("x.gdf", "a file of kind .gdf; expected a WFDB record"),
         ("x", "a file of kind unknown"),
     ],
 )
 def test_files_that_cannot_be_read(tmp_path, name, message):
     (tmp_path / "folder").mkdir()
-    (tmp_path / "x.edf").write_bytes(b"0")
+    (tmp_path / "x.gdf").write_bytes(b"0")
     (tmp_path / "x").write_bytes(b"0")
     with pytest.raises(RecordError, match=message):
         read_recording(tmp_path / name)

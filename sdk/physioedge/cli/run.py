@@ -1,20 +1,28 @@
-"""``physioedge run``: stream a recording through a bundle and print the results."""
+"""``physioedge run``: stream a recording or a live sensor through a bundle, and the results to wherever they go."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 from physioedge.cli.console import SHIPPED, SHIPPED_BUNDLE, SHIPPED_RECORD, positive
-from physioedge.cli.feeding import LONGEST_S, Said, limited, open_sensors, pushes
-from physioedge.cli.rows import FORMATS, writer
-from physioedge.signals.recording import Recording
+from physioedge.cli.feeding import Said, open_tracks
+from physioedge.sinks.opening import open_sink
+from physioedge.sinks.protocol import Sink
+from physioedge.sinks.rows import FORMATS
+from physioedge.sources.fitting import FittedSource
+from physioedge.sources.opening import is_live, open_live
+from physioedge.sources.protocol import Source, describe
+from physioedge.sources.recorded import LONGEST_S, RecordedSource
 from physioedge_runtime import Bundle, Result, Stream
+from physioedge_runtime.bundle.contract import Contract
+from physioedge_runtime.errors import SignalError
 
 _EPILOG = """\
 examples:
@@ -22,6 +30,12 @@ examples:
   physioedge run samples/data/213 --channel MLII --resample polyphase --format jsonl
   physioedge run mine.csv --fs-hz 125 --units mV --channel MLII --speed 1
   physioedge run wrist.npz --bundle stress.physio    (several sensors: ppg.samples, ppg.fs_hz, ..., acc.samples, ...)
+  physioedge run night.edf --channel MLII=ECG --convert-units --resample polyphase --to night.jsonl
+  physioedge run lsl:MyECG --channel MLII=ecg --resample polyphase --to lsl:Beats --to mqtt://localhost/beats
+  physioedge run ble:polar-h10 --channel MLII=ecg --convert-units --resample polyphase
+  physioedge run brainflow:synthetic --channel MLII=ecg1 --convert-units --resample polyphase --limit-s 30
+
+docs/sources.md lists all sources and sinks.
 """
 
 
@@ -29,21 +43,27 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command and its options."""
     parser = subparsers.add_parser(
         "run",
-        help="stream a recording through a bundle and print the results",
-        description="Stream a recording through a bundle as a sensor would deliver it, and print each result as it "
-        "comes out. A summary follows on stderr.",
+        help="stream a recording or a live sensor through a bundle and print the results",
+        description="Stream a recording, or a live sensor, through a bundle, and print each result as it comes out or "
+        "send it elsewhere. What is known of the source is told first, a summary follows, both on stderr.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("record", metavar="RECORD", help="WFDB record, .npz (of one sensor or several) or .csv; "
-                        "'shipped' for the one that came along, which is resampled without asking")  # fmt: skip
+    parser.add_argument("record", metavar="SOURCE", help="a file (WFDB record, .edf, .bdf, .npz, .mat, .csv, .avro) or "
+                        "an Empatica folder; lsl:NAME, brainflow:BOARD, ble:heart-rate or ble:polar-h10; 'shipped' for "
+                        "the recording that came along, which is resampled without asking")  # fmt: skip
     parser.add_argument("--bundle", type=_bundle, default=SHIPPED_BUNDLE, help="bundle file (default: shipped)")
     parser.add_argument("--trust", type=Path, help="public key file to trust (default: the shipped keys)")
-    parser.add_argument("--channel", action="append", metavar="NAME", help="channel to use; again for more than one "
-                        "(default: those the bundle wants, by name)")  # fmt: skip
-    parser.add_argument("--fs-hz", type=positive, help="sampling rate, where the file does not state it")
-    parser.add_argument("--units", help="unit of the samples, where the file does not state it")
+    parser.add_argument("--channel", action="append", metavar="NAME", help="channel to use, or WANTED=HERE where the "
+                        "source calls it otherwise than the bundle; again for more than one (default: those the bundle "
+                        "wants, by name)")  # fmt: skip
+    parser.add_argument("--sensor", action="append", metavar="NAME=CHANNEL,...", help="make a sensor of these "
+                        "channels; again for each (files that hold signals of several rates or units)")  # fmt: skip
+    parser.add_argument("--fs-hz", type=positive, help="sampling rate, where the source does not state it")
+    parser.add_argument("--units", help="unit of the samples, where the source does not state it")
     parser.add_argument("--resample", choices=["polyphase"], help="convert the rate (never done unasked)")
+    parser.add_argument("--convert-units", action="store_true", help="scale to the bundle's unit, such as uV to mV "
+                        "(never done unasked)")  # fmt: skip
     parser.add_argument("--adapters", choices=["merged", "slots"], default="merged", help="graph of the bundle")
     parser.add_argument("--precision", choices=["int8", "fp32", "int8_static"], default="int8", help="graph of the "
                         "bundle")  # fmt: skip
@@ -58,42 +78,72 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--format", choices=FORMATS, default="table", help="what to print (default table)")
     shape.add_argument("--json", dest="format", action="store_const", const="jsonl", help="same as --format jsonl")
+    parser.add_argument("--to", action="append", metavar="SINK", help="send results there instead of printing them: "
+                        "FILE.jsonl, FILE.csv, lsl:NAME, mqtt://HOST/TOPIC; again for more (print as well: --to "
+                        "table:-)")  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
-    """Stream the record; 0 when all of it went through."""
+    """Stream the source; 0 when all of it went through, and when someone stopped a live one."""
     shipped = args.record == SHIPPED
     bundle = Bundle.open(args.bundle, trust=args.trust)
     contract = bundle.contract
-    said = Said(fs_hz=args.fs_hz, units=args.units, channels=args.channel)
-    recordings = open_sensors(SHIPPED_RECORD if shipped else Path(args.record), contract, said)
-    if args.limit_s is not None:
-        recordings = limited(recordings, args.limit_s)
     resample = "polyphase" if shipped else args.resample
-    for name, recording in recordings.items():
-        print(recording.describe() if len(recordings) == 1 else f"{name}: {recording.describe()}", file=sys.stderr)
+    source = _source(args, contract)
+    sensors = source.sensors
+    for line in describe(sensors):
+        print(line, file=sys.stderr)
+    for name, sensor in sensors.items():
         fs_hz = contract.sensor_named(name).fs_hz
-        if resample and recording.fs_hz != fs_hz:
-            print(f"converting {recording.fs_hz:g} Hz to {fs_hz:g} Hz ({resample})", file=sys.stderr)
+        if resample and sensor.fs_hz != fs_hz:
+            print(f"converting {sensor.fs_hz:g} Hz to {fs_hz:g} Hz ({resample})", file=sys.stderr)
     summary = Summary(what="beats" if contract.trigger.kind == "beat" else "windows")
     with Stream(
         bundle,
-        fs_hz={name: recording.fs_hz for name, recording in recordings.items()},
-        units={name: recording.units for name, recording in recordings.items()},
-        resample=dict.fromkeys(recordings, resample),
-        channels={name: recording.channels for name, recording in recordings.items()},
+        fs_hz={name: sensor.fs_hz for name, sensor in sensors.items()},
+        units={name: sensor.units for name, sensor in sensors.items()},
+        resample=dict.fromkeys(sensors, resample),
+        channels={name: sensor.channels for name, sensor in sensors.items()},
         adapters=args.adapters,
         precision=args.precision,
         engine=args.engine,
     ) as stream:
-        write = writer(args.format, contract, sys.stdout)  # no header before all is known to fit
+        # no sink is opened, and no header written, before all is known to fit
         try:
-            for result in _results(stream, recordings, args.chunk_s, args.speed, summary):
-                summary.add(result)
-                write(result)
-        finally:  # also when someone stops a live run
+            with ExitStack() as opened:
+                opened.enter_context(source)
+                sinks = [opened.enter_context(sink) for sink in _sinks(args, contract)]
+                for result in _results(stream, source, args.limit_s, summary):
+                    summary.add(result)
+                    for sink in sinks:
+                        sink.write(result)
+        except KeyboardInterrupt:
+            if not source.live:
+                raise
+            print("stopped", file=sys.stderr)
+        finally:
             print(summary.line(), file=sys.stderr)
     return 0
+
+
+def _source(args: argparse.Namespace, contract: Contract) -> Source:
+    """What was named, under the contract's names of sensors and channels."""
+    said = Said(fs_hz=args.fs_hz, units=args.units, channels=args.channel, sensors=args.sensor)
+    if is_live(args.record):
+        if args.speed is not None:
+            raise SignalError(f"--speed for {args.record}", "a recording", "A live sensor has a speed of its own.")
+        source = open_live(args.record, contract.sensors, said.told)
+    else:
+        path = SHIPPED_RECORD if args.record == SHIPPED else Path(args.record)
+        source = RecordedSource(
+            open_tracks(path, contract, said), chunk_s=args.chunk_s, speed=args.speed, limit_s=args.limit_s
+        )
+    return FittedSource(source, contract.sensors, renamed=said.renamed, convert_units=args.convert_units)
+
+
+def _sinks(args: argparse.Namespace, contract: Contract) -> list[Sink]:
+    names = args.to or [f"{args.format}:-"]
+    return [open_sink(name, contract, on_lsl_clock=args.record.startswith("lsl:")) for name in names]
 
 
 @dataclass
@@ -125,19 +175,16 @@ class Summary:
         )
 
 
-def _results(
-    stream: Stream, recordings: Mapping[str, Recording], chunk_s: float, speed: float | None, summary: Summary
-) -> Iterator[Result]:
-    """Results in order; with a speed, each chunk waits for the moment at which its last sample would exist."""
-    started = time.perf_counter()
-    for push in pushes(recordings, chunk_s):
-        if speed is not None:
-            time.sleep(max(0.0, started + push.until_s / speed - time.perf_counter()))
+def _results(stream: Stream, source: Source, limit_s: float | None, summary: Summary) -> Iterator[Result]:
+    """Results in order; those still owed when the source ends, or is stopped at its limit."""
+    for chunk in source.chunks():
         began = time.perf_counter()
-        results = stream.push(push.chunk, push.t_s, push.sensor)
+        results = stream.push(chunk.samples, chunk.t_s, chunk.sensor)
         summary.busy_s += time.perf_counter() - began
-        summary.signal_s = max(summary.signal_s, push.until_s)
+        summary.signal_s = max(summary.signal_s, chunk.until_s)
         yield from results
+        if source.live and limit_s is not None and chunk.until_s >= limit_s:
+            break
     began = time.perf_counter()
     results = stream.flush()
     summary.busy_s += time.perf_counter() - began

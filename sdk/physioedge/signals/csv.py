@@ -23,14 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physioedge.signals.recording import Recording
-from physioedge.signals.stated import pick_channels, read_bytes, settle_rate, settle_units
-from physioedge_runtime.errors import ChannelMismatch, RecordError, SampleRateMismatch
+from physioedge.signals.stated import check_times, pick_channels, read_bytes, settle_rate, settle_units
+from physioedge_runtime.errors import ChannelMismatch, RecordError
 
 MAX_BYTES = 1 << 30
 TIME_COLUMNS = {"time_s": 1.0, "t_s": 1.0, "time_ms": 1e-3}
 _KEYS = ("fs_hz", "units", "channels", "name", "subject")
-_GAP_STEPS = 1.75  # of the sampling interval; room for times rounded to milliseconds
-_DRIFT = 1e-3
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -76,7 +74,7 @@ def read_csv(
     t0_s = 0.0
     if timed:
         time_s = table.values[:, timed[0]] * TIME_COLUMNS[names[timed[0]]]
-        _check_time(path, time_s, table.lines, rate)
+        check_times(path, time_s, rate, lambda at: f"line {table.lines[at]}")
         t0_s = float(time_s[0])
     signals = [i for i in range(len(names)) if i not in timed]
     available = [names[i] for i in signals]
@@ -178,23 +176,3 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _check_time(path: Path, time_s: NDArray[np.float64], lines: list[int], fs_hz: float) -> None:
-    """Refuse times that do not run at the stated rate: one missing row shifts everything behind it."""
-    step = np.diff(time_s)
-    if (step <= 0).any():
-        at = int(np.argmax(step <= 0))
-        what = "repeats" if step[at] == 0 else "runs back"
-        came = f"{path}, line {lines[at + 1]}: the time {what} ({time_s[at]:g} s, then {time_s[at + 1]:g} s)"
-        raise RecordError(came, "ascending times", "Remove the repeated rows, or split the file there.")
-    lasted, due = float(time_s[-1] - time_s[0]), (len(time_s) - 1) / fs_hz
-    gap = step > _GAP_STEPS / fs_hz
-    # at a wrong rate every step looks like a gap: that is told apart by how many there are
-    if gap.any() and gap.mean() < 0.5:
-        at = int(np.argmax(gap))
-        came = f"{path}, line {lines[at + 1]}: a gap of {step[at]:g} s after {time_s[at]:g} s"
-        raise RecordError(came, f"a row every {1 / fs_hz:g} s", "Split the file at its gaps.")
-    if abs(lasted - due) > max(1.0 / fs_hz, _DRIFT * due):
-        came = f"{path}: a time column at {(len(time_s) - 1) / lasted:.6g} Hz"
-        raise SampleRateMismatch(came, f"{fs_hz:g} Hz as stated", "State the rate the times show, or correct them.")

@@ -2,7 +2,8 @@
 
 Keys: ``samples`` or ``sig`` (channel, sample); ``fs_hz`` or ``fs``; ``units``, one for all or one a channel;
 ``channels`` or ``ch_names``. Whole-number samples need ``gain`` and ``baseline`` by channel: the values are
-``(sample - baseline) / gain``. Optional: ``name``, ``subject``, ``ann_sample``, ``ann_symbol``, ``ann_aux``.
+``(sample - baseline) / gain``. Optional: ``time_s``, one a sample, against which the rate is checked; ``name``,
+``subject``, ``ann_sample``, ``ann_symbol``, ``ann_aux``.
 Several sensors of one person: the same keys with the sensor's name and a dot before them (``ppg.samples``,
 ``ppg.fs_hz``, ``acc.samples``, ...), and ``<sensor>.t0_s``, the time of its first sample on a clock that all share;
 ``name`` and ``subject`` without a sensor. Nothing is ever unpickled.
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physioedge.signals.recording import Annotations, Recording, Session
-from physioedge.signals.stated import pick_channels, read_bytes, settle_rate, settle_units
+from physioedge.signals.stated import check_times, pick_channels, read_bytes, settle_rate, settle_units
 from physioedge_runtime.errors import ChannelMismatch, RecordError, UnitMismatch
 
 MAX_BYTES = 1 << 30
@@ -51,7 +52,7 @@ def read_npz(
     SampleRateMismatch, UnitMismatch, ChannelMismatch
         Rate, unit or channels are not stated, or stated twice and differently.
     """
-    return _recording(path, _load(path), fs_hz, units, channels)
+    return recording_of(path, _load(path), fs_hz, units, channels)
 
 
 def sensor_names(path: Path) -> tuple[str, ...]:
@@ -81,20 +82,24 @@ def read_npz_session(path: Path) -> Session:
     for name in names:
         own = {key.removeprefix(f"{name}."): array for key, array in values.items() if key.startswith(f"{name}.")}
         where = path.with_name(f"{path.name}, sensor {name}")  # for messages
-        recordings[name] = replace(_recording(where, {**own, **shared}, None, None, None), source=path)
+        recordings[name] = replace(recording_of(where, {**own, **shared}, None, None, None), source=path)
     return Session(subject=_text(values, "subject", path.stem), recordings=recordings)
 
 
-def _recording(
+def recording_of(
     path: Path,
     values: dict[str, NDArray[Any]],
     fs_hz: float | None,
     units: str | None,
     channels: Sequence[str] | None,
 ) -> Recording:
+    """Recording of named arrays, as of an archive; parameters and errors as `read_npz`."""
     samples = _samples(path, values)
     names = _names(path, values, samples.shape[0], channels)
     rate = settle_rate(path, fs_hz, _number(path, values, "fs_hz", "fs"), "save fs_hz with the samples")
+    times = _first(values, "time_s")
+    if times is not None:
+        check_times(path, _times(path, times, samples.shape[1]), rate, lambda at: f"time_s[{at}]")
     rows = pick_channels(path, names, channels)
     return Recording(
         samples=np.ascontiguousarray(samples[rows]),
@@ -170,6 +175,13 @@ def _number(path: Path, values: dict[str, NDArray[Any]], *keys: str) -> float | 
         came = f"{path}: {keys[0]} of shape {found.shape} and type {found.dtype}"
         raise RecordError(came, "one number", f"Save one finite {keys[0]}.")
     return float(found.reshape(-1)[0])
+
+
+def _times(path: Path, found: NDArray[Any], n_samples: int) -> NDArray[np.float64]:
+    if found.size != n_samples or found.dtype.kind not in "fiu" or not np.isfinite(found).all():
+        came = f"{path}: time_s of shape {found.shape} and type {found.dtype} for {n_samples} samples"
+        raise RecordError(came, "one finite number a sample", "Save the times again, or leave them out.")
+    return found.reshape(-1).astype(np.float64)
 
 
 def _units(path: Path, values: dict[str, NDArray[Any]], rows: list[int]) -> str | None:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from physioedge_runtime.errors import ChannelMismatch, RecordError, SampleRateMismatch, UnitMismatch
+
+_GAP_STEPS = 1.75  # of the sampling interval; room for times rounded to milliseconds
+_DRIFT = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +25,7 @@ class Stated:
     channels: tuple[str, ...] | None = None
 
 
-def settle_rate(path: Path, said: float | None, found: float | None, how: str) -> float:
+def settle_rate(path: Path | str, said: float | None, found: float | None, how: str) -> float:
     """Rate of a file, in Hz; `how` tells where a file of this format can state it.
 
     Raises
@@ -38,7 +44,7 @@ def settle_rate(path: Path, said: float | None, found: float | None, how: str) -
     return rate
 
 
-def settle_units(path: Path, said: str | None, found: str | None, how: str) -> str:
+def settle_units(path: Path | str, said: str | None, found: str | None, how: str) -> str:
     """Physical unit of a file's samples.
 
     Raises
@@ -55,7 +61,7 @@ def settle_units(path: Path, said: str | None, found: str | None, how: str) -> s
     return found or said or ""
 
 
-def pick_channels(path: Path, available: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
+def pick_channels(path: Path | str, available: Sequence[str], wanted: Sequence[str] | None) -> list[int]:
     """Rows of the wanted channels; all of them where nothing is wanted in particular.
 
     Raises
@@ -66,8 +72,48 @@ def pick_channels(path: Path, available: Sequence[str], wanted: Sequence[str] | 
     for name in wanted or ():
         if list(available).count(name) != 1:
             came = f"{path}: channel {name!r}, of which there are {list(available).count(name)}"
-            raise ChannelMismatch(came, f"one of {', '.join(available)}", "Name a channel of this file.")
+            raise ChannelMismatch(came, f"one of {', '.join(available)}", "Name one of these channels.")
     return [list(available).index(name) for name in wanted] if wanted else list(range(len(available)))
+
+
+def check_times(path: Path, time_s: NDArray[np.float64], fs_hz: float, where: Callable[[int], str]) -> None:
+    """Refuse times that do not run at the stated rate: one missing sample shifts everything behind it.
+
+    Parameters
+    ----------
+    path : Path
+    time_s : float (sample,)
+        Time of every sample.
+    fs_hz : float
+        As stated.
+    where : callable
+        Where in the file the sample with this index stands, for messages.
+
+    Raises
+    ------
+    RecordError
+        The times have gaps, repeat or run back.
+    SampleRateMismatch
+        They run at another rate.
+    """
+    step = np.diff(time_s)
+    if not len(step):
+        return
+    if (step <= 0).any():
+        at = int(np.argmax(step <= 0))
+        what = "repeats" if step[at] == 0 else "runs back"
+        came = f"{path}, {where(at + 1)}: the time {what} ({time_s[at]:g} s, then {time_s[at + 1]:g} s)"
+        raise RecordError(came, "ascending times", "Remove the repeated rows, or split the file there.")
+    lasted, due = float(time_s[-1] - time_s[0]), (len(time_s) - 1) / fs_hz
+    gap = step > _GAP_STEPS / fs_hz
+    # at a wrong rate every step looks like a gap: that is told apart by how many there are
+    if gap.any() and gap.mean() < 0.5:
+        at = int(np.argmax(gap))
+        came = f"{path}, {where(at + 1)}: a gap of {step[at]:g} s after {time_s[at]:g} s"
+        raise RecordError(came, f"a row every {1 / fs_hz:g} s", "Split the file at its gaps.")
+    if abs(lasted - due) > max(1.0 / fs_hz, _DRIFT * due):
+        came = f"{path}: times at {(len(time_s) - 1) / lasted:.6g} Hz"
+        raise SampleRateMismatch(came, f"{fs_hz:g} Hz as stated", "State the rate the times show, or correct them.")
 
 
 def read_bytes(path: Path, limit: int) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,3 +53,52 @@ def tachogram(intervals: Events, duration_s: float, rate_hz: float, *, lead_s: f
     quiet = time_s - intervals.time_s[np.maximum(newest, 0)] > LONGEST_RR_S
     gap = (newest < 0) | quiet | ~believable[np.maximum(newest, 0)]
     return np.stack([value, gap]).astype(np.float32)
+
+
+class HeldIntervals:
+    """The same series while beats are still coming: what `tachogram` gives of all of them, in any number of pieces.
+
+    Parameters
+    ----------
+    rate_hz : float
+        Of the series; its first sample is at time 0.
+    """
+
+    def __init__(self, rate_hz: float) -> None:
+        self.rate_hz = rate_hz
+        self._time_s: list[float] = []
+        self._rr_s: list[float] = []
+        self._given = 0
+
+    @property
+    def now_s(self) -> float:
+        """Time of the next sample."""
+        return self._given / self.rate_hz
+
+    def beat(self, time_s: float, rr_s: float) -> None:
+        """An interval, at the beat that ends it; beats come in order."""
+        self._time_s.append(time_s)
+        self._rr_s.append(rr_s)
+
+    def until(self, time_s: float) -> NDArray[np.float32]:
+        """Samples (2, n) before `time_s`, from the one after those given so far."""
+        stop = max(self._given, math.ceil(time_s * self.rate_hz - 1e-9))
+        shift_s = self._given / self.rate_hz
+        events = Events(
+            time_s=np.array(self._time_s) - shift_s,
+            value=np.array(self._rr_s, np.float32),
+            units="s",
+            name="",
+            subject="",
+        )
+        series = tachogram(events, (stop - self._given) / self.rate_hz, self.rate_hz)
+        self._given = stop
+        self._forget()
+        return series
+
+    def _forget(self) -> None:
+        """Keep the newest believable interval, whatever came after it, and little else."""
+        good = [i for i, rr_s in enumerate(self._rr_s) if SHORTEST_RR_S <= rr_s <= LONGEST_RR_S]
+        past = [i for i in good if self._time_s[i] <= self.now_s]
+        if past:
+            del self._time_s[: past[-1]], self._rr_s[: past[-1]]

@@ -30,6 +30,11 @@ class Told:
     channels: tuple[str, ...] | None = None
     sensors: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def of(self, sensor: str, *, alone: bool) -> Told:
+        """What was said of one sensor: rate and unit only where it is the only one."""
+        channels = self.sensors.get(sensor) or (self.channels if alone else None)
+        return Told(fs_hz=self.fs_hz, units=self.units, channels=channels) if alone else Told(channels=channels)
+
 
 @dataclass(frozen=True)
 class Gap:

@@ -12,6 +12,7 @@ from pathlib import Path
 from physioedge_runtime.errors import RecordError
 
 MAX_HEADER_BYTES = 1 << 20
+MAX_PER_FRAME = 10_000
 _LARGEST_BASELINE = 1 << 31
 _SMALLEST_GAIN = 1e-28  # below it, values leave float32
 CONVERT = (
@@ -34,6 +35,8 @@ class SignalSpec:
         WFDB storage format.
     byte_offset : int
         Bytes before the first sample.
+    per_frame : int
+        Samples of this signal for each of the header's: its rate is so many times the header's.
     gain : float
         ADC units per physical unit.
     baseline : int
@@ -52,6 +55,7 @@ class SignalSpec:
     file: str
     format: int
     byte_offset: int = 0
+    per_frame: int = 1
     gain: float
     baseline: int
     units: str
@@ -70,8 +74,9 @@ class Header:
     ----------
     name : str
     fs_hz : float
+        Rate of signals with one sample a frame, and of frames.
     n_samples : int or None
-        Samples per signal, if said.
+        Frames, if said.
     signals : tuple of SignalSpec
     comments : tuple of str
         Lines after the signals, without ``#``.
@@ -173,9 +178,9 @@ def _signal_line(line: str, index: int, source: str) -> SignalSpec:
     found = _FORMAT.match(words[1]) if len(words) > 1 else None
     if found is None:
         raise RecordError(f"{source}: signal line {line!r}", "a file name and a format", "Check the header.")
-    if int(found[2] or 1) != 1:
-        came = f"{source}: signal {index} with {found[2]} samples per frame (mixed rates)"
-        raise RecordError(came, "one rate for all signals", CONVERT)
+    if not 1 <= int(found[2] or 1) <= MAX_PER_FRAME:
+        came = f"{source}: signal {index} with {found[2]} samples per frame"
+        raise RecordError(came, f"1 to {MAX_PER_FRAME}", CONVERT)
     if int(found[3] or 0) != 0:
         raise RecordError(f"{source}: signal {index} with a skew of {found[3]} samples", "no skew", CONVERT)
     if Path(words[0]).name != words[0] or words[0] in ("-", "~", ".."):
@@ -195,7 +200,7 @@ def _signal_line(line: str, index: int, source: str) -> SignalSpec:
     if abs(baseline) > _LARGEST_BASELINE:
         raise RecordError(f"{source}: signal {index} with baseline {baseline}", "32 bits", "Check the header.")
     return SignalSpec(
-        file=words[0], format=int(found[1]), byte_offset=int(found[4] or 0), gain=scale,
+        file=words[0], format=int(found[1]), byte_offset=int(found[4] or 0), per_frame=int(found[2] or 1), gain=scale,
         baseline=baseline, units=gain[3] or "mV", adc_resolution=padded[0] or 0,
         adc_zero=zero, first=padded[2], checksum=padded[3], name=words[8] if len(words) > 8 else f"signal {index}",
     )  # fmt: skip
@@ -205,7 +210,7 @@ def format_header(header: Header) -> str:
     """Text of a header, the inverse of `parse_header`."""
     lines = [f"{header.name} {len(header.signals)} {header.fs_hz:g} {header.n_samples or 0}"]
     for s in header.signals:
-        offset = f"+{s.byte_offset}" if s.byte_offset else ""
+        offset = (f"x{s.per_frame}" if s.per_frame > 1 else "") + (f"+{s.byte_offset}" if s.byte_offset else "")
         gain = f"{s.gain:g}({s.baseline})/{s.units}"
         first, checksum = s.first if s.first is not None else s.adc_zero, s.checksum or 0
         tail = f"{s.adc_resolution} {s.adc_zero} {first} {checksum} 0 {s.name}"

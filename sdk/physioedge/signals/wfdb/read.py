@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from physioedge.signals.lanes import Lane, sensor_of
 from physioedge.signals.recording import Recording
 from physioedge.signals.wfdb.annotations import read_annotations
 from physioedge.signals.wfdb.formats import INVALID, bytes_needed, checksum, decode, samples_held
 from physioedge.signals.wfdb.header import CONVERT, Header, SignalSpec, read_header
-from physioedge_runtime.errors import ChannelMismatch, RecordError, UnitMismatch
+from physioedge_runtime.errors import RecordError, SampleRateMismatch
 
 ANNOTATOR = "atr"
 
@@ -25,7 +27,7 @@ def read_wfdb(record: Path, *, channels: Sequence[str] | None = None) -> Recordi
     record : Path
         Path without suffix, such as ``samples/data/100``.
     channels : sequence of str, optional
-        Which signals, in which order; by default all, which then must share one unit.
+        Which signals, in which order; by default all, which then must share one unit and one rate.
 
     Returns
     -------
@@ -38,31 +40,43 @@ def read_wfdb(record: Path, *, channels: Sequence[str] | None = None) -> Recordi
         Unreadable, truncated, damaged (checksum, first value, sample count) or of a kind this reader does not do.
     ChannelMismatch
         No signal of a name in `channels`.
-    UnitMismatch
-        The signals have several units and `channels` does not pick one.
+    UnitMismatch, SampleRateMismatch
+        The signals have several units or rates and `channels` does not pick one.
     """
-    header, digital = read_digital(record)
-    wanted = _pick(header, channels, str(record))
-    specs = [header.signals[i] for i in wanted]
-    units = {spec.units for spec in specs}
-    if len(units) > 1:
-        came = f"{record}: signals in {', '.join(sorted(units))}"
-        raise UnitMismatch(came, "one unit for a recording", f"Choose among the channels {_names(header)}.")
-    annotations = record.with_name(f"{record.name}.{ANNOTATOR}")
-    return Recording(
-        samples=np.stack([_physical(digital[i], header.signals[i]) for i in wanted]),
-        fs_hz=header.fs_hz,
-        units=units.pop(),
-        channels=tuple(spec.name for spec in specs),
-        name=header.name,
-        subject=header.name,
-        annotations=read_annotations(annotations, header.fs_hz) if annotations.exists() else None,
-        source=_beside(record, "hea"),
-    )
+    header, lanes = read_lanes(record)
+    (recording,) = sensor_of(record, lanes, channels, name=header.name, subject=header.name)
+    recording = replace(recording, source=_beside(record, "hea"))
+    file = record.with_name(f"{record.name}.{ANNOTATOR}")
+    if not file.exists():
+        return recording
+    # annotations count frames
+    notes, per_frame = read_annotations(file, header.fs_hz), round(recording.fs_hz / header.fs_hz)
+    return replace(recording, annotations=replace(notes, sample=notes.sample * per_frame))
+
+
+def read_lanes(record: Path) -> tuple[Header, tuple[Lane, ...]]:
+    """Header and signals in physical units, each at its own rate.
+
+    Raises
+    ------
+    RecordError
+        As `read_wfdb`.
+    """
+    header, rows = _read_rows(record)
+    lanes = [
+        Lane(
+            name=spec.name,
+            fs_hz=header.fs_hz * spec.per_frame,
+            units=spec.units,
+            pieces=((0.0, _physical(row, spec)),),
+        )
+        for spec, row in zip(header.signals, rows, strict=True)
+    ]
+    return header, tuple(lanes)
 
 
 def read_digital(record: Path) -> tuple[Header, NDArray[np.int64]]:
-    """Header and ADC values of a record, checked against each other.
+    """Header and ADC values of a record of one rate, checked against each other.
 
     Returns
     -------
@@ -73,26 +87,36 @@ def read_digital(record: Path) -> tuple[Header, NDArray[np.int64]]:
     ------
     RecordError
         As `read_wfdb`.
+    SampleRateMismatch
+        The signals have several rates.
     """
+    header, rows = _read_rows(record)
+    if {spec.per_frame for spec in header.signals} != {1}:
+        came = f"{record}: signals with several samples per frame (mixed rates)"
+        raise SampleRateMismatch(came, "one rate for all signals", CONVERT)
+    return header, np.stack(rows)
+
+
+def _read_rows(record: Path) -> tuple[Header, list[NDArray[np.int64]]]:
+    """Header and ADC values of each signal, as many of each as its rate needs."""
     header = read_header(_beside(record, "hea"))
     files: dict[str, list[int]] = {}
     for index, spec in enumerate(header.signals):
         files.setdefault(spec.file, []).append(index)
-    parts = {name: _read_file(record.with_name(name), header, members) for name, members in files.items()}
-    lengths = {part.shape[1] for part in parts.values()}
+    rows: dict[int, NDArray[np.int64]] = {}
+    for name, members in files.items():
+        rows |= _read_file(record.with_name(name), header, members)
+    lengths = {len(row) // header.signals[i].per_frame for i, row in rows.items()}
     if len(lengths) > 1:
         came = f"{record}: signal files of {', '.join(str(n) for n in sorted(lengths))} samples"
         raise RecordError(came, "equal lengths", "Download the files again.")
-    samples = np.empty((len(header.signals), lengths.pop()), np.int64)
-    for name, members in files.items():
-        samples[members] = parts[name]
-    for row, spec in zip(samples, header.signals, strict=True):
-        _verify(row, spec, str(record))
-    return header, samples
+    for i, spec in enumerate(header.signals):
+        _verify(rows[i], spec, str(record))
+    return header, [rows[i] for i in range(len(header.signals))]
 
 
-def _read_file(path: Path, header: Header, members: list[int]) -> NDArray[np.int64]:
-    """Samples of one signal file, (signal of this file, sample)."""
+def _read_file(path: Path, header: Header, members: list[int]) -> dict[int, NDArray[np.int64]]:
+    """Samples of one signal file by signal: frame after frame, and in each so many of every signal."""
     specs = [header.signals[i] for i in members]
     kinds = {(spec.format, spec.byte_offset) for spec in specs}
     fmt, offset = specs[0].format, specs[0].byte_offset
@@ -105,14 +129,18 @@ def _read_file(path: Path, header: Header, members: list[int]) -> NDArray[np.int
         data = path.read_bytes()[offset:]
     except OSError as error:
         raise RecordError(f"{path}: {error.strerror}", "a readable signal file", "Check the path.") from error
-    held = samples_held(fmt, len(data)) // len(specs)
-    n_samples = header.n_samples if header.n_samples is not None else held
+    frame = sum(spec.per_frame for spec in specs)
+    held = samples_held(fmt, len(data)) // frame
+    n_frames = header.n_samples if header.n_samples is not None else held
     # an odd last sample of format 212 may be followed by a padding byte
-    spare = len(data) - bytes_needed(fmt, n_samples * len(specs))
-    if spare < 0 or spare > 1 or n_samples == 0:
+    spare = len(data) - bytes_needed(fmt, n_frames * frame)
+    if spare < 0 or spare > 1 or n_frames == 0:
         expected = f"{header.n_samples} as the header says" if header.n_samples else "at least one"
         raise RecordError(f"{path}: {held} samples per signal", expected, "Download the record again.")
-    return decode(data, fmt, n_samples * len(specs)).reshape(n_samples, len(specs)).T
+    columns = decode(data, fmt, n_frames * frame).reshape(n_frames, frame)
+    ends = np.cumsum([spec.per_frame for spec in specs])
+    parts = np.split(columns, ends[:-1], axis=1)
+    return {i: np.ascontiguousarray(part).reshape(-1) for i, part in zip(members, parts, strict=True)}
 
 
 def _verify(row: NDArray[np.int64], spec: SignalSpec, source: str) -> None:
@@ -130,21 +158,6 @@ def _physical(row: NDArray[np.int64], spec: SignalSpec) -> NDArray[np.float32]:
     values = ((row - spec.baseline) / spec.gain).astype(np.float32)
     values[row == INVALID[spec.format]] = np.nan
     return values
-
-
-def _pick(header: Header, channels: Sequence[str] | None, source: str) -> list[int]:
-    names = [spec.name for spec in header.signals]
-    if channels is None:
-        return list(range(len(names)))
-    for name in channels:
-        if names.count(name) != 1:
-            came = f"{source}: channel {name!r}, of which there are {names.count(name)}"
-            raise ChannelMismatch(came, f"one of {_names(header)}", "Name a channel of this record.")
-    return [names.index(name) for name in channels]
-
-
-def _names(header: Header) -> str:
-    return ", ".join(spec.name for spec in header.signals)
 
 
 def _beside(record: Path, suffix: str) -> Path:
