@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from physioedge import results
+from physioedge.evaluation.personal.federated import FEDERATED
 from physioedge.evaluation.personal.generated import CONTROLS, GENERATORS
+from physioedge.evaluation.personal.paper import PAPER
 from physioedge.evaluation.personal.run import _AFTER, ALONE, table_rows
 from physioedge.report import personal_plot, personal_rows, personalisation
 from physioedge.results import Row
@@ -55,6 +57,13 @@ def test_every_arm_of_the_evaluation_has_its_kind():
             assert personal_rows.kind_of(name + after).startswith("generated")
             assert ("step" in personal_rows.kind_of(name + after)) == bool(after)
             assert {personal_rows.kind_of(f"{control}_{name}{after}") for control in CONTROLS} == {"control"}
+
+
+def test_arms_of_labelled_shapelets_are_neither_rivals_nor_ceilings():
+    for name in (*PAPER, *FEDERATED):
+        for after in _AFTER:
+            kind = personal_rows.kind_of(name + after)
+            assert kind == ("nothing of the person" if name == "fedavg" else "generated from labelled windows")
 
 
 def test_figures_differences_and_shares_of_the_gap(tmp_path):

@@ -12,7 +12,7 @@ from physioedge.report.colours import LIGHT
 from physioedge.report.personal_rows import DECIDING, KINDS, REFERENCE, Group, decided, kind_of
 from physioedge.results import Row
 
-_COLOURS = dict(zip(KINDS, ("ink", "class0", "good", "class3", "withheld", "class1"), strict=True))
+_COLOURS = dict(zip(KINDS, ("ink", "class0", "good", "class3", "withheld", "class2", "class1"), strict=True))
 _WIDTH_IN, _ROW_IN, _FRAME_IN, _LEGEND_IN = 12.0, 0.17, 0.9, 0.5
 _REACH = 6.0
 """Times the farther end of the median interval. An arm that fails by more would leave nothing to see of the others: it

@@ -16,6 +16,10 @@ DECIDING = {"mean_accuracy": "mean accuracy", "macro_f1": "macro-F1"}
 
 OWN_SIGNAL = ("centring_half", "centring", "levelling", "bn", "prior", "pseudo_prototypes", "entropy", "shot")
 LABELLED = ("kshot_prototypes", "local_kshot", "local", "full")
+FEDERATED = "fedavg"
+"""The same adapter for everybody, averaged over people whose signals stay at home."""
+PAPER = "paper"
+"""First word of arms of the published recipe, which are told classes of the calibration."""
 CONTROLS = ("shuffled", "null", "foreign")
 STEPS = ("centring", "levelling")
 KINDS = (
@@ -24,6 +28,7 @@ KINDS = (
     "generated",
     "generated, then a step on the device",
     "control",
+    "generated from labelled windows",
     "ceiling, with labels",
 )
 """In the order of the page."""
@@ -32,12 +37,14 @@ _BETWEEN = ":minus:"
 
 def kind_of(arm: str) -> str:
     """One of `KINDS`; an arm that is neither listed here nor a control is a generator's."""
-    if arm == REFERENCE:
+    if arm == REFERENCE or arm.partition("_")[0] == FEDERATED:
         return KINDS[0]
+    if arm.partition("_")[0] == PAPER:
+        return KINDS[5]
     if arm in OWN_SIGNAL:
         return KINDS[1]
     if arm in LABELLED:
-        return KINDS[5]
+        return KINDS[6]
     if arm.partition("_")[0] in CONTROLS:
         return KINDS[4]
     return KINDS[3] if arm.rpartition("_")[2] in STEPS else KINDS[2]

@@ -91,6 +91,11 @@ def _how_to_read() -> list[str]:
         "what is not the person's: `shuffled` with another judged person's condition, `null` with the set's mean, "
         "`foreign` with that of the set's farthest person. *Ceilings* have labels of the first five minutes: they are "
         "no rivals.",
+        "`fedavg` is one residual for everybody, averaged over people who fit it at home. Arms of the published recipe "
+        "(`paper`: shapelets by information gain as tokens of one GPT-2 that denoises whole LoRAs) are told the "
+        "classes of the calibration, without which there are no such shapelets, so they stand beside ceilings and not "
+        "beside our own: `_public` asks with everybody's shapelets, `_shuffled` with another person's, `_fewest` with "
+        "2 a class and `_most` with 33 in place of 12, `_residual` generates residuals in place of whole LoRAs.",
         "Differences are paired: every draw of people is the same for both arms. **Bold** ones have an interval that "
         "excludes zero. Nothing is corrected for the number of comparisons: about one in twenty would be bold by "
         f"chance. *Gap closed* is the share of the lead of `{CEILING}` over `{REFERENCE}` that the arm reaches; there "
