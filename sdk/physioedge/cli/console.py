@@ -39,6 +39,11 @@ EXTRA_OF = {
     "paho": "mqtt",
     "fastapi": "host",
     "uvicorn": "host",
+    "joblib": "train",
+    "accelerate": "train",
+    "ray": "ray",
+    "redis": "fleet",
+    "simpy": "fleet",
     "starlette": "view",
     "shtab": "completion",
 }
