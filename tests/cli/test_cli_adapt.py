@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -120,6 +121,58 @@ def test_a_harmful_one_is_reverted_and_the_exit_code_is_1(local: Command, comman
     assert status["serves"] == "global" and status["history"][-1]["what"] == "reverted"
 
 
+@pytest.mark.usefixtures("no_sockets")
+def test_beside_the_model_in_use_the_same_windows_are_compared(local: Command) -> None:
+    code, out, _ = local("alike", "--json", "--beside")
+    assert code == 0 and "0.000 of windows called otherwise" in json.loads(out)["reason"]
+    code, out, _ = local("harmful", "--json", "--beside")
+    assert code == 1 and "windows called otherwise" in json.loads(out)["reason"]
+
+
+def labels_in(path: Path, label: str) -> Path:
+    path.write_text("t_s,label\n" + "".join(f"{n / 10},{label}\n" for n in range(400)))
+    return path
+
+
+def test_confirmed_labels_decide_whether_a_change_is_right(local: Command, command: Command, tmp_path: Path) -> None:
+    """The adapter calls everything otherwise: whether that is harm only labels can tell."""
+    told = {}
+    for label in ("N", "S", "V", "of no class"):
+        code, out, _ = local("harmful", "--json", "--labels", labels_in(tmp_path / "known.csv", label))
+        told[label] = json.loads(out)
+        assert "of 10 confirmed windows right" in told[label]["reason"] and told[label]["windows_during"] >= 40
+        assert (code == 0) == (told[label]["step"] == "confirmed")
+        command("adapter", "forget")
+    assert {one["step"] for one in told.values()} == {"confirmed", "reverted"}
+    for one in told.values():
+        right, before = map(int, re.findall(r"(\d+) of 10 confirmed windows right, (\d+) by", one["reason"])[0])
+        assert (one["step"] == "confirmed") == (right >= before)
+
+
+def test_whoever_sits_there_is_asked(local: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", iter(["N\n", "what?\n", "\n"]))
+    _, out, err = local("harmful", "--json", "--labels", "-")
+    assert err.count("what is at") == 10 and "N, S, V, or nothing" in err
+    assert "of 10 confirmed windows right" in json.loads(out)["reason"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("a,b\n1,N\n", "the head 'a,b'"), ("t_s,label\nx,N\n", "'x'"), ("", "head")]
+)
+def test_a_file_of_labels_that_is_none_is_refused(local: Command, tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "known.csv").write_text(text)
+    code, _, err = local("alike", "--labels", tmp_path / "known.csv")
+    assert code == 1 and "error[record]" in err and said in err
+
+
+def test_the_nearest_moment_counts_and_none_that_is_far() -> None:
+    from physioedge.cli.trying import _nearest
+
+    said = [(1.0, "N"), (2.0, "V")]
+    assert [_nearest(said, at_s) for at_s in (0.79, 0.9, 1.15, 1.5, 1.9, 2.3)] == ["", "N", "N", "", "V", ""]
+    assert _nearest([], 1.0) == ""
+
+
 @pytest.mark.parametrize(
     ("name", "words", "record", "step", "reason"),
     [
@@ -221,6 +274,8 @@ def test_a_store_that_is_not_there_is_not_made_by_looking(command: Command, tmp_
         (["--host", "https://h", "--local", "g"], "not allowed with"),
         (["--seconds", "0"], "positive"),
         (["--tries", "0"], "from 1 on"),
+        (["--level", "--beside"], "are of a trial"),
+        (["--preview", "--labels", "f"], "are of a trial"),
     ],
 )
 def test_wrong_usage_is_2(adapt: Command, words: list[str], said: str) -> None:

@@ -14,6 +14,7 @@ from physioedge.cli.console import SHIPPED, SHIPPED_RECORD, positive, print_json
 from physioedge.cli.feeding import Said, open_sensors, pushes
 from physioedge.cli.levelling import level_on, lines_of
 from physioedge.cli.storing import DEVICE, add_store_options, open_store
+from physioedge.cli.trying import Trying, answers_from
 from physioedge.models.shipped import generator_of
 from physioedge.signals.recording import Recording
 from physioedge_runtime import Bundle, Stream
@@ -29,6 +30,7 @@ examples:
   physioedge adapt mine.csv --fs-hz 125 --units mV --bundle arrhythmia.physio --store adapters --preview
   physioedge adapt mine.csv ... --local shipped --key keys/private.pem
   physioedge adapt mine.csv ... --host https://host.example --device watch-7 --token-file watch-7.token
+  physioedge adapt mine.csv ... --local shipped --key keys/private.pem --labels known.csv
   physioedge adapt mine.csv ... --level    (nobody is asked: a bias from the person's own signal)
 """
 
@@ -60,6 +62,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--collect", choices=KINDS, default=KINDS[0], help="what the condition is of (default "
                         f"{KINDS[0]})")  # fmt: skip
     parser.add_argument("--preview", action="store_true", help="print exactly what would be sent, and stop")
+    parser.add_argument("--beside", action="store_true", help="in the trial, run the model in use on the same signal "
+                        "and judge by both: a change of the person is less often taken for the adapter's")  # fmt: skip
+    parser.add_argument("--labels", metavar="FILE", help="confirmed labels, of which the trial asks for a few where "
+                        "the two differ: CSV with the head t_s,label, or - to be asked; implies --beside")  # fmt: skip
     parser.add_argument("--seconds", type=positive, default=300.0, metavar="S", help="signal before an adapter is "
                         "asked for, or a bias taken (default 300)")  # fmt: skip
     parser.add_argument("--channel", action="append", metavar="NAME", help="as for `run`")
@@ -98,7 +104,10 @@ def run(args: argparse.Namespace) -> int:
             levelled = level_on(adaptation, fed, args.seconds, lambda: opened(stream.engine))
             print_json(asdict(levelled)) if args.json else print(table(["what", "came"], lines_of(levelled)))
             return 0 if levelled.step == LEVELLED else 1
-        told = _live(adaptation, recordings, args, ask)
+        answer = None if args.labels is None else answers_from(args.labels, bundle.contract.labels)
+        second = (lambda: opened(stream.engine)) if args.beside or answer else None
+        with Trying(adaptation, second, answer) as trying:
+            told = _live(trying, recordings, args, ask)
     if isinstance(told, Request):
         _preview(told, args.json)
         return 0
@@ -135,12 +144,12 @@ class Told:
 
 
 def _live(
-    adaptation: Adaptation, recordings: Mapping[str, Recording], args: argparse.Namespace, ask: Ask | None
+    trying: Trying, recordings: Mapping[str, Recording], args: argparse.Namespace, ask: Ask | None
 ) -> Told | Request:
     """Stream the recording as a device would, until there is something to tell."""
-    stream, asked, at_s = adaptation.stream, False, 0.0
+    adaptation, stream, asked, at_s = trying.adaptation, trying.adaptation.stream, False, 0.0
     for push in pushes(recordings, args.chunk_s):
-        ended = adaptation.step(stream.push(push.chunk, push.t_s, push.sensor))
+        ended = trying.push(push)
         at_s = max(at_s, push.until_s)
         if ended is not None:
             return _ended(ended, at_s)
@@ -151,10 +160,11 @@ def _live(
         asked, outcome = True, ask(adaptation)
         if outcome.step != TRYING:
             return _not_tried(outcome, adaptation, at_s)
+        trying.begins()
     if not asked:
         reason = f"the recording ended after {at_s:g} s, before the {args.seconds:g} s of --seconds"
         return Told(step=NOT_ASKED, serves=stream.adapter_id, reason=reason, signal_s=at_s)
-    ended = adaptation.step(stream.flush()) or adaptation.abandon("the recording ended before a verdict")
+    ended = trying.flush() or adaptation.abandon("the recording ended before a verdict")
     assert ended is not None  # a trial is under way, so that there is something to abandon
     return _ended(ended, at_s)
 
@@ -215,6 +225,8 @@ def _misuse(args: argparse.Namespace) -> str:
         return "--host needs --device and --token-file"
     if args.local is not None and args.key is None:
         return "--local needs --key"
+    if (args.level or args.preview) and (args.beside or args.labels is not None):
+        return "--beside and --labels are of a trial: there is none with --level or --preview"
     if args.level and args.preview:
         return "--level sends nothing: there is no --preview of it"
     if args.host is None and args.local is None and not args.preview and not args.level:
