@@ -44,6 +44,7 @@ class MadeUp:
     backbone: Path
     task: str = "made_up"
     names: tuple[str, ...] = NAMES
+    device: str = "cpu"
 
     def fit_global(self, names, folder, *, seed):
         backbone, _, digest = load_backbone(self.backbone, LAYOUT)

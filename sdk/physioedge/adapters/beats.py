@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from physioedge.adapters.fitting import GLOBAL, FitConfig, fit_network
 from physioedge.models.backbone import Backbone
 from physioedge.models.network import Network, network_on
 from physioedge.tasks.arrhythmia import LABELS, BeatRecord, window_spec
+from physioedge.tasks.mixing import MixedDraw
 from physioedge.tasks.sampling import BeatDraw, DrawConfig
 
 HEAD_SEED = 7
@@ -53,15 +55,22 @@ def new_network(backbone: Backbone) -> Network:
 
 def fit_beats(
     backbone: Backbone, records: list[BeatRecord], config: BeatFit, how: str = GLOBAL, *, seed: int,
-    checkpoint: Path | None = None, int8_aware: bool = False,
+    taught: Sequence[BeatRecord] = (), checkpoint: Path | None = None, int8_aware: bool = False,
 ) -> Any:  # fmt: skip
-    """A network fitted on `records`; see `physioedge.adapters.fitting.fit_network`."""
+    """A network fitted on `records`; see `physioedge.adapters.fitting.fit_network`.
+
+    Half of every batch is of people labelled by a teacher, where there are any in `taught`; class frequencies are those
+    of `records` all the same. Fitted where the backbone is; what comes back is on the processor.
+    """
     torch.manual_seed(seed)  # the head's projection is drawn before `fit_network` seeds
-    network = new_network(backbone)
+    device = next(backbone.parameters()).device
+    network, draws = new_network(backbone).to(device), beat_draws(records, backbone, config)
+    mixed = MixedDraw([draws, beat_draws([*taught], backbone, config)], (0.5, 0.5)) if taught else draws
     wrapped = fit_network(
-        network, beat_draws(records, backbone, config), config, how, seed=seed, label=f"arrhythmia {how}, seed {seed}",
-        checkpoint=checkpoint, int8_aware=int8_aware,
+        network, mixed, config, how, seed=seed, label=f"arrhythmia {how}, seed {seed}", checkpoint=checkpoint,
+        int8_aware=int8_aware,
     )  # fmt: skip
+    wrapped.cpu()
     network.get_buffer("head.log_prior").copy_(log_prior(records, config.prior_share))
     return wrapped
 

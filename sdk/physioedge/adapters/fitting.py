@@ -123,11 +123,13 @@ def fit_module(
     checkpoint: Path | None = None,
 ) -> History:
     """Fit what is trainable of a module: balanced prototype loss for classes, Huber loss for standardised values."""
-    counts = None if draws.class_share is None else torch.tensor(draws.class_share, dtype=torch.float32)
+    device = next(module.parameters()).device
+    counts = None if draws.class_share is None else torch.tensor(draws.class_share, dtype=torch.float32, device=device)
 
     def loss_of_step(step: int) -> Tensor:
         signals, target = draws.batch(config.batch, np.random.default_rng((seed, step)))
-        found, wanted = raw(tuple(torch.from_numpy(x) for x in signals)), torch.from_numpy(target)
+        found = raw(tuple(torch.from_numpy(x).to(device) for x in signals))
+        wanted = torch.from_numpy(target).to(device)
         if counts is None:
             return nn.functional.smooth_l1_loss(found, wanted)
         return balanced_prototype_loss(found, wanted, counts)

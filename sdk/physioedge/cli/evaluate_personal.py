@@ -8,10 +8,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from physioedge.cli.evaluate_vitals import TASKS as VITALS
+
 if TYPE_CHECKING:
     from physioedge.evaluation.personal.judged import Judged
     from physioedge.evaluation.personal.run import Seed
+    from physioedge.evaluation.personal.tuned import Practising
     from physioedge.results import Row
+    from physioedge.tasks.arrhythmia import BeatRecord
 
 TASKS = ("arrhythmia", "stress", "sleep_rr", "ppg_rhythm")
 DEVICE = "device"
@@ -22,10 +26,15 @@ AGAINST = ("global", "centring_half", "levelling")
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the options to those of ``evaluate``."""
     own = parser.add_argument_group("personalisation")
-    own.add_argument("--task", dest="of_task", choices=TASKS, default=TASKS[0], help="whose adapters")
+    own.add_argument("--task", dest="of_task", choices=(*TASKS, *VITALS), default=TASKS[0], help="whose "
+                     "adapters; of vitals, which table")  # fmt: skip
     own.add_argument("--sets", type=Path, help="folder with one folder a seed, 0, 1, ..., of `train adapters`")
     own.add_argument("--name", default="", help="what is added to the name of the results file")
     own.add_argument("--groups", default="", help="by default all of the task's: for arrhythmia 'DS1 folds,DS2'")
+    own.add_argument("--taught", type=Path, help="what `train teacher` wrote: arms named tuned practise on these too")
+    own.add_argument("--taught-people", type=int, metavar="N", help="learn from the first N taught people of the sets; "
+                     "all of them else")  # fmt: skip
+    own.add_argument("--device", default="cpu", help="of torch, where networks compute")
 
 
 def rows(args: argparse.Namespace) -> list[Row]:
@@ -35,24 +44,28 @@ def rows(args: argparse.Namespace) -> list[Row]:
     from physioedge import results
     from physioedge.adapters.sets.making import SetConfig
     from physioedge.evaluation.files import log_ds2
-    from physioedge.evaluation.personal.run import ALONE, Plan, judge, table_rows
+    from physioedge.evaluation.personal.run import ALONE, Plan, judge_together, table_rows
     from physioedge.models import shipped
 
     judged = _judged(args.of_task, args.backbone or shipped.backbone(), args.data)
     groups = tuple(args.groups.split(",")) if args.groups else judged.groups
     arms = tuple(args.arms.split(",")) if args.arms else (*ALONE, *GENERATED)
-    plan = Plan(arms=arms, groups=groups, work=args.work / args.of_task)
     generated = bool(set(arms) - set(ALONE))
-    found = [
-        judge(judged, _seed(args.sets / str(seed), seed, generated), SetConfig(), plan, _say)
-        for seed in range(args.seeds)
-    ]  # fmt: skip
+    seeds = [_seed(args.sets / str(seed), seed, generated, args.taught_people) for seed in range(args.seeds)]
+    plan = Plan(
+        arms=arms, groups=groups, work=args.work / args.of_task, device=args.device,
+        practising=_practising(args, judged, arms),
+    )  # fmt: skip
+    found = judge_together(judged, seeds, SetConfig(), plan, workers=args.workers, say=_say)
     made = table_rows(args.of_task, judged.labels, found, AGAINST)
     name = f"personalisation-{args.of_task}{args.name and '-'}{args.name}"
     command = f"physioedge evaluate personalisation --task {args.of_task} --sets DIR --seeds {args.seeds} " \
               f"--arms {','.join(arms)} --groups '{','.join(groups)}'"  # fmt: skip
     said = {"protocol": judged.protocol} if judged.protocol else {}
-    results.write(args.out / f"{name}.json", command + (f" --name {args.name}" if args.name else ""), made, **said)
+    for option, value in (("name", args.name), ("taught-people", args.taught_people)):
+        command += "" if value in ("", None) else f" --{option} {value}"
+    command += " --taught FILE" if args.taught else ""
+    results.write(args.out / f"{name}.json", command, made, **said)
     if "DS2" in groups:
         log_ds2(args.out, command, f"{args.seeds} seeds of {name}")
     return made
@@ -66,6 +79,28 @@ def _judged(task: str, backbone: Path, data: Path | None) -> Judged:
     from physioedge.evaluation.personal.judged_windows import JudgedWindows
 
     return JudgedWindows(task, backbone, data)
+
+
+def _practising(args: argparse.Namespace, judged: Judged, arms: tuple[str, ...]) -> Practising | None:
+    """Whom tuned generators practise on; their windows are cut here, by all workers."""
+    from physioedge.adapters.sets.making import global_folder
+    from physioedge.evaluation.personal.tuned import TUNED, Practising
+
+    if not any(kind in arm for arm in arms for kind in TUNED):
+        return None
+    from physioedge.adapters.sets.base import slotted
+    from physioedge.adapters.sets.beats import BeatPeople
+    from physioedge.adapters.sets.making import everybody
+    from physioedge.adapters.sets.taught import load_taught
+
+    people = judged.people
+    taught: tuple[BeatRecord, ...] = ()
+    if args.taught is not None and isinstance(people, BeatPeople):
+        taught = tuple(load_taught(args.taught, people.fs_hz)[: args.taught_people])
+    practising = Practising(people=people, work=args.work, taught=taught)
+    folder = global_folder(args.sets / "0", everybody(people.names))
+    practising.prepare(slotted(people.backbone, folder)[0].network, workers=args.workers)
+    return practising
 
 
 def _device(args: argparse.Namespace) -> list[Row]:
@@ -93,9 +128,10 @@ def _device(args: argparse.Namespace) -> list[Row]:
     return made
 
 
-def _seed(folder: Path, seed: int, generated: bool) -> Seed:
+def _seed(folder: Path, seed: int, generated: bool, taught_people: int | None) -> Seed:
     """One seed's models, and the set where a generator is judged; both named by their content."""
     from physioedge.adapters.sets.making import EVERYBODY, GLOBALS
+    from physioedge.adapters.sets.taught import first_taught
     from physioedge.cli.train_personal import SET_FILE
     from physioedge.evaluation.personal.run import Seed
     from physioedge.generator.adapter_set import load_set
@@ -103,9 +139,12 @@ def _seed(folder: Path, seed: int, generated: bool) -> Seed:
 
     weights = folder / GLOBALS / EVERYBODY / WEIGHTS_FILE
     file = folder / SET_FILE
+    found = load_set(file) if generated else None
+    if found is not None and taught_people is not None:
+        found = found.of(first_taught(found.person, taught_people))
     return Seed(
-        seed=seed, folder=folder, base_digest=_digest(weights), found=load_set(file) if generated else None,
-        digest=_digest(file) if generated else "",
+        seed=seed, folder=folder, base_digest=_digest(weights), found=found,
+        digest=f"{_digest(file)}{'' if taught_people is None else f':{taught_people}'}" if generated else "",
     )  # fmt: skip
 
 

@@ -41,7 +41,8 @@ def register(subparsers: Any) -> None:
     shapelets.add_argument("--kinds", default="", help="some of ecg,ppg,acc,eda,temp,rr; default: all")
     shapelets.add_argument("--steps", type=int, default=400)
     train_personal.register(what)
-    for each in (backbone, adapter, shapelets, what.choices["adapters"], what.choices["generator"]):
+    for each in (backbone, adapter, shapelets, what.choices["adapters"], what.choices["generator"],
+                 what.choices["teacher"]):  # fmt: skip
         each.add_argument("--seed", type=int, default=0)
         each.add_argument("--out", type=Path, required=True, help=_ONCE)
         each.add_argument("--data", type=Path, help="folder that holds the datasets")
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
     torch.set_num_threads(args.threads)
     steps = {"backbone": _backbone, "global": _adapter, "shapelets": _shapelets, "adapters": train_personal.adapters,
-             "generator": train_personal.generator}  # fmt: skip
+             "generator": train_personal.generator, "teacher": train_personal.teacher}  # fmt: skip
     return steps[args.what](args)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from physioedge.adapters.sets.making import SetConfig
+    from physioedge.adapters.sets.making import Row, SetConfig
     from physioedge.adapters.sets.people import People
 
 TASKS = ("arrhythmia", "stress", "sleep_rr", "ppg_rhythm")
@@ -28,6 +28,15 @@ def register(what: Any) -> None:
     parser.add_argument("--splits", type=int, help="divisions of the people into folds")
     parser.add_argument("--levelled", action="store_true", help="fit residuals to logits that are levelled already")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
+    parser.add_argument("--taught", type=Path, help="what `train teacher` wrote: a row for each of these people too")
+    parser.add_argument("--taught-globals", action="store_true", help="global adapters are fitted on taught people "
+                        "too, and no rows on them")  # fmt: skip
+    parser.add_argument("--device", default="cpu", help="of torch, where everything about heart beats is fitted")
+    parser = what.add_parser("teacher", help="label the beats of CinC 2017 by trees that see whole recordings, and "
+                             "grade these on folds of DS1")  # fmt: skip
+    parser.add_argument("--backbone", type=Path, help="weights file; by default the shipped one")
+    parser.add_argument("--most", type=int, help="recordings; all of them else")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder for teacher.json")
     parser = what.add_parser("generator", help="learn from a set of adapters what to generate for a condition")
     parser.add_argument("--set", type=Path, required=True, metavar="DIR", help="folder that `train adapters` wrote")
     parser.add_argument("--kind", choices=KINDS, default=KINDS[0])
@@ -46,11 +55,14 @@ def adapters(args: argparse.Namespace) -> int:
 
     backbone = args.backbone or shipped.backbone()
     changed = {name: getattr(args, name) for name in ("wearers", "splits") if getattr(args, name) is not None}
-    people, plain = _people(args.task, backbone, args.data)
+    people, plain = _people(args.task, backbone, args.data, args.device)
+    if args.taught_globals:
+        people = _with_taught(args, people)
     config = replace(plain, levelled=args.levelled, **changed)
     rows = make_rows(
         people, args.out, config, seed=args.seed, workers=args.workers, say=lambda line: print(line, file=sys.stderr)
     )
+    rows += [] if args.taught_globals else _taught(args, people, config)
     folder = global_folder(args.out, everybody(people.names))
     digest = load_note(folder).backbone_digest
     origin = Origin(
@@ -62,25 +74,73 @@ def adapters(args: argparse.Namespace) -> int:
     if not rows:
         print(f"{len(folds)} global adapters and levels of {len(people.names)} people in {args.out}")
         return 0
-    found = set_of(rows, origin, {"config": asdict(config), "seed": args.seed, "people": len(people.names)})
+    count = len({row.person for row in rows})
+    found = set_of(rows, origin, {"config": asdict(config), "seed": args.seed, "people": count})
     save_set(args.out / SET_FILE, found)
     cost = found.details["cost"]
-    print(f"{cost['adapters']} adapters of {len(people.names)} people in {args.out / SET_FILE}; "
+    print(f"{cost['adapters']} adapters of {count} people in {args.out / SET_FILE}; "
           f"fitting them took {cost['core_s']:.0f} core-seconds")  # fmt: skip
     return 0
 
 
-def _people(task: str, backbone: Path, data: Path | None) -> tuple[People, SetConfig]:
+def _taught(args: argparse.Namespace, people: People, config: SetConfig) -> list[Row]:
+    """Rows of people whom a teacher has labelled, where there are any."""
+    from physioedge.adapters.sets.beats import BeatPeople
+
+    if args.taught is None or not isinstance(people, BeatPeople):
+        return []
+    from physioedge.adapters.sets.taught import load_taught
+    from physioedge.adapters.sets.taught_rows import make_taught_rows
+
+    return make_taught_rows(
+        people, load_taught(args.taught, people.fs_hz), args.out, config, seed=args.seed,
+        say=lambda line: print(line, file=sys.stderr),
+    )  # fmt: skip
+
+
+def _with_taught(args: argparse.Namespace, people: People) -> People:
+    """The same people, with everybody whom a teacher has labelled behind their global adapters."""
+    from physioedge.adapters.sets.beats import BeatPeople
+    from physioedge.adapters.sets.taught import load_taught
+
+    if args.taught is None or not isinstance(people, BeatPeople):
+        return people
+    taught = load_taught(args.taught, people.fs_hz)
+    return BeatPeople(people.backbone, people.data, taught=taught, device=args.device)
+
+
+def _people(task: str, backbone: Path, data: Path | None, device: str) -> tuple[People, SetConfig]:
     """A task's people, and what their set is made of."""
     from physioedge.adapters.sets import making
 
     if task == TASKS[0]:
         from physioedge.adapters.sets.beats import BeatPeople
 
-        return BeatPeople(backbone, data), making.SetConfig()
+        return BeatPeople(backbone, data, device=device), making.SetConfig()
     from physioedge.adapters.sets.windowed import WindowPeople, set_config
 
     return WindowPeople(task, backbone, data), set_config(task)
+
+
+def teacher(args: argparse.Namespace) -> int:
+    """Exit code: 0 when the labels and their quality are written."""
+    from physioedge import results
+    from physioedge.adapters.sets.beats import BeatPeople
+    from physioedge.evaluation.teacher import run
+    from physioedge.evaluation.teacher.trees import TeacherFit
+    from physioedge.models import shipped
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    people, config = BeatPeople(args.backbone or shipped.backbone(), args.data), TeacherFit()
+    tables = run.tables_of(people, say)
+    fitted = run.teacher_of(people, tables, config, seed=args.seed)
+    count = run.label(fitted, args.out, args.most, args.data, say=say)
+    made = run.grade(people, tables, config, seed=args.seed, say=say)
+    results.write(args.results / "teacher.json", f"physioedge train teacher --out FILE --seed {args.seed}", made)
+    print(f"{count} recordings with labels in {args.out}; the teacher's quality in {args.results / 'teacher.json'}")
+    return 0
 
 
 def generator(args: argparse.Namespace) -> int:

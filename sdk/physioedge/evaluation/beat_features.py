@@ -21,9 +21,10 @@ _LOCAL_RR = 10
 _USUAL_BEATS = 32
 """Beats whose median is what the person's beat usually looks like, those before the judged one."""
 _BEFORE_S = 0.6
-_SPANS = {"p": (-0.24, -0.06, 8), "qrs": (-0.05, 0.10, 10), "t": (0.15, 0.50, 8)}
+SPANS = {"p": (-0.24, -0.06, 8), "qrs": (-0.05, 0.10, 10), "t": (0.15, 0.50, 8)}
 """Part of the beat to its first and last instant from the R peak, in seconds, and its number of samples."""
-_AROUND_QRS_S = (-0.12, 0.16)
+AROUND_QRS_S = (-0.12, 0.16)
+"""First and last instant of the QRS complex from the R peak, at its widest."""
 _STEEP = 0.15
 """The QRS complex reaches as far as the slope exceeds this share of its largest."""
 
@@ -46,7 +47,7 @@ def beat_features(record: BeatRecord, fs_hz: float, lookahead_samples: int) -> C
     Columns
         float64 (beat,) each, in mV, s, or shares; NaN where the record has not enough past.
     """
-    waves = _Waves.of(record, fs_hz, lookahead_samples)
+    waves = Waves.of(record, fs_hz, lookahead_samples)
     return {**rr_features(record.anchor, fs_hz, lookahead_samples), **_shape(waves), **_change(waves)}
 
 
@@ -80,7 +81,7 @@ def rr_features(anchor: NDArray[np.int64], fs_hz: float, lookahead_samples: int)
 
 
 @dataclass(frozen=True)
-class _Waves:
+class Waves:
     """Each beat on its own: samples (beat, sample) around the R peak, the median of the piece taken away."""
 
     values: Floats
@@ -88,7 +89,8 @@ class _Waves:
     fs_hz: float
 
     @classmethod
-    def of(cls, record: BeatRecord, fs_hz: float, lookahead_samples: int) -> _Waves:
+    def of(cls, record: BeatRecord, fs_hz: float, lookahead_samples: int) -> Waves:
+        """Those of a record."""
         before, end = round(_BEFORE_S * fs_hz), record.signal.shape[1] - 1
         at = record.anchor[:, None] + np.arange(-before, lookahead_samples + 1)
         values = record.signal[0].astype(np.float64)[np.clip(at, 0, end)]
@@ -107,22 +109,22 @@ class _Waves:
         return np.asarray(self.values[:, low] + (at - low) * (self.values[:, low + 1] - self.values[:, low]))
 
 
-def _shape(waves: _Waves) -> Columns:
+def _shape(waves: Waves) -> Columns:
     """Heights and widths, and the waves themselves: in mV, and over the size of the beat's own QRS complex."""
-    qrs = waves.between(*_AROUND_QRS_S)
+    qrs = waves.between(*AROUND_QRS_S)
     height = np.ptp(qrs, axis=1)
-    sizes = {name: np.ptp(waves.between(*_SPANS[name][:2]), axis=1) for name in ("p", "t")}
+    sizes = {name: np.ptp(waves.between(*SPANS[name][:2]), axis=1) for name in ("p", "t")}
     out = {
         "r_mv": waves.values[:, waves.before],
         "qrs_height_mv": height,
         "qrs_width_s": qrs_width_s(qrs, waves.fs_hz),
         "qrs_fullness": ratio(np.abs(qrs).mean(1), height),
-        "highest_at_s": qrs.argmax(1) / waves.fs_hz + _AROUND_QRS_S[0],
-        "lowest_at_s": qrs.argmin(1) / waves.fs_hz + _AROUND_QRS_S[0],
+        "highest_at_s": qrs.argmax(1) / waves.fs_hz + AROUND_QRS_S[0],
+        "lowest_at_s": qrs.argmin(1) / waves.fs_hz + AROUND_QRS_S[0],
         "upright": ratio(qrs.max(1), height),
         **{f"{name}_over_qrs": ratio(size, height) for name, size in sizes.items()},
     }
-    for name, span in _SPANS.items():
+    for name, span in SPANS.items():
         for i, column in enumerate(waves.sampled(*span).T):
             out[f"{name}{i}_mv"], out[f"{name}{i}_scaled"] = column, ratio(column, height)
     return out
@@ -136,16 +138,16 @@ def qrs_width_s(qrs: Floats, fs_hz: float) -> Floats:
     return np.asarray(np.where(steep.any(1), last - first + 1, 0) / fs_hz)
 
 
-def _change(waves: _Waves) -> Columns:
+def _change(waves: Waves) -> Columns:
     """How each beat differs from the median of those before it."""
-    usual = _Waves(_median_before(waves.values), waves.before, waves.fs_hz)
-    own, other = (w.between(*_AROUND_QRS_S) for w in (waves, usual))
+    usual = Waves(_median_before(waves.values), waves.before, waves.fs_hz)
+    own, other = (w.between(*AROUND_QRS_S) for w in (waves, usual))
     height, usual_height = np.ptp(own, axis=1), np.ptp(other, axis=1)
     widths = qrs_width_s(own, waves.fs_hz)
     distance = np.sqrt(((waves.values - usual.values) ** 2).mean(1))
-    spans = {"p": _SPANS["p"][:2], "qrs": _AROUND_QRS_S, "t": _SPANS["t"][:2], "beat": (-0.25, _SPANS["t"][1])}
+    spans = {"p": SPANS["p"][:2], "qrs": AROUND_QRS_S, "t": SPANS["t"][:2], "beat": (-0.25, SPANS["t"][1])}
     return {
-        **{f"{name}_alike": _likeness(waves.between(*at), usual.between(*at)) for name, at in spans.items()},
+        **{f"{name}_alike": likeness(waves.between(*at), usual.between(*at)) for name, at in spans.items()},
         "height_over_usual": ratio(height, usual_height),
         "width_over_usual": ratio(widths, _median_before(widths[:, None])[:, 0]),
         "distance_over_usual": ratio(distance, usual_height),
@@ -160,7 +162,7 @@ def _median_before(values: Floats) -> Floats:
     return out
 
 
-def _likeness(a: Floats, b: Floats) -> Floats:
+def likeness(a: Floats, b: Floats) -> Floats:
     """Correlation of each pair of rows (beat, sample)."""
     a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
     return ratio((a * b).sum(1), np.sqrt((a**2).sum(1) * (b**2).sum(1)))

@@ -47,6 +47,7 @@ class Wearers:
     backbone: Path
     task: str = "made_up"
     names: tuple[str, ...] = ("a", "b", "c", "d")
+    device: str = "cpu"
 
     def fit_global(self, names: tuple[str, ...], folder: Path, *, seed: int) -> None:
         """Two steps of a fit that can be gone on with, written as any other."""

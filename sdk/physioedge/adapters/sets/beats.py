@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -28,24 +30,38 @@ class BeatPeople:
         Weights file.
     data : Path, optional
         Folder that holds the datasets.
+    taught : sequence of BeatRecord
+        People labelled by a teacher, whom global adapters are fitted on beside those of DS1.
+    device : str
+        Of torch, where global adapters are fitted.
     """
 
     task: str = arrhythmia.NAME
     names: tuple[str, ...] = mitbih.FIT
 
-    def __init__(self, backbone: Path, data: Path | None) -> None:
+    def __init__(
+        self, backbone: Path, data: Path | None, *, taught: Sequence[BeatRecord] = (), device: str = "cpu"
+    ) -> None:
         self.backbone: Path = backbone
-        self.data = data
+        self.data, self.taught, self.device = data, tuple(taught), device
         config = read_config(backbone)
         self.fs_hz, self.cut = config.modality("ecg").fs_hz, arrhythmia.window_spec(config)
-        self.record = cache(self._load)
+
+    def record(self, name: str) -> BeatRecord:
+        """One of the records."""
+        return _record(name, self.fs_hz, self.data)
 
     def fit_global(self, names: tuple[str, ...], folder: Path, *, seed: int) -> None:
         """Fit a global adapter on some records and write it; a fit cut off goes on."""
         backbone, _, digest = load_backbone(self.backbone, arrhythmia.LAYOUT)
         records, config = [self.record(name) for name in names], BeatFit()
-        wrapped = fit_beats(backbone, records, config, seed=seed, checkpoint=folder / CHECKPOINT)
-        save_adapter(folder, wrapped, beats_note(wrapped, digest, records, config, seed))
+        wrapped = fit_beats(
+            backbone.to(self.device), records, config, seed=seed, taught=self.taught, checkpoint=folder / CHECKPOINT
+        )  # fmt: skip
+        note = beats_note(wrapped, digest, records, config, seed)
+        if self.taught:
+            note = replace(note, fit={**note.fit, "taught_people": len(self.taught)})
+        save_adapter(folder, wrapped, note)
 
     def worn(self, name: str, wearer: int, *, seed: int) -> Worn:
         """The beats of a record: as it is, on its other lead, and then as random wearers show them."""
@@ -64,5 +80,8 @@ class BeatPeople:
             signals=(torch.from_numpy(windows),), target=target, time_s=changed.anchor[kept] / self.fs_hz
         )  # fmt: skip
 
-    def _load(self, name: str) -> BeatRecord:
-        return arrhythmia.load_records((name,), self.fs_hz, self.data)[0]
+
+@lru_cache(maxsize=len(mitbih.FIT))
+def _record(name: str, fs_hz: float, data: Path | None) -> BeatRecord:
+    """Read once a process, whichever job asks for it."""
+    return arrhythmia.load_records((name,), fs_hz, data)[0]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from physioedge.adapters.lora.files import TASK_FILE, load_note
-from physioedge.adapters.sets.alone import alone
+from physioedge.adapters.sets.backends import LOKY, Backend, pool
 from physioedge.adapters.sets.base import REFERENCE, Base, Floats, embedded, load_base, logits_of, slotted
+from physioedge.adapters.sets.ledger import once
 from physioedge.adapters.sets.people import CHECKPOINT, People, Worn
 from physioedge.adapters.sets.residual import LabelledWindows, ResidualFit, fit_residual
 from physioedge.tasks.levels import levels
@@ -114,28 +116,40 @@ def everybody(names: tuple[str, ...]) -> Fold:
 
 
 def make_rows(
-    people: People, out: Path, config: SetConfig, *, seed: int, workers: int, say: Callable[[str], None]
-) -> list[Row]:
+    people: People, out: Path, config: SetConfig, *, seed: int, workers: int, say: Callable[[str], None],
+    backend: str = LOKY, address: str | None = None,
+) -> list[Row]:  # fmt: skip
     """All rows of a set; what an earlier call has finished in `out` is not done again.
 
-    Every row and every global adapter is a file of its own, named by all that shapes it and put in place in one step.
-    It may be killed at any moment and called again, also while workers of the call before still finish their job.
-    """
-    from joblib import Parallel, delayed
+    Every row and every global adapter is a job and a file of its own, named by all that shapes it and put in place in
+    one step. It may be killed at any moment and called again, also while workers of the call before still finish their
+    job. Whatever they run on and however many there are, the arrays are the same.
 
+    Parameters
+    ----------
+    people : People
+    out : Path
+        Folder of the set; `physioedge.adapters.sets.ledger` is kept in it.
+    config : SetConfig
+    seed : int
+    workers, backend, address
+        See `physioedge.adapters.sets.backends.Backend`.
+    say : callable
+        Takes a line whenever a job ends.
+    """
     folds = folds_of(people.names, config, seed=seed)
-    pool = Parallel(n_jobs=workers, return_as="generator_unordered")
-    for done in pool(delayed(_global)(people, fold, out, seed) for fold in folds):
-        say(f"global adapter {done}")
-    units = [(fold, name) for fold in folds for name in fold.held]
-    for name in pool(delayed(_level)(people, fold, name, out, seed) for fold, name in units):
-        say(f"levels of {name}")
-    calls = (delayed(_person)(people, fold, name, out, config, seed) for fold, name in units)
-    for finished, name in enumerate(pool(calls), 1):
-        say(f"{name}: {finished} of {len(units)} people done")
-    return [_read(path, fold, name, wearer)
+    with pool(Backend(name=backend, workers=workers, address=address)) as at:
+        for job in at.run(_global, [(people, fold, out, seed) for fold in folds]):
+            say(f"{job} is there")
+        units = [(fold, name) for fold in folds for name in fold.held]
+        for job in at.run(_level, [(people, fold, name, out, seed) for fold, name in units]):
+            say(f"{job} is there")
+        calls = [(people, *unit, wearer, out, config, seed) for unit in units for wearer in range(config.wearers)]
+        for finished, job in enumerate(at.run(_wearer, calls), 1):
+            say(f"{job} is there, {finished} of {len(calls)} adapters")
+    return [_read(_path(people, fold, name, wearer, out, config, seed), fold, name, wearer)
             for fold, name in units
-            for wearer, path in enumerate(_paths(people, fold, name, out, config, seed))]  # fmt: skip
+            for wearer in range(config.wearers)]  # fmt: skip
 
 
 def global_folder(out: Path, fold: Fold) -> Path:
@@ -146,73 +160,86 @@ def global_folder(out: Path, fold: Fold) -> Path:
 def _global(people: People, fold: Fold, out: Path, seed: int) -> str:
     torch.set_num_threads(1)
     folder = global_folder(out, fold)
-    with alone(out, folder.name):
+
+    def fit() -> None:
         if not (folder / TASK_FILE).exists():
             folder.mkdir(parents=True, exist_ok=True)
             torch.manual_seed(seed)  # nothing may hang on what this process has fitted before
             people.fit_global(fold.fitted, folder, seed=seed)
         (folder / CHECKPOINT).unlink(missing_ok=True)
-        if not (folder / REFERENCE).exists():
-            _write_reference(people, fold.fitted, folder, seed=seed)
-    return fold.name
+        _write_reference(people, fold.fitted, folder, seed=seed)
+
+    return _done_once(out, folder / REFERENCE, fit)
+
+
+def _done_once(out: Path, path: Path, do: Callable[[], None]) -> str:
+    """Name of a job whose result is the file `path`, once it is done."""
+    job = path.relative_to(out).as_posix()
+    once(out, job, path.exists, do)
+    return job
 
 
 def _write_reference(people: People, names: tuple[str, ...], folder: Path, *, seed: int) -> None:
     """Mean and deviation of the embeddings of those a global adapter was fitted on, beside it."""
-    network, _ = slotted(people.backbone, folder)
+    network, _ = slotted(people.backbone, folder, people.device)
     rows = []
     for name in names:
         worn = people.worn(name, 0, seed=seed)
         found = embedded(network, worn.of(np.arange(0, len(worn.target), _EVERY)).signals).astype(np.float64)
         rows.append((found.mean(0), found.std(0)))
     mean, deviation = (np.mean(part, axis=0) for part in zip(*rows, strict=True))
-    _save(folder / REFERENCE, mean=mean, deviation=deviation)
+    save_arrays(folder / REFERENCE, mean=mean, deviation=deviation)
 
 
-def _paths(people: People, fold: Fold, name: str, out: Path, config: SetConfig, seed: int) -> Iterator[Path]:
+def _path(people: People, fold: Fold, name: str, wearer: int, out: Path, config: SetConfig, seed: int) -> Path:
+    """Where a row lies, by all that shapes it."""
     note = load_note(global_folder(out, fold))
     shape = asdict(config)
     plain = () if config.levelled else ("levelled",)  # rows made before there was a choice keep their names
     for key in ("folds", "splits", "wearers", *plain):
         del shape[key]
-    said = [people.task, note.backbone_digest, note.fit, fold.fitted, name, shape, seed]
-    for wearer in range(config.wearers):
-        digest = hashlib.sha256(json.dumps([*said, wearer], sort_keys=True).encode()).hexdigest()[:12]
-        yield out / ROWS / f"{fold.split}-{name}-{wearer}-{digest}.npz"
+    said = [people.task, note.backbone_digest, note.fit, fold.fitted, name, shape, seed, wearer]
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
+    return out / ROWS / f"{fold.split}-{name}-{wearer}-{digest}.npz"
 
 
-def _person(people: People, fold: Fold, name: str, out: Path, config: SetConfig, seed: int) -> str:
-    """All wearers of a person."""
+def _wearer(people: People, fold: Fold, name: str, wearer: int, out: Path, config: SetConfig, seed: int) -> str:
+    """One adapter: a person as one of the wearers."""
     torch.set_num_threads(1)
-    base: Base | None = None
-    for wearer, path in enumerate(_paths(people, fold, name, out, config, seed)):
-        with alone(out, path.name):
-            if path.exists():
-                continue
-            base = base or _base(people, fold, out, config, seed)
-            values = _row(base, people.worn(name, wearer, seed=seed), config, seed=hash_seed(name, wearer, seed))
-            _save(path, **values)
-    return name
+    path = _path(people, fold, name, wearer, out, config, seed)
+
+    def fit() -> None:
+        base, worn = _base(people, fold, out, config, seed), people.worn(name, wearer, seed=seed)
+        save_arrays(path, **_row(base, worn, config, seed=hash_seed(name, wearer, seed)))
+
+    return _done_once(out, path, fit)
 
 
 def _base(people: People, fold: Fold, out: Path, config: SetConfig, seed: int) -> Base:
-    level = common_level(out, folds_of(people.names, config, seed=seed), fold.held)
-    return load_base(people.backbone, global_folder(out, fold), level)
+    level, folder = common_level(out, folds_of(people.names, config, seed=seed), fold.held), global_folder(out, fold)
+    return _loaded(people.backbone, folder, (folder / REFERENCE).stat().st_mtime_ns, tuple(level.tolist()), people.device)
+
+
+@lru_cache(maxsize=1)
+def _loaded(backbone: Path, folder: Path, made_ns: int, level: tuple[float, ...], device: str) -> Base:
+    """The jobs of a fold follow each other, and share what they begin with."""
+    return load_base(backbone, folder, np.array(level), device)
 
 
 def _level(people: People, fold: Fold, name: str, out: Path, seed: int) -> str:
-    """The levels of a person, under an adapter that has not seen the person."""
     torch.set_num_threads(1)
     path = _level_file(out, fold, name)
-    with alone(out, path.name):
-        if not path.exists():
-            network, prior = slotted(people.backbone, global_folder(out, fold))
-            found = embedded(network, people.worn(name, 0, seed=seed).signals)
-            _save(path, level=levels(logits_of(network, prior, found)))
-    return name
+
+    def find() -> None:
+        network, prior = slotted(people.backbone, global_folder(out, fold), people.device)
+        found = embedded(network, people.worn(name, 0, seed=seed).signals)
+        save_arrays(path, level=levels(logits_of(network, prior, found)))
+
+    return _done_once(out, path, find)
 
 
-def _save(path: Path, **arrays: Any) -> None:
+def save_arrays(path: Path, **arrays: Any) -> None:
+    """Put a file of arrays in place in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part.npz")
     np.savez(part, **arrays)

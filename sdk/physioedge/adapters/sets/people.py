@@ -56,6 +56,11 @@ class People(Protocol):
         """The people."""
         ...
 
+    @property
+    def device(self) -> str:
+        """Of torch, where networks compute."""
+        ...
+
     def fit_global(self, names: tuple[str, ...], folder: Path, *, seed: int) -> None:
         """Fit a global adapter on some of them and write it; `CHECKPOINT` beside it is removed afterwards."""
         ...

@@ -96,6 +96,8 @@ class WindowPeople:
         The task has values and no classes, or its folds are of unequal size.
     """
 
+    device: str = "cpu"
+
     def __init__(self, task: str, backbone: Path, data: Path | None, fit: WindowFit | None = None) -> None:
         self.task, self.backbone, self.data = task, backbone, data
         self.fit = fit or SETTINGS[task]

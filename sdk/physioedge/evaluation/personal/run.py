@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,13 +17,18 @@ from numpy.typing import NDArray
 
 from physioedge.adapters.sets.base import Floats
 from physioedge.adapters.sets.making import SetConfig
+from physioedge.adapters.sets.people import People
 from physioedge.evaluation.personal.arm import Arm, answers, with_centring
+from physioedge.evaluation.personal.asked import Asked, Own
+from physioedge.evaluation.personal.federated import FEDERATED
 from physioedge.evaluation.personal.generated import CONTROLS, GENERATORS, Generate, control
 from physioedge.evaluation.personal.judged import Judged, Round, rounds
 from physioedge.evaluation.personal.labelled import LABELLED
+from physioedge.evaluation.personal.paper import PAPER
 from physioedge.evaluation.personal.reading import by_level
 from physioedge.evaluation.personal.scores import difference_rows, score_rows, scored
 from physioedge.evaluation.personal.subject import Subject
+from physioedge.evaluation.personal.tuned import TUNED, Practising, practice_for
 from physioedge.evaluation.personal.unlabelled import UNLABELLED
 from physioedge.generator.adapter_set import AdapterSet
 from physioedge.results import Row
@@ -28,8 +36,11 @@ from physioedge_runtime.errors import EvaluationRefused
 
 VERSION = 1
 ALONE: Mapping[str, Arm] = {**UNLABELLED, **LABELLED}
+OWN: Mapping[str, Own] = {**PAPER, **FEDERATED}
 _AFTER = {"": Arm(), **with_centring({"": Arm()}), "_levelling": Arm(reading=by_level)}
 Say = Callable[[str], None]
+Subjects = Callable[[str, str], Subject]
+"""Name and variant to the person."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,17 +50,23 @@ class Plan:
     Attributes
     ----------
     arms : tuple of str
-        Names of `ALONE` and of generators; ``<control>_<generator>`` for a generator's control. A generator's arms
-        come with centring and with levelling after them as well, as ``<name>_centring``.
+        Names of `ALONE`, of `OWN` and of generators; ``<control>_<generator>`` for a generator's control. Arms that
+        give residuals come with centring and with levelling after them as well, as ``<name>_centring``.
     groups : tuple of str
         Of the task's.
     work : Path
         Folder of answers, for runs that are cut off.
+    device : str
+        Of torch, where networks compute.
+    practising : Practising, optional
+        For arms of `TUNED`.
     """
 
     arms: tuple[str, ...]
     groups: tuple[str, ...]
     work: Path
+    device: str = "cpu"
+    practising: Practising | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,27 +80,74 @@ class Seed:
     digest: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Held:
+    """What the variants of a round have in common: the networks among it take minutes."""
+
+    people: People
+    fitted: dict[str, Generate] = field(default_factory=dict)
+    own: dict[str, Any] = field(default_factory=dict)
+
+
 Answers = dict[tuple[str, str], dict[str, dict[str, tuple[Floats, NDArray[np.int64]]]]]
 """By group and variant, by arm, by person: logits and classes."""
 
 
-def judge(judged: Judged, one: Seed, config: SetConfig, plan: Plan, say: Say) -> Answers:
-    """All answers of one seed."""
+def judge(
+    judged: Judged, one: Seed, config: SetConfig, plan: Plan, say: Say, subject: Subjects | None = None
+) -> Answers:
+    """All answers of one seed; `subject` may remember whom `judged` has made."""
     out: Answers = {}
-    for number, each in enumerate(rounds(judged, one.folder, config, plan.groups, seed=one.seed)):
-        fitted: dict[str, Generate] = {}  # the same for every variant, and the networks among them take minutes
-        for variant in judged.variants:
-            subjects = [judged.subject(name, variant) for name in each.names]
-            found = _round(each, subjects, one, plan, f"{number}-{variant}".replace(" ", ""), fitted)
-            for arm, said in found.items():
-                of_arm = out.setdefault((each.group, variant), {}).setdefault(arm, {})
-                of_arm |= {s.name: (logits, s.target) for s, logits in zip(subjects, said, strict=True)}
-            say(f"seed {one.seed}, {each.group}, {variant}: {', '.join(each.names)}")
+    for number, each in enumerate(_rounds(judged, one, config, plan)):
+        for (variant, arm), said in _answered(judged, each, number, one, plan, subject or judged.subject).items():
+            out.setdefault((each.group, variant), {}).setdefault(arm, {}).update(said)
+        say(f"seed {one.seed}, {each.group}: {', '.join(each.names)}")
+    return out
+
+
+def judge_together(
+    judged: Judged, seeds: list[Seed], config: SetConfig, plan: Plan, *, workers: int, say: Say
+) -> list[Answers]:
+    """All answers of some seeds; rounds are judged by several processes, and each keeps its answers as it goes."""
+    if workers > 1:
+        from joblib import Parallel, delayed
+
+        units = [(one, number) for one in seeds for number in range(_count(judged, one, config, plan))]
+        Parallel(n_jobs=workers)(delayed(_unit)(judged, one, config, plan, number) for one, number in units)
+    subject = cache(judged.subject)
+    return [judge(judged, one, config, plan, say, subject) for one in seeds]
+
+
+def _rounds(judged: Judged, one: Seed, config: SetConfig, plan: Plan) -> Iterator[Round]:
+    return rounds(judged, one.folder, config, plan.groups, seed=one.seed, device=plan.device)
+
+
+def _count(judged: Judged, one: Seed, config: SetConfig, plan: Plan) -> int:
+    return sum(1 for _ in rounds(judged, one.folder, config, plan.groups, seed=one.seed))
+
+
+def _unit(judged: Judged, one: Seed, config: SetConfig, plan: Plan, number: int) -> None:
+    torch.set_num_threads(1)
+    each = next(islice(_rounds(judged, one, config, plan), number, None))
+    _answered(judged, each, number, one, plan, judged.subject)
+
+
+def _answered(
+    judged: Judged, each: Round, number: int, one: Seed, plan: Plan, subject: Subjects
+) -> dict[tuple[str, str], dict[str, tuple[Floats, NDArray[np.int64]]]]:
+    """Logits and classes of a round's people by variant and arm."""
+    held = _Held(people=judged.people)
+    out = {}
+    for variant in judged.variants:
+        subjects = [subject(name, variant) for name in each.names]
+        found = _round(each, subjects, one, plan, f"{number}-{variant}".replace(" ", ""), held)
+        for arm, said in found.items():
+            out[variant, arm] = {s.name: (logits, s.target) for s, logits in zip(subjects, said, strict=True)}
     return out
 
 
 def _round(
-    each: Round, subjects: list[Subject], one: Seed, plan: Plan, name: str, fitted: dict[str, Generate]
+    each: Round, subjects: list[Subject], one: Seed, plan: Plan, name: str, held: _Held
 ) -> dict[str, list[Floats]]:
     """Logits of every person by arm; arms that are done already come from their files."""
     said: dict[str, list[Floats]] = {}
@@ -95,7 +159,7 @@ def _round(
                 said[written] = _load(path, len(subjects))
         if not all(written in said for written in _names(arm)):
             todo.append(arm)
-    made = _made(each, subjects, one, [arm for arm in todo if arm not in ALONE], fitted)
+    made = _made(each, subjects, one, plan, [arm for arm in todo if arm not in ALONE], held)
     alone = {arm: ALONE[arm] for arm in todo if arm in ALONE}
     found = [answers(alone, each.base, s) for s in subjects]  # together: most of them share a person's embeddings
     for arm, residuals in made.items():
@@ -114,7 +178,7 @@ def _names(arm: str) -> tuple[str, ...]:
 
 
 def _made(
-    each: Round, subjects: list[Subject], one: Seed, arms: Iterable[str], fitted: dict[str, Generate]
+    each: Round, subjects: list[Subject], one: Seed, plan: Plan, arms: Iterable[str], held: _Held
 ) -> dict[str, Floats]:
     """Residuals (person, width) by arm, from generators that have seen nobody of the round."""
     arms = list(arms)
@@ -125,18 +189,34 @@ def _made(
     known = one.found.without(each.barred)
     conditions = np.stack([each.base.features(each.base.embed(s.calibration)) for s in subjects])
     person = np.array([s.name for s in subjects])
+    fitted = held.fitted
     out = {}
     for arm in arms:
+        if arm in OWN:
+            out[arm] = OWN[arm](Asked(
+                people=held.people, each=each, subjects=subjects, found=one.found, folder=one.folder, work=plan.work,
+                digest=one.digest, seed=one.seed, device=plan.device, kept=held.own,
+            ))  # fmt: skip
+            continue
         head, _, tail = arm.partition("_")
-        kind = tail if head in CONTROLS and tail in GENERATORS else arm
+        kind = tail if head in CONTROLS and (tail in GENERATORS or tail in TUNED) else arm
         if kind not in fitted:
-            torch.manual_seed(one.seed)
-            fitted[kind] = GENERATORS[kind](known, one.seed)
+            fitted[kind] = _fitted(kind, each, one, plan, known)
         if kind == arm:
             out[arm] = fitted[kind](conditions)
         else:
             out[arm] = control(head, fitted[kind], known, conditions, person, one.seed)
     return out
+
+
+def _fitted(kind: str, each: Round, one: Seed, plan: Plan, known: AdapterSet) -> Generate:
+    torch.manual_seed(one.seed)
+    if kind in GENERATORS:
+        return GENERATORS[kind](known, one.seed)
+    if plan.practising is None:
+        raise EvaluationRefused(f"{kind} with nobody to practise on", "wearers", "Leave the arm out.")
+    practice = practice_for(plan.practising, each.base, each.barred)
+    return TUNED[kind](known, one.seed, practice, each.base)
 
 
 def table_rows(task: str, labels: tuple[str, ...], seeds: list[Answers], against: tuple[str, ...]) -> list[Row]:

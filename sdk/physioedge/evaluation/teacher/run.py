@@ -1,0 +1,66 @@
+"""Fit a teacher on DS1, grade it on folds, and label CinC 2017."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from physioedge.adapters.sets.beats import BeatPeople
+from physioedge.adapters.sets.making import SetConfig, folds_of
+from physioedge.adapters.sets.taught import save_taught
+from physioedge.adapters.sets.wearers import first_lead, second_lead, worn
+from physioedge.datasets import cinc2017
+from physioedge.evaluation.teacher.labelling import labelled_records
+from physioedge.evaluation.teacher.quality import Graded, atrial_fibrillation, graded, quality_rows
+from physioedge.evaluation.teacher.trees import Table, Teacher, TeacherFit, fit_teacher, table_of, wearers_of
+from physioedge.results import Row
+
+Say = Callable[[str], None]
+GROUPS = {"DS1 folds, lead 1": first_lead, "DS1 folds, lead 2": second_lead}
+
+
+def tables_of(people: BeatPeople, say: Say) -> dict[str, list[Table]]:
+    """What is learned from each person."""
+    out = {}
+    for name in people.names:
+        record = people.record(name)
+        out[name] = [table_of(record, wearer, people.fs_hz) for wearer in wearers_of(record, people.fs_hz)]
+        say(f"features of {name}")
+    return out
+
+
+def grade(people: BeatPeople, tables: dict[str, list[Table]], config: TeacherFit, *, seed: int, say: Say) -> list[Row]:
+    """Figures of teachers that have not seen whom they are graded on."""
+    found: dict[str, list[Graded]] = {group: [] for group in GROUPS}
+    for fold in folds_of(people.names, SetConfig(), seed=seed):
+        if fold.held:
+            teacher = fit_teacher([t for n in fold.fitted for t in tables[n]], config, people.fs_hz, seed=seed)
+            for name in fold.held:
+                record = people.record(name)
+                in_af = atrial_fibrillation(name, record.anchor, people.fs_hz, people.data)
+                for group, wearer in GROUPS.items():
+                    found[group].append(graded(teacher, worn(record, wearer()), in_af))
+            say(f"graded on {', '.join(fold.held)}")
+    return [row for group, people_of in found.items() for row in quality_rows(group, people_of)]
+
+
+def label(teacher: Teacher, out: Path, most: int | None, data: Path | None, *, say: Say) -> int:
+    """Label recordings of CinC 2017, in an order that is the same everywhere, and write them; how many there are."""
+    names = np.random.default_rng(0).permutation(cinc2017.records(data)).tolist()
+    found = []
+    for record in labelled_records(teacher, tuple(names), data):
+        found.append(replace(record, signal=record.signal[:1]))
+        if len(found) % 200 == 0:
+            say(f"{len(found)} recordings labelled")
+        if most is not None and len(found) >= most:
+            break
+    save_taught(out, found, teacher.fs_hz)
+    return len(found)
+
+
+def teacher_of(people: BeatPeople, tables: dict[str, list[Table]], config: TeacherFit, *, seed: int) -> Teacher:
+    """The teacher of everybody in DS1."""
+    return fit_teacher([t for name in people.names for t in tables[name]], config, people.fs_hz, seed=seed)
