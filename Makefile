@@ -1,6 +1,6 @@
 # make demo   - install what a device needs plus plots and a host, then show everything on a shipped recording
 # make test   - install everything, then lint and test
-# make faults - the fault list (docs/faults.md): power cuts, forgeries, odd signals, full disks; two rows at a time
+# make faults - the fault list (docs/faults.md): power cuts, forgeries, odd signals, full disks; within 15 minutes
 # make arm    - both engines on emulated 64-bit Arm (docs/arm.md); needs system packages, not part of test
 # The first two make their own environment in .venv from any Python >= 3.11; nothing else is needed.
 
@@ -32,7 +32,7 @@ format: $(VENV)/.ready-test
 	$(BIN)/ruff format .
 
 faults: $(VENV)/.ready-test
-	$(BIN)/physioedge faults --workers 2 --out results
+	$(BIN)/physioedge faults --short --workers 2 --out results
 
 arm: $(VENV)/.ready-test
 	PYTHONPATH=tools $(BIN)/python -m arm_check --out results/arm.json

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from physioedge.cli.main import main
-from physioedge.faults import page, run
+from physioedge.faults import page, record, run
 from physioedge.faults.row import Outcome, Row, Setting
 from physioedge_runtime.errors import EvaluationRefused, MissingExtra
 
@@ -121,10 +121,38 @@ def test_files_keep_rows_that_are_not_run(rows: dict[str, Any], tmp_path: Path) 
         "task": "faults", "arm": "R1", "group": "all", "metric": "tried", "unit": "1", "value": 10.0, "low": None,
         "high": None, "n": 10, "seeds": 1,
     }  # fmt: skip
-    assert run.known_s(made, 0.25)["R2"] == pytest.approx(_took(made, "R2") / 2)
+    assert record.known_s(made, 0.25)["R2"] == pytest.approx(_took(made, "R2") / 2)
     main(["faults", "--rows", "R1", "--out", str(tmp_path)])
     made = json.loads((tmp_path / "faults.json").read_text())
     assert made["faults"]["R1"]["state"] == "broken" and not [row for row in made["rows"] if row["arm"] == "R1"]
+
+
+def test_a_short_run_keeps_the_full_one_beside_it(
+    rows: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "SHORT", {"R1": 0.25})
+    rows["R1"] = lambda setting: Outcome(tried=setting.tries(100), lost=0, holds=True)
+    full, short = ["faults", "--rows", "R1,R2", "--out", str(tmp_path)], ["--short"]
+    shares = []
+    for words in (full, [*full, *short], [*full, *short, "--share", "0.4"], full):
+        assert main(words) == 0
+        made = json.loads((tmp_path / "faults.json").read_text())
+        tried = {(r["arm"], r["group"]): r["value"] for r in made["rows"] if r["metric"] == "tried"}
+        shares.append([made["faults"][n]["share"] for n in ("R1", "R2")])
+        first = shares[-1][0]
+        assert tried["R1", "all"] == 100 * first and tried.get(("R1", "full")) == (100 if first < 1 else None)
+        assert ("R2" in made["full"]) == (shares[-1][1] < 1) and made["took"]["rows"] == ["R1", "R2"]
+        page_text = (tmp_path / "faults.md").read_text()
+        assert ("holds: 100 tried, 0 lost" in page_text) == (first < 1) and ("R1 in full:" in page_text) == (first < 1)
+    assert shares == [[1, 1], [0.25, 1], [0.1, 0.4], [1, 1]]
+    assert record.known_s(made, 0.5, {"R1": 0.25})["R1"] == pytest.approx(_took(made, "R1") / 8)
+
+
+def test_a_full_run_that_fails_is_not_hidden_by_a_short_one(rows: dict[str, Any], tmp_path: Path) -> None:
+    assert main(["faults", "--rows", "R3", "--out", str(tmp_path)]) == 1
+    rows["R3"] = lambda setting: outcome()
+    assert main(["faults", "--rows", "R3", "--share", "0.5", "--out", str(tmp_path)]) == 0
+    assert "Not at their target: R3." in (tmp_path / "faults.md").read_text()
 
 
 def _took(made: dict[str, Any], name: str) -> float:
@@ -161,7 +189,7 @@ def test_the_page(rows: dict[str, Any], tmp_path: Path) -> None:
 
 
 def test_the_committed_page_is_that_of_the_committed_file(repository: Path) -> None:
-    made = run.read(repository / "results")
+    made = record.read(repository / "results")
     assert made is not None and made["rows"]
     assert (repository / "results" / "faults.md").read_text(encoding="utf-8") == page.markdown(made)
 

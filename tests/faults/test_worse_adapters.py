@@ -7,17 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from physioedge.adapters.sets.residual import ResidualFit
 from physioedge.evaluation import intervals
-from physioedge.evaluation.guard import page
+from physioedge.evaluation.guard import fitted_here, page
+from physioedge.evaluation.guard import trials as guard_trials
 from physioedge.evaluation.guard.candidates import KINDS, Known, candidates, kind_of
 from physioedge.evaluation.guard.choosing import choose, curve, left_out, rates, truth_of
 from physioedge.evaluation.guard.measuring import CHOSEN_ON, ONCE, devices
 from physioedge.evaluation.guard.rules import RULES, lasting, looked, reverted
 from physioedge.evaluation.guard.seen import told_gain
 from physioedge.evaluation.guard.trials import Trial
+from physioedge.evaluation.personal.judged import JudgedBeats
 from physioedge.faults import run
 from physioedge.faults.worse_adapters import judged
+from physioedge.models import shipped
 from physioedge_runtime.adaptation.guard import CONFIRM, ChangePlan, Guard, Verdict
+from tiny_training import beat_record
 
 N, SIZE = 120, 3
 SURE = 6.0
@@ -58,26 +63,26 @@ def test_trials_are_worth_what_they_do_afterwards() -> None:
 def test_a_guard_that_holds_is_said_to_hold_and_one_that_passes_everything_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    good = judged([*GOOD, *BAD])
+    good = judged([*GOOD, *BAD], "a set")
     assert good.holds and good.lost == 0 and good.tried == 18 and good.figures["harmful_reverted"] == 1
     blind = Verdict(decision=CONFIRM, reason="", windows_before=0, windows_during=0)
     monkeypatch.setattr(Guard, "verdict", lambda self: blind)
-    found = judged([*GOOD, *BAD])
+    found = judged([*GOOD, *BAD], "x")
     assert not found.holds and found.lost == 12 and any("random" in note for note in found.notes)
 
 
 def test_too_few_harmful_ones_hold_nothing() -> None:
-    assert not judged(GOOD).holds and not judged([*GOOD, *BAD[:4]]).holds
+    assert not judged(GOOD, "x").holds and not judged([*GOOD, *BAD[:4]], "x").holds
 
 
 def test_false_reverts_count_and_so_does_harm_that_shows_later() -> None:
     # the person changes with the trial, and the model in use with them
     afraid = [tried(str(i), "own:", mended=0.1) for i in range(6)]
     changed = [Trial(**{**vars(t), "before": logits(np.full(N, 2))}) for t in afraid]
-    found = judged([*changed, *BAD])
+    found = judged([*changed, *BAD], "x")
     assert not found.holds and found.figures["harmless_reverted"] == 1 and found.lost == 6
     assert found.figures["harmless_reverted_beside"] == 0  # the same windows tell them apart
-    late = judged([*GOOD, *HIDDEN])
+    late = judged([*GOOD, *HIDDEN], "x")
     assert not late.holds and late.figures["harmful_reverted"] == 0
 
 
@@ -111,7 +116,8 @@ def test_each_person_is_judged_by_thresholds_of_the_others() -> None:
 def test_candidates_are_of_the_size_they_say_and_the_same_again() -> None:
     rng = np.random.default_rng(0)
     known = Known(own=rng.normal(size=50), other_lead=rng.normal(size=50), foreign=rng.normal(size=(4, 50)),
-                  generated=rng.normal(size=50), misdirected=rng.normal(size=50))  # fmt: skip
+                  generated=rng.normal(size=50), misdirected=rng.normal(size=50),
+                  wrong_task=rng.normal(size=50))  # fmt: skip
     made = candidates(known, "a", seed=0)
     assert {kind_of(name) for name in made} == set(KINDS)
     size = np.linalg.norm(known.own)
@@ -136,7 +142,31 @@ def test_what_is_committed_has_every_decision_and_both_groups(tmp_path: Path, mo
     assert (tmp_path / "guard.png").stat().st_size > 1000 and "## DS2, 6 people" in (tmp_path / "guard.md").read_text()
 
 
-def test_without_adapter_sets_the_row_is_not_run_and_says_why(tmp_path: Path) -> None:
-    for sets in (None, tmp_path):
-        found = run.run_row("R6", share=0.01, seed=0, sets=sets)
-        assert found.state == run.NOT_RUN and "--sets DIR" in found.reason
+def test_a_folder_without_a_set_is_not_run_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("physioedge.faults.worse_adapters.folder", lambda name: tmp_path)
+    found = run.run_row("R6", share=0.01, seed=0, sets=tmp_path)
+    assert found.state == run.NOT_RUN and "leave --sets out" in found.reason
+
+
+def test_candidates_of_what_ships_are_fitted_here_and_nobody_is_foreign_to_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On made-up records in place of DS2; the network and the generator are the shipped ones."""
+    pytest.importorskip("physioedge_weights")
+    for name, value in {"CALIBRATION_S": 25.0, "TRIAL": 12, "AFTER": 12}.items():
+        monkeypatch.setattr(guard_trials, name, value)
+    monkeypatch.setattr(fitted_here, "ResidualFit", lambda: ResidualFit(steps=2))
+    on = JudgedBeats(shipped.backbone(), None)
+    monkeypatch.setattr(on, "tests", ("100", "103", "105"))
+    monkeypatch.setattr(on.beats, "record", lambda name: beat_record(name, seed=int(name), duration_s=60.0))
+    seen: list[guard_trials.Known] = []
+    made = guard_trials.candidates
+    monkeypatch.setattr(guard_trials, "candidates", lambda known, *a, **kw: seen.append(known) or made(known, *a, **kw))
+    tried = fitted_here.trials_fitted_here(on, tmp_path, people=3, seed=0, say=lambda line: None)
+    assert {kind_of(t.candidate) for t in tried} == set(KINDS) and {t.person for t in tried} == set(on.tests)
+    assert len(seen) == len(tried) // len(made(seen[0], "x", seed=0)) == 6
+    for known in seen:
+        assert known.other_lead is not None and len(known.foreign) == 2
+        assert not any(np.array_equal(one, known.own) for one in (*known.foreign, known.other_lead, known.generated))
+        assert 0 < np.linalg.norm(known.wrong_task) < 5 and not np.array_equal(known.generated, known.misdirected)
+    assert judged(tried, "what ships").tried == len(tried)

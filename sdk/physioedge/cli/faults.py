@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from physioedge.cli.console import positive, print_json, table
@@ -12,7 +13,8 @@ _EPILOG = """\
 examples:
   physioedge faults --share 0.02                   # every kind of fault, a fiftieth of the tries
   physioedge faults --rows R1,R13                  # power cuts, and disks that fail
-  physioedge faults --out results                  # all of it; results/faults.json and results/faults.md
+  physioedge faults --short --workers 2            # the whole list within a quarter of an hour on two cores
+  physioedge faults --out results                  # with all tries; results/faults.json and results/faults.md
 
 docs/faults.md says what each row does and what must hold.
 """
@@ -31,44 +33,50 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--rows", metavar="R1,R3", help="these rows (default: all)")
     parser.add_argument("--share", type=positive, default=1.0, metavar="X", help="of the full number of tries (default "
                         "1); every kind of fault is tried at least once")  # fmt: skip
+    parser.add_argument("--short", action="store_true", help="of rows that take long a share that lets the whole list "
+                        "end within 15 minutes on two cores, times --share")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn at random (default 0)")
-    parser.add_argument("--sets", type=Path, metavar="DIR", help="folder with one folder a seed of `train adapters`; "
-                        "R6 is not run without")  # fmt: skip
+    parser.add_argument("--sets", type=Path, metavar="DIR", help="folder with one folder a seed of `train adapters`: "
+                        "R6 takes its candidates from there; without, it makes its own from what ships")  # fmt: skip
     parser.add_argument("--workers", type=_workers, default=1, metavar="N", help="rows at a time, in processes of "
                         "their own (default 1); R9 and R12, which compare times, run alone at the end")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="DIR", help="write faults.json and faults.md here; rows that are "
-                        "not run now stay as they are")  # fmt: skip
+                        "not run now stay as they are, and full runs beside short ones")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run rows; 0 when every one that ran is at its target."""
-    from physioedge.faults import page
+    from physioedge.faults import page, record
     from physioedge.faults import run as faults
 
     ids = faults.chosen(args.rows)
     words = "" if args.rows is None else f" --rows {','.join(ids)}"
-    command = f"physioedge faults{words} --share {args.share:g} --seed {args.seed}"
-    old = None if args.out is None else faults.read(args.out)
-    found = []
-    took = faults.known_s(old, args.share)
-    given = {"share": args.share, "seed": args.seed, "sets": args.sets, "workers": args.workers}
+    words += " --short" if args.short else ""
+    words += f" --share {args.share:g} --seed {args.seed}" + (" --sets DIR" if args.sets else "")
+    old = None if args.out is None else record.read(args.out)
+    found, began, command = [], time.monotonic(), f"physioedge faults{words}"
+    shares = faults.SHORT if args.short else None
+    took = record.known_s(old, args.share, shares)
+    given = {"share": args.share, "shares": shares, "seed": args.seed, "sets": args.sets, "workers": args.workers}
     for each in faults.run(ids, **given, known_s=took, progress=_progress):
         found.append(each)
         if args.out is not None:  # after each, so that what was done is not lost with an interrupted run
-            made = faults.document(found, command, faults.read(args.out))  # another run may have written since
-            faults.write(args.out, made)
+            ran = {"workers": args.workers, "wall_s": time.monotonic() - began}
+            made = record.document(found, command, record.read(args.out), **ran)  # another run may have written since
+            record.write(args.out, made)
             page.write(args.out, made)
     found.sort(key=lambda each: ids.index(each.row.id))  # side by side they end in another order
     if args.json:
-        print_json(faults.document(found, command))
+        ran = {"workers": args.workers, "wall_s": time.monotonic() - began}
+        print_json(record.document(found, command, **ran))
     else:
         print(table(("row", "so it is", "what is done"), [(f.row.id, faults.line(f), f.row.what) for f in found]))
         for each in found:
             if each.state == faults.LOST and each.outcome is not None:
                 print("\n".join(f"{each.row.id}: {note}" for note in each.outcome.notes))
-    ran = [f for f in found if f.state != faults.NOT_RUN]
-    return 0 if ran and all(f.state == faults.HOLDS for f in ran) else 1
+    states = [f.state for f in found if f.state != faults.NOT_RUN]
+    return 0 if states and set(states) == {faults.HOLDS} else 1
 
 
 def _workers(text: str) -> int:

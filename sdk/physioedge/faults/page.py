@@ -10,17 +10,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from physioedge.faults.run import LOST, read
+from physioedge.faults.record import FULL, LAST, read
+from physioedge.faults.run import HOLDS, LOST
 
 PAGE = "faults.md"
 _COUNTS = ("tried", "lost", "wall_s")
+Values = Mapping[str, Mapping[tuple[str, str], float]]
+"""By group: figures by row and metric."""
 
 
 def markdown(made: Mapping[str, Any]) -> str:
-    """Return a document of `run` as a page."""
-    values = {(row["arm"], row["metric"]): row["value"] for row in made["rows"]}
-    faults: Mapping[str, Any] = made["faults"]
-    open_rows = [name for name, facts in faults.items() if facts["state"] != "holds"]
+    """Return a document of `physioedge.faults.record` as a page."""
+    values: Values = {
+        group: {(row["arm"], row["metric"]): row["value"] for row in made["rows"] if row["group"] == group}
+        for group in (LAST, FULL)
+    }
+    last: Mapping[str, Any] = made["faults"]
+    full: Mapping[str, Any] = made["full"]
+    open_rows = [n for n, facts in last.items() if {facts["state"], full.get(n, facts)["state"]} != {HOLDS}]
+    took = made["took"]
     out = [
         "# The fault list",
         "",
@@ -28,26 +36,21 @@ def markdown(made: Mapping[str, Any]) -> str:
         f"{made['machine']['cpu']}, {made['machine']['cores']} cores. [What each row does, and how to run it]"
         "(../docs/faults.md).",
         "",
+        f"That run was of {len(took['rows'])} rows, {took['workers']} at a time, and took {took['wall_s'] / 60:.1f} "
+        "minutes. A row that had fewer than all tries in its last run has its last full run beside it.",
+        "",
         "Every row is at its target." if not open_rows else f"Not at their target: {', '.join(open_rows)}.",
         "",
-        "| id | what is done | what must hold | tried | lost | so it is | took |",
-        "|---|---|---|--:|--:|---|--:|",
+        "| id | what is done | what must hold | tried | lost | so it is | took | last full run |",
+        "|---|---|---|--:|--:|---|--:|---|",
     ]
-    for name, facts in faults.items():
-        tried, lost, took = (values.get((name, metric)) for metric in _COUNTS)
-        cells = [_count(tried), _count(lost), facts["state"] + _share(facts), "-" if took is None else f"{took:.0f} s"]
-        out.append(f"| {name} | {_cell(facts['what'])} | {_cell(facts['target'])} | " + " | ".join(cells) + " |")
-    for name, facts in faults.items():
-        out += ["", f"## {name}", ""]
-        if facts["reason"]:
-            out.append(f"- {facts['state']}: {facts['reason']}")
-        out += [f"- {note}" for note in facts["notes"]]
-        figures = {m: v for (arm, m), v in values.items() if arm == name and m not in _COUNTS}
-        if figures:
-            out.append("- figures: " + ", ".join(f"`{metric}` {value:,.6g}" for metric, value in figures.items()))
-        out.append(
-            f"- share {facts['share']:g} of the full number of tries, seed {facts['seed']}, at {facts['commit']}"
-        )
+    for name, facts in last.items():
+        cells = [_cell(facts["what"]), _cell(facts["target"]), *_counted(name, facts, values[LAST])]
+        out.append(f"| {name} | {' | '.join(cells)} | {_full(name, facts, full, values[FULL])} |")
+    for name, facts in last.items():
+        out += ["", f"## {name}", "", *_told(name, facts, values[LAST])]
+        if name in full:
+            out += ["", f"{name} in full:", "", *_told(name, full[name], values[FULL])]
     return "\n".join(out) + "\n"
 
 
@@ -56,13 +59,37 @@ def write(folder: Path, made: Mapping[str, Any]) -> None:
     (folder / PAGE).write_text(markdown(made), encoding="utf-8")
 
 
+def _counted(name: str, facts: Mapping[str, Any], values: Mapping[tuple[str, str], float]) -> list[str]:
+    tried, lost, took = (values.get((name, metric)) for metric in _COUNTS)
+    return [_count(tried), _count(lost), facts["state"] + _share(facts), "-" if took is None else f"{took:.0f} s"]
+
+
+def _full(name: str, last: Mapping[str, Any], full: Mapping[str, Any], values: Mapping[tuple[str, str], float]) -> str:
+    if name not in full:
+        return "this one" if last["share"] >= 1 else "-"
+    tried, lost, state, took = _counted(name, full[name], values)
+    return f"{state}: {tried} tried, {lost} lost, {took}"
+
+
+def _told(name: str, facts: Mapping[str, Any], values: Mapping[tuple[str, str], float]) -> list[str]:
+    """What a run of a row says, as a list."""
+    reason = [f"- {facts['state']}: {facts['reason']}"] if facts["reason"] else []
+    figures = [f"`{m}` {value:,.6g}" for (arm, m), value in values.items() if arm == name and m not in _COUNTS]
+    return [
+        *reason,
+        *(f"- {note}" for note in facts["notes"]),
+        *(["- figures: " + ", ".join(figures)] if figures else []),
+        f"- share {facts['share']:g} of the full number of tries, seed {facts['seed']}, at {facts['commit']}",
+    ]
+
+
 def _count(value: float | None) -> str:
     return "-" if value is None else f"{value:,.0f}"
 
 
 def _share(facts: Mapping[str, Any]) -> str:
     """Said where a row that may still lose something had fewer tries than the full number."""
-    return f" at {facts['share']:g} of the tries" if facts["share"] < 1 and facts["state"] in ("holds", LOST) else ""
+    return f" at {facts['share']:g} of the tries" if facts["share"] < 1 and facts["state"] in (HOLDS, LOST) else ""
 
 
 def _cell(text: str) -> str:

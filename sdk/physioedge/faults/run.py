@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import json
 import logging
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from physioedge import results
 from physioedge.faults.apart import Died, each_apart
 from physioedge.faults.row import Outcome, Row, Setting, Trial
 from physioedge_runtime.errors import EvaluationRefused, MissingExtra
@@ -37,14 +34,17 @@ MODULES = {
     "R14": "privacy",
     "R15": "reproducible",
     "R16": "killed_workers",
+    "R17": "parity",
 }
 """Module of each row, in this package unless it is named in full; imported when the row is run."""
 ALONE = ("R9", "R12")
 """Their verdict hangs on a time beside a time: with rows side by side these run alone, after all others."""
 HOLDS, LOST, BROKEN, NOT_RUN = "holds", "does not hold", "broken", "not run"
-TASK, GROUP, FILE = "faults", "all", "faults.json"
-_UNITS = {"s": "s", "ms": "ms", "mb": "MB", "kb": "kB", "ppm": "ppm", "db": "dB"}
-"""Units that a figure's name may end in."""
+SHORT: Mapping[str, float] = {
+    "R2": 0.3, "R3": 0.4, "R6": 0.2, "R7": 0.4, "R8": 0.5, "R9": 0.4, "R10": 0.15, "R11": 0.3, "R12": 0.5, "R14": 0.5,
+    "R17": 0.2,
+}  # fmt: skip
+"""Share of a row's tries with which the whole list ends within a quarter of an hour on two cores; 1 where none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +119,7 @@ def run(
     ids: Sequence[str],
     *,
     share: float = 1.0,
+    shares: Mapping[str, float] | None = None,
     seed: int = 0,
     sets: Path | None = None,
     workers: int = 1,
@@ -133,6 +134,8 @@ def run(
         Of `MODULES`.
     share : float
         Of the full number of tries.
+    shares : mapping of str to float, optional
+        By row: so much of `share`, such as `SHORT`; all of it where there is none.
     seed : int
     sets : Path, optional
         See `physioedge.faults.row.Setting`.
@@ -140,33 +143,39 @@ def run(
         Rows at a time, in the order of how long they are known to take; those of `ALONE` one by one at the end. They
         find what they find alone.
     known_s : mapping of str to float, optional
-        How long rows take at this share, for the time left.
+        How long rows take at their share, for the time left.
     progress : callable
         Given a line when a row begins and when it has ended.
     """
     known = dict(known_s or {})
+    given: dict[str, dict[str, Any]]
+    given = {name: {"share": share * (shares or {}).get(name, 1.0), "seed": seed, "sets": sets} for name in ids}
     if workers > 1:
-        yield from _side_by_side(ids, workers, known, progress, {"share": share, "seed": seed, "sets": sets})
+        yield from _side_by_side(ids, workers, known, progress, given)
         return
     for number, name in enumerate(ids):
         left = sum(known.get(other, 0.0) for other in ids[number:])
         unknown = sum(other not in known for other in ids[number:])
         more = f" and what {unknown} rows take" if unknown and left else ""
         progress(f"{name} ({number + 1} of {len(ids)})" + (f", about {left / 60:.1f} min left{more}" if left else ""))
-        found = run_row(name, share=share, seed=seed, sets=sets)
+        found = run_row(name, **given[name])
         progress(f"{name} {line(found)}")
         yield found
 
 
 def _side_by_side(
-    ids: Sequence[str], workers: int, known: Mapping[str, float], progress: Callable[[str], None], given: dict[str, Any]
+    ids: Sequence[str],
+    workers: int,
+    known: Mapping[str, float],
+    progress: Callable[[str], None],
+    given: Mapping[str, dict[str, Any]],
 ) -> Iterator[Found]:
     together = sorted((n for n in ids if n not in ALONE), key=lambda n: known.get(n, float("inf")), reverse=True)
     for names, at_once in ((together, workers), ([n for n in ids if n in ALONE], 1)):
-        calls = [partial(_row_of, name, MODULES[name], given) for name in names]
+        calls = [partial(_row_of, name, MODULES[name], given[name]) for name in names]
         for index, found in each_apart(calls, at_once, partial(_begins, names, progress)):
             if isinstance(found, Died):
-                setting = Setting(work=Path(), **given)
+                setting = Setting(work=Path(), **given[names[index]])
                 row = Row(id=names[index], what="", target="")
                 found = Found(row=row, state=BROKEN, reason=found.how, setting=setting)
             progress(f"{names[index]} {line(found)}")
@@ -188,88 +197,6 @@ def line(found: Found) -> str:
     if found.outcome is None:
         return f"{found.state}: {found.reason}"
     return f"{found.state}: {found.outcome.tried:,} tried, {found.outcome.lost:,} lost, {found.wall_s:.1f} s"
-
-
-def document(found: Sequence[Found], command: str, old: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The content of a results file; rows that were not run now are those of the old one."""
-    old = old or {"rows": [], "faults": {}}
-    now = {each.row.id for each in found if each.state != NOT_RUN or each.row.id not in old["faults"]}
-    found = [each for each in found if each.row.id in now]
-    rows = [row for row in old["rows"] if row["arm"] not in now]
-    rows += [asdict(row) for each in found for row in _rows_of(each)]
-    rows.sort(key=lambda row: list(MODULES).index(row["arm"]))  # stable: figures stay in their order
-    facts = {**old["faults"], **{each.row.id: _facts_of(each) for each in found}}
-    head = {"schema": results.SCHEMA, "command": command, "commit": results.commit(), "machine": results.machine()}
-    return {**head, "faults": {name: facts[name] for name in MODULES if name in facts}, "rows": rows}
-
-
-def write(folder: Path, made: Mapping[str, Any]) -> None:
-    """Write a document to `FILE` as every results file is written."""
-    extra = {name: value for name, value in made.items() if name not in ("schema", "command", "rows")}
-    results.write(folder / FILE, made["command"], [results.Row(**row) for row in made["rows"]], **extra)
-
-
-def read(folder: Path) -> dict[str, Any] | None:
-    """The document in a folder, or None where there is none.
-
-    Raises
-    ------
-    EvaluationRefused
-        The file is of another kind.
-    """
-    path = folder / FILE
-    if not path.exists():
-        return None
-    try:
-        made: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        made["rows"] = [row for row in made["rows"] if row["arm"] in MODULES]
-        made["faults"] = {name: facts for name, facts in made["faults"].items() if name in MODULES}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise EvaluationRefused(
-            f"{path} ({type(error).__name__})", "a file of this command", "Move it away."
-        ) from error
-    return made
-
-
-def known_s(made: Mapping[str, Any] | None, share: float) -> dict[str, float]:
-    """How long rows took according to a document, scaled to a share."""
-    if made is None:
-        return {}
-    took = {row["arm"]: row["value"] for row in made["rows"] if row["metric"] == "wall_s"}
-    return {name: seconds * share / made["faults"][name]["share"] for name, seconds in took.items()}
-
-
-def _rows_of(found: Found) -> list[results.Row]:
-    if found.outcome is None:
-        return []
-    o = found.outcome
-    figures = {"tried": float(o.tried), "lost": float(o.lost), "wall_s": found.wall_s, **o.figures}
-    return [
-        results.Row(
-            task=TASK, arm=found.row.id, group=GROUP, metric=metric, unit=_unit(metric), value=value, low=None,
-            high=None, n=o.tried, seeds=1,
-        )
-        for metric, value in figures.items()
-    ]  # fmt: skip
-
-
-def _unit(metric: str) -> str:
-    end = re.search(r"_([a-z]+)$", metric)
-    return _UNITS.get(end[1], "1") if end else "1"
-
-
-def _facts_of(found: Found) -> dict[str, Any]:
-    return {
-        "what": found.row.what,
-        "target": found.row.target,
-        "state": found.state,
-        "reason": found.reason,
-        "share": found.setting.share,
-        "seed": found.setting.seed,
-        "commit": results.commit(),
-        "cpu": results.machine()["cpu"],
-        "notes": [] if found.outcome is None else list(found.outcome.notes),
-    }
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 from physioedge.datasets.registry import folder
 from physioedge.evaluation.guard.candidates import kind_of
 from physioedge.evaluation.guard.choosing import MOST_FALSE, TARGET, truth_of
+from physioedge.evaluation.guard.fitted_here import trials_fitted_here
 from physioedge.evaluation.guard.measuring import DEVICE, ONCE, devices, supply_rows
 from physioedge.evaluation.guard.trials import Trial, trials
 from physioedge.evaluation.personal.judged import JudgedBeats
@@ -20,12 +21,13 @@ from physioedge_runtime.errors import MissingExtra
 
 ROW = Row(
     id="R6",
-    what="adapters that cost a person 5 points of accuracy or more (foreign, overdone, noised, shuffled, opposed, "
-    "random), and good ones, on trial under the default change plan; beside it, with ten confirmed beats",
+    what="adapters that cost a person 5 points of accuracy or more (foreign, wrong task's, overdone, noised, "
+    "shuffled, opposed, random), and good ones, on trial under the default change plan; beside it, with ten confirmed "
+    "beats",
     target="95 % of the harmful reverted, at most 5 % of the harmless",
 )
-PEOPLE = 10
-"""Of DS2, for all tries."""
+PEOPLE = 22
+"""All of DS2, for all tries."""
 MIN_HARMFUL = 10
 """With fewer harmful candidates among those tried, a share of them reverted says nothing, and the row is not held."""
 SET_FILE = "adapters.safetensors"
@@ -34,30 +36,33 @@ SEED = 0
 
 
 def trial(setting: Setting) -> Outcome:
-    """Try every candidate on some people of DS2.
+    """Try every candidate on some people of DS2: of an adapter set, or of what ships and is fitted here.
 
     Raises
     ------
     MissingExtra
-        There is no folder of adapter sets, or MIT-BIH is not here.
+        MIT-BIH or the shipped weights are not here, or a folder of adapter sets was named and holds none.
     """
-    if setting.sets is None or not (setting.sets / str(SEED) / SET_FILE).exists():
-        raise MissingExtra(
-            f"no adapter set in {setting.sets}", "--sets DIR with one folder a seed, as `train adapters` writes it",
-            "Make it: physioedge train adapters --out DIR/0 --seed 0 (most of an hour).",
-        )  # fmt: skip
     if folder("mitbih") is None:
         raise MissingExtra("no MIT-BIH", "its recordings", "See `physioedge datasets`.")
+    people, work = setting.tries(PEOPLE), setting.work / "trials"
+    on = JudgedBeats(shipped.backbone(), None)
+    if setting.sets is None:
+        tried = trials_fitted_here(on, work, people=people, seed=SEED, say=lambda line: None)
+        return judged(tried, "the shipped global adapter and generator, and residuals fitted here on these people")
     place = setting.sets / str(SEED)
-    tried = trials(
-        JudgedBeats(shipped.backbone(), None), place, load_set(place / SET_FILE), ONCE, setting.work / "trials",
-        seed=SEED, say=lambda line: None, people=setting.tries(PEOPLE),
-    )  # fmt: skip
-    return judged(tried)
+    if not (place / SET_FILE).exists():
+        raise MissingExtra(
+            f"no adapter set in {place}", "--sets DIR with one folder a seed, as `train adapters` writes it",
+            "Make it: physioedge train adapters --out DIR/0 --seed 0 (most of an hour); or leave --sets out.",
+        )  # fmt: skip
+    found = load_set(place / SET_FILE)
+    tried = trials(on, place, found, ONCE, work, seed=SEED, say=lambda line: None, people=people)
+    return judged(tried, "an adapter set")
 
 
-def judged(tried: Sequence[Trial]) -> Outcome:
-    """What came of trials, by the runtime's own guard and its default plan."""
+def judged(tried: Sequence[Trial], source: str) -> Outcome:
+    """What came of trials, by the runtime's own guard and its default plan; `source` says of what candidates are."""
     truth, each = truth_of(tried), devices(tried, ChangePlan())
     gone, figures = each[DEVICE], {}
     for arm, by in each.items():
@@ -74,6 +79,7 @@ def judged(tried: Sequence[Trial]) -> Outcome:
         holds=enough and figures["harmless_reverted"] <= MOST_FALSE,
         figures={**figures, "harmful": supply["harmful"]},
         notes=(
+            f"candidates of {source}",
             f"{len({t.person for t in tried})} people, two leads each; {int(truth.harmful.sum())} candidates did harm, "
             f"{int(truth.harmless.sum())} did none",
             f"not reverted though harmful: {len(missed)}, of the kinds {', '.join(kinds) or 'none'}",

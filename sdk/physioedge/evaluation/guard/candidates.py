@@ -22,6 +22,7 @@ KINDS: Mapping[str, str] = {
     "foreign": "other people's",
     "generated": "a generator's answer to the person's condition",
     "misdirected": "a generator's answer to somebody else's condition",
+    "wrong_task": "what the adapter of heart rate has in these places, once and tenfold",
     "noised": "the person's with noise of as much or three times its size",
     "overdone": "threefold: the person's, another's, the generator's",
     "shuffled": "the person's numbers in another order, once and three times as large",
@@ -42,6 +43,8 @@ class Known:
     foreign : float64 (n, width)
         Of people who are not this one, in an order of the person's own.
     generated, misdirected : float64 (width,)
+    wrong_task : float64 (width,)
+        Of an adapter for something else.
     """
 
     own: Floats
@@ -49,6 +52,7 @@ class Known:
     foreign: Floats
     generated: Floats
     misdirected: Floats
+    wrong_task: Floats
 
 
 def candidates(known: Known, name: str, *, seed: int) -> dict[str, Floats]:
@@ -65,6 +69,7 @@ def candidates(known: Known, name: str, *, seed: int) -> dict[str, Floats]:
     if known.other_lead is not None:
         out["other_lead:"] = known.other_lead
     out |= {f"foreign:{number}": one for number, one in enumerate(known.foreign[:FOREIGN])}
+    out |= {f"wrong_task:{times:g}": times * known.wrong_task for times in (1.0, 10.0)}
     out |= {f"noised:{times:g}": own + drawn(times) for times in (1.0, 3.0)}
     out |= {
         "overdone:own": 3 * own,

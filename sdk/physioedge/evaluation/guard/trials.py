@@ -8,7 +8,7 @@ changes five or more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,17 @@ from physioedge.evaluation.guard.candidates import Floats, Known, candidates
 from physioedge.evaluation.personal.judged import CALIBRATION_S, JudgedBeats, Round, rounds
 from physioedge.generator.adapter_set import AdapterSet
 from physioedge.generator.regression import compacted, fit_krr
+from physioedge.models import shipped
 from physioedge.tasks import arrhythmia
+from physioedge_export.merge import read_adapter
 
 TRIAL = 300
 """Windows of a trial that are kept; a guard may decide sooner."""
 AFTER = 300
 RANK = 16
 """Of the generator, as of the one that ships."""
+OTHER_TASK = "heart_rate"
+"""Whose shipped adapter is put on trial for arrhythmia."""
 WEARERS = {"lead 1": 0, "lead 2": 1}
 """Virtual wearers of a set that show a recording as it is."""
 
@@ -107,20 +111,28 @@ def trials(
     for each in rounds(judged, folder, SetConfig(), (group,), seed=seed):
         known = found.without(each.barred)
         generate = compacted(fit_krr(known), RANK)
-        here = _Round(judged=judged, each=each, found=found, known=known, generate=generate, seed=seed)
-        for name in each.names[:people]:
-            for variant in judged.variants:
-                path = work / f"{seed}-{group}-{name}-{variant}.npz".replace(" ", "")
-                if not path.exists():
-                    _save(path, here.tried(name, variant))
-                    say(f"{group}, {name}, {variant}")
-                made += _read(path, name, variant)
+        here = Trying(judged=judged, each=each, found=found, known=known, generate=generate, seed=seed)
+        made += here.trials(each.names[:people], work, say)
     return made
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Round:
-    """People tried around one global adapter, and what candidates are taken from: `known` has nobody of them."""
+class Trying:
+    """People tried around one global adapter, and what candidates are taken from.
+
+    Attributes
+    ----------
+    judged : JudgedBeats
+    each : Round
+    found : AdapterSet
+        Residuals of the people themselves, as far as there are any.
+    known : AdapterSet
+        Those of others: nobody is taken for a foreign person to themselves.
+    generate : callable
+        Conditions to residuals.
+    seed : int
+        Of what is drawn.
+    """
 
     judged: JudgedBeats
     each: Round
@@ -128,6 +140,18 @@ class _Round:
     known: AdapterSet
     generate: Callable[[Floats], Floats]
     seed: int
+
+    def trials(self, names: Sequence[str], work: Path, say: Say) -> list[Trial]:
+        """All trials of people; finished ones come from their files in `work`."""
+        made: list[Trial] = []
+        for name in names:
+            for variant in self.judged.variants:
+                path = work / f"{self.seed}-{self.each.group}-{name}-{variant}.npz".replace(" ", "")
+                if not path.exists():
+                    _save(path, self.tried(name, variant))
+                    say(f"{self.each.group}, {name}, {variant}")
+                made += _read(path, name, variant)
+        return made
 
     def tried(self, name: str, variant: str) -> dict[str, NDArray[Any]]:
         """All candidates of a person, as arrays of a file."""
@@ -139,7 +163,7 @@ class _Round:
         told = Known(
             own=own, other_lead=other_lead, foreign=_foreign(self.known, name, variant, self.seed),
             generated=self.generate(base.features(embedding))[0],
-            misdirected=self.generate(base.features(base.embed(other.signals)))[0],
+            misdirected=self.generate(base.features(base.embed(other.signals)))[0], wrong_task=of_another_task(base),
         )  # fmt: skip
         residuals = candidates(told, f"{name}-{variant}", seed=self.seed)
         said = [(_logits(base, trial, r), _logits(base, after, r).argmax(1)) for r in residuals.values()]
@@ -148,6 +172,16 @@ class _Round:
             "true": after.target, "old": _logits(base, after, None).argmax(1), "candidates": np.array(list(residuals)),
             "during": np.stack([x for x, _ in said]), "new": np.stack([x for _, x in said]),
         }  # fmt: skip
+
+
+def of_another_task(base: Base) -> Floats:
+    """What the shipped adapter of heart rate has in the places of the slots: A is the same in every task's layers."""
+    arrays = read_adapter(shipped.adapter_of(OTHER_TASK))
+    parts = []
+    for slot in base.network.slots:
+        b = arrays.pairs[f"backbone.{slot.name.removesuffix('.B')}"].b
+        parts.append(np.asarray(b.T, np.float64).ravel())
+    return np.concatenate(parts)
 
 
 def _save(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
