@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from physioedge.adapters.sets.ledger import FOLDER as LEDGER
 from physioedge.faults.row import Outcome, Row, Setting
 from physioedge_runtime.errors import MissingExtra
 
@@ -75,10 +76,11 @@ def trial(setting: Setting, child: tuple[str, ...] = ("-m", CHILD)) -> Outcome:
 def contents(folder: Path) -> dict[str, dict[str, Any]]:
     """Every file of a set by its path: arrays as type, shape and bytes; other files as their bytes.
 
-    An empty file that jobs lock is no result.
+    An empty file that jobs lock is no result, nor is the ledger, which says who did what.
     """
     found: dict[str, dict[str, Any]] = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    results = (p for p in folder.rglob("*") if p.is_file() and p.parent.name != LEDGER)
+    for path in sorted(results):
         name, data = str(path.relative_to(folder)), path.read_bytes()
         if path.suffix == ".npz":
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
