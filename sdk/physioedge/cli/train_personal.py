@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 TASKS = ("arrhythmia", "stress", "sleep_rr", "ppg_rhythm")
 SET_FILE = "adapters.safetensors"
+BACKENDS = ("loky", "ray")
 KINDS = ("krr", "ridge", "knn", "nearest", "mean", "dit")
 
 
@@ -28,6 +29,9 @@ def register(what: Any) -> None:
     parser.add_argument("--splits", type=int, help="divisions of the people into folds")
     parser.add_argument("--levelled", action="store_true", help="fit residuals to logits that are levelled already")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
+    parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="what workers are: processes of this "
+                        "machine, or of a Ray cluster (default loky)")  # fmt: skip
+    parser.add_argument("--address", help="of --backend ray: cluster to join (default: this machine alone)")
     parser.add_argument("--taught", type=Path, help="what `train teacher` wrote: a row for each of these people too")
     parser.add_argument("--taught-globals", action="store_true", help="global adapters are fitted on taught people "
                         "too, and no rows on them")  # fmt: skip
@@ -41,6 +45,7 @@ def register(what: Any) -> None:
     parser.add_argument("--set", type=Path, required=True, metavar="DIR", help="folder that `train adapters` wrote")
     parser.add_argument("--kind", choices=KINDS, default=KINDS[0])
     parser.add_argument("--rank", type=int, metavar="N", help="keep so many directions of the adapters; not for dit")
+    parser.add_argument("--steps", type=int, metavar="N", help="of dit's training (default: as DitConfig says)")
 
 
 def adapters(args: argparse.Namespace) -> int:
@@ -60,8 +65,9 @@ def adapters(args: argparse.Namespace) -> int:
         people = _with_taught(args, people)
     config = replace(plain, levelled=args.levelled, **changed)
     rows = make_rows(
-        people, args.out, config, seed=args.seed, workers=args.workers, say=lambda line: print(line, file=sys.stderr)
-    )
+        people, args.out, config, seed=args.seed, workers=args.workers, say=lambda line: print(line, file=sys.stderr),
+        backend=args.backend, address=args.address,
+    )  # fmt: skip
     rows += [] if args.taught_globals else _taught(args, people, config)
     folder = global_folder(args.out, everybody(people.names))
     digest = load_note(folder).backbone_digest
@@ -152,7 +158,22 @@ def generator(args: argparse.Namespace) -> int:
     from physioedge.generator.fitted import fit_generator, for_device
 
     found = load_set(args.set / SET_FILE)
-    fitted = fit_generator(args.kind, found, seed=args.seed, rank=args.rank)
+    checkpoint = args.out.with_name(f"{args.out.name}.checkpoint")
+    fitted = fit_generator(
+        args.kind, found, seed=args.seed, rank=args.rank, steps=args.steps, checkpoint=checkpoint
+    )  # fmt: skip
+    if not _leads(args.kind):
+        return 0
     save_generator(args.out, for_device(fitted, args.set / GLOBALS / EVERYBODY / REFERENCE))
+    checkpoint.unlink(missing_ok=True)
     print(f"{args.kind} from {found.details['cost']['adapters']} adapters in {args.out}")
     return 0
+
+
+def _leads(kind: str) -> bool:
+    """Whether this process writes the file: of several that fit together one does."""
+    if kind != "dit":
+        return True
+    from physioedge.training.team import Team
+
+    return Team().leads

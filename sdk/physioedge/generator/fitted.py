@@ -12,7 +12,10 @@ from physioedge.generator.files import DIT, Generator
 from physioedge.generator.regression import KINDS, compacted
 
 
-def fit_generator(kind: str, found: AdapterSet, *, seed: int, rank: int | None = None) -> Generator:
+def fit_generator(
+    kind: str, found: AdapterSet, *, seed: int, rank: int | None = None, steps: int | None = None,
+    checkpoint: Path | None = None,
+) -> Generator:  # fmt: skip
     """A generator of a set.
 
     Parameters
@@ -24,12 +27,17 @@ def fit_generator(kind: str, found: AdapterSet, *, seed: int, rank: int | None =
         Of what is drawn; closed forms draw nothing.
     rank : int, optional
         Directions of the adapters that a closed form keeps, see `physioedge.generator.regression.compacted`.
+    steps : int, optional
+        Of the training of ``dit``, if not as many as usual.
+    checkpoint : Path, optional
+        What the training of ``dit`` goes on from, and is saved to.
     """
     if kind == DIT:
         from physioedge.generator.dit.config import DitConfig
         from physioedge.generator.dit.fitting import fit_dit
 
-        return Generator(origin=found.origin, weights=fit_dit(found, DitConfig(), seed=seed))
+        config = DitConfig() if steps is None else DitConfig(steps=steps)
+        return Generator(origin=found.origin, weights=fit_dit(found, config, seed=seed, checkpoint=checkpoint))
     weights = KINDS[kind](found)
     return Generator(origin=found.origin, weights=weights if rank is None else compacted(weights, rank))
 
