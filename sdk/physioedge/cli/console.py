@@ -68,10 +68,19 @@ def missing_extra(package: str, command: str) -> MissingExtra:
     )
 
 
-def fail(error: PhysioEdgeError) -> int:
+def fail(error: PhysioEdgeError, *, as_json: bool = False) -> int:
     """Exit code of a command that met an expected error, after printing its message on stderr."""
-    print(f"error[{error.code}]: {error}", file=sys.stderr)
+    if as_json:
+        say_error(error.code, error.came, error.expected, error.do)
+    else:
+        print(f"error[{error.code}]: {error}", file=sys.stderr)
     return 1
+
+
+def say_error(code: str, came: str, expected: str, do: str) -> None:
+    """Print an error as a JSON document on stderr; stdout stays for results."""
+    error = {"code": code, "came": came, "expected": expected, "do": do}
+    print(json.dumps({"error": error}, ensure_ascii=False), file=sys.stderr)
 
 
 def print_json(value: Any) -> None:

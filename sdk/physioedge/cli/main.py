@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from physioedge.cli.console import EXTRA_OF, fail, missing_extra
+from physioedge.cli.console import EXTRA_OF, fail, missing_extra, say_error
 from physioedge_runtime.errors import PhysioEdgeError
 
 COMMANDS = {
@@ -40,6 +40,7 @@ COMMANDS = {
     "faults": "try the fault list: power cuts, forgeries, odd signals, full disks",
     "datasets": "tell which public recordings are used and which are here",
     "doctor": "tell what works on this machine and what to do about the rest",
+    "completion": "print the script that lets a shell complete commands and options",
 }
 TRACEBACK = "PHYSIOEDGE_TRACEBACK"
 _INTERRUPTED, _BROKEN_PIPE = 130, 141
@@ -59,17 +60,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    command = next((word for word in arguments if not word.startswith("-")), "")
+    command, as_json = next((word for word in arguments if not word.startswith("-")), ""), "--json" in arguments
     try:
         return _dispatch(command, arguments)
     except PhysioEdgeError as error:
         _maybe_traceback()
-        return fail(error)
+        return fail(error, as_json=as_json)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in EXTRA_OF:
-            return _unexpected(error)
+            return _unexpected(error, as_json)
         _maybe_traceback()
-        return fail(missing_extra(str(error.name), command))
+        return fail(missing_extra(str(error.name), command), as_json=as_json)
     except BrokenPipeError:
         # the interpreter flushes stdout at exit and would complain again
         with contextlib.suppress(OSError):
@@ -79,11 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return _INTERRUPTED
     except OSError as error:
-        _maybe_traceback()
-        print(f"error[io]: {error.filename or command}: {error.strerror or error}", file=sys.stderr)
-        return 1
+        return _system(error, command, as_json)
     except Exception as error:  # noqa: BLE001 - the last line of defence of a command
-        return _unexpected(error)
+        return _unexpected(error, as_json)
 
 
 def _dispatch(command: str, arguments: list[str]) -> int:
@@ -101,8 +100,15 @@ def _dispatch(command: str, arguments: list[str]) -> int:
     return code
 
 
-def build_parser(command: str | None = None) -> argparse.ArgumentParser:
-    """Parser with all commands listed; only `command` has its options, since only its module is imported."""
+def build_parser(command: str | None = None, *, whole: bool = False) -> argparse.ArgumentParser:
+    """Parser with all commands listed; only `command` has its options, since only its module is imported.
+
+    Parameters
+    ----------
+    command : str, optional
+    whole : bool
+        All commands have their options, which takes as long as it takes to import them all.
+    """
     parser = argparse.ArgumentParser(
         prog="physioedge",
         description="Personalised physiological-signal models on wearables. Not a medical device.",
@@ -111,7 +117,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"physioedge {_version()}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, summary in COMMANDS.items():
-        if name == command:
+        if whole or name == command:
             _module(name).register(subparsers)
         else:
             subparsers.add_parser(name, help=summary, add_help=False)
@@ -134,14 +140,25 @@ def _maybe_traceback() -> None:
         traceback.print_exc()
 
 
-def _unexpected(error: Exception) -> int:
+def _system(error: OSError, command: str, as_json: bool) -> int:
+    """Exit code where the system refused a file or a connection."""
+    _maybe_traceback()
+    came = f"{error.filename or command}: {error.strerror or error}"
+    if as_json:
+        say_error("io", came, "a path and a system that allow it", "Check path, permissions and room on the disk.")
+    else:
+        print(f"error[io]: {came}", file=sys.stderr)
+    return 1
+
+
+def _unexpected(error: Exception, as_json: bool) -> int:
     """Exit code of a fault of ours: one line, and how to learn more."""
     _maybe_traceback()
-    print(
-        f"error[internal]: {type(error).__name__}: {error}. This is a fault of physioedge; "
-        f"set {TRACEBACK}=1 to see where, and report it.",
-        file=sys.stderr,
-    )
+    came, do = f"{type(error).__name__}: {error}", f"set {TRACEBACK}=1 to see where, and report it."
+    if as_json:
+        say_error("internal", came, "no fault of physioedge", f"{do[0].upper()}{do[1:]}")
+    else:
+        print(f"error[internal]: {came}. This is a fault of physioedge; {do}", file=sys.stderr)
     return 1
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physioedge.cli import train_personal
+from physioedge.cli.console import print_json
 
 if TYPE_CHECKING:
     from physioedge.models.config import BackboneConfig
@@ -47,6 +51,7 @@ def register(subparsers: Any) -> None:
         each.add_argument("--out", type=Path, required=True, help=_ONCE)
         each.add_argument("--data", type=Path, help="folder that holds the datasets")
         each.add_argument("--threads", type=int, default=2)
+        each.add_argument("--json", action="store_true", help="print what was made as JSON")
     parser.set_defaults(run=run)
 
 
@@ -78,7 +83,15 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     steps = {"backbone": _backbone, "global": _adapter, "shapelets": _shapelets, "adapters": train_personal.adapters,
              "generator": train_personal.generator, "teacher": train_personal.teacher}  # fmt: skip
-    return steps[args.what](args)
+    if not args.json:
+        return steps[args.what](args)
+    began, said = time.monotonic(), io.StringIO()
+    with contextlib.redirect_stdout(said):
+        code = steps[args.what](args)
+    files = sorted(str(path.relative_to(args.out)) for path in args.out.rglob("*") if path.is_file())
+    took = {"said": said.getvalue().splitlines(), "wall_s": time.monotonic() - began}
+    print_json({"what": args.what, "out": str(args.out), "files": files, **took})
+    return code
 
 
 def _shapelets(args: argparse.Namespace) -> int:
