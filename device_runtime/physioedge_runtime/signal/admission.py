@@ -49,7 +49,7 @@ class Admission:
             raise UnitMismatch(
                 f"units {units!r} for sensor {sensor.name!r}",
                 repr(sensor.units),
-                f"Scale the samples to {sensor.units} and say units={sensor.units!r}.",
+                f"Scale the samples to {sensor.units} and say units={sensor.units!r} (the command: --convert-units).",
             )
         if isinstance(channels, str):
             channels = (channels,)

@@ -36,8 +36,8 @@ def settle_rate(path: Path | str, said: float | None, found: float | None, how: 
     if said is None and found is None:
         raise SampleRateMismatch(f"{path}: no sampling rate", "fs_hz", f"State it with --fs-hz (fs_hz=...), or {how}.")
     if said is not None and found is not None and not math.isclose(said, found, rel_tol=1e-9):
-        do = "Leave the rate out, or correct the file."
-        raise SampleRateMismatch(f"{path}: {found:g} Hz in the file", f"{said:g} Hz as stated", do)
+        do = "Leave the rate out, or correct the source."
+        raise SampleRateMismatch(f"{path}: {found:g} Hz {_itself(path)}", f"{said:g} Hz as stated", do)
     rate = found if found is not None else said
     if rate is None or not (math.isfinite(rate) and rate > 0):
         raise SampleRateMismatch(f"{path}: fs_hz={rate}", "a positive rate", "State the sensor's sampling rate.")
@@ -57,7 +57,7 @@ def settle_units(path: Path | str, said: str | None, found: str | None, how: str
             f"{path}: no unit", "a unit such as mV, or a.u.", f"State it with --units (units=...), or {how}."
         )
     if said and found and said != found:
-        raise UnitMismatch(f"{path}: {found} in the file", f"{said} as stated", "Leave it out, or correct the file.")
+        raise UnitMismatch(f"{path}: {found} {_itself(path)}", f"{said} as stated", "Leave it out, or correct the file.")
     return found or said or ""
 
 
@@ -74,6 +74,10 @@ def pick_channels(path: Path | str, available: Sequence[str], wanted: Sequence[s
             came = f"{path}: channel {name!r}, of which there are {list(available).count(name)}"
             raise ChannelMismatch(came, f"one of {', '.join(available)}", "Name one of these channels.")
     return [list(available).index(name) for name in wanted] if wanted else list(range(len(available)))
+
+
+def _itself(source: Path | str) -> str:
+    return "in the file" if isinstance(source, Path) else "by itself"
 
 
 def check_times(path: Path, time_s: NDArray[np.float64], fs_hz: float, where: Callable[[int], str]) -> None:

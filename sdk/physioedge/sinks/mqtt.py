@@ -7,7 +7,7 @@ import os
 import threading
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import SplitResult, unquote
+from urllib.parse import unquote, urlsplit
 
 from physioedge.signals.foreign import needed
 from physioedge.sinks.rows import as_dict
@@ -28,8 +28,9 @@ class MqttSink:
 
     Parameters
     ----------
-    url : SplitResult
-        A password in it is refused: command lines are read by others. It comes from `PASSWORD_VARIABLE`.
+    address : str
+        ``mqtt://user@host:port/topic`` or ``mqtts://``. A password in it is refused, because others can read command
+        lines: it comes from `PASSWORD_VARIABLE`.
     contract : Contract
 
     Raises
@@ -40,7 +41,8 @@ class MqttSink:
         The package paho-mqtt is not installed.
     """
 
-    def __init__(self, url: SplitResult, contract: Contract) -> None:
+    def __init__(self, address: str, contract: Contract) -> None:
+        url = urlsplit(address)
         self._mqtt: Any = needed("paho.mqtt.client", "mqtt", "An MQTT broker")
         self._contract, self._topic = contract, unquote(url.path.strip("/"))
         self._values = [value.name for value in contract.values]
@@ -49,7 +51,7 @@ class MqttSink:
         except ValueError as error:
             raise SinkError(f"{url.scheme} with {error}", "a port number", "Write mqtt://HOST:1883/TOPIC.") from error
         self._where = f"{url.scheme}://{self._host}:{self._port}"
-        if not self._host or not self._topic or "#" in self._topic or "+" in self._topic:
+        if not self._host or not self._topic or set("#+?") & set(address):
             raise SinkError(f"{self._where}/{self._topic}", "a host and a topic", "Write mqtt://HOST/TOPIC.")
         if url.password is not None:
             do = f"Put it into the variable {PASSWORD_VARIABLE}."
@@ -97,11 +99,12 @@ class MqttSink:
             raise SinkError(f"{self._where}: {lost} messages not delivered", "all of them", "Check the broker.")
 
     def _publish(self, topic: str, text: str, *, retain: bool = False) -> None:
-        with self._delivered:
-            sent = self._client.publish(topic, text, qos=_AT_LEAST_ONCE, retain=retain)
-            full = sent.rc == self._mqtt.MQTT_ERR_QUEUE_SIZE
-            self.dropped += full
-            self._n_taken += not full  # also where the connection is lost: then it is kept and sent later
+        # no lock of ours here: the client's thread holds its own while it calls `_published`
+        sent = self._client.publish(topic, text, qos=_AT_LEAST_ONCE, retain=retain)
+        if sent.rc == self._mqtt.MQTT_ERR_QUEUE_SIZE:
+            self.dropped += 1
+        else:
+            self._n_taken += 1  # also where the connection is lost: then it is kept and sent later
 
     def _published(self, client: Any, data: Any, mid: Any, reason: Any, properties: Any) -> None:
         with self._delivered:

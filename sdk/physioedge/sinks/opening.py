@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from physioedge.sinks.protocol import Sink
 from physioedge.sinks.rows import FORMATS
@@ -51,7 +50,7 @@ def open_sink(name: str, contract: Contract, *, on_lsl_clock: bool = False) -> S
     if scheme in ("mqtt", "mqtts"):
         from physioedge.sinks.mqtt import MqttSink
 
-        return MqttSink(urlsplit(name), contract)
+        return MqttSink(name, contract)
     for point in entry_points(group=GROUP):
         if point.name == scheme:
             made: Callable[[str, Contract], Sink] = point.load()

@@ -14,7 +14,7 @@ from physioedge.signals.stated import pick_channels, settle_rate, settle_units
 from physioedge.sources.arriving import Arrivals
 from physioedge.sources.protocol import Chunk, SensorInfo, Told
 from physioedge_runtime.bundle.contract import SensorSpec
-from physioedge_runtime.errors import ChannelMismatch, MissingExtra, SourceError
+from physioedge_runtime.errors import ChannelMismatch, MissingExtra, SignalError, SourceError
 
 FIND_S, PATIENCE_S = 5.0, 60.0
 CHUNK_S = 0.1
@@ -83,7 +83,11 @@ class LslSource:
             self._rows, sensor = _described(
                 lsl, info, self._origin, wanted[0].name, told.of(wanted[0].name, alone=True)
             )
-        except (lsl.TimeoutError, lsl.LostError) as error:
+        except SignalError:
+            self._inlet.close_stream()
+            raise
+        except (lsl.util.TimeoutError, lsl.util.LostError) as error:
+            self._inlet.close_stream()
             raise SourceError(
                 f"{self._origin}, which does not answer", "a stream that does", "Start it anew."
             ) from error
@@ -112,7 +116,7 @@ class LslSource:
         while time.monotonic() - heard < self._patience_s:
             try:
                 values, times = self._inlet.pull_chunk(timeout=CHUNK_S, max_samples=4096)
-            except lsl.LostError:
+            except lsl.util.LostError:
                 break
             if not times:
                 continue
