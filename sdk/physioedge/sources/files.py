@@ -19,12 +19,12 @@ from physioedge.sources.protocol import Told
 from physioedge_runtime.errors import RecordError, SignalError, UnknownSensor
 
 
-def file_tracks(path: Path, wanted: Sequence[str], told: Told) -> dict[str, Track]:
+def file_tracks(path: Path | str, wanted: Sequence[str], told: Told) -> dict[str, Track]:
     """The sensors wanted of a file, in the order wanted.
 
     Parameters
     ----------
-    path : Path
+    path : Path or str
         A file of any format of docs/sources.md, or the folder of an Empatica E4 export.
     wanted : sequence of str
         Names of sensors, the leading one first. A file of one recording is the only one of these.
@@ -40,6 +40,7 @@ def file_tracks(path: Path, wanted: Sequence[str], told: Told) -> dict[str, Trac
     SignalError
         Something was said of one recording, and the file holds several sensors.
     """
+    path = Path(path)
     session = _session(path)
     if session is not None:
         return _of_session(path, session, wanted, told)
