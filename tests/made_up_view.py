@@ -17,6 +17,7 @@ import pytest
 from physioedge.cli import view as command
 from physioedge.cli.main import build_parser
 from physioedge.cli.view_ask import asking
+from physioedge.cli.view_feed import CAME_ALONG, opened
 from physioedge.view import shown
 from physioedge.view.board import Board
 from physioedge.view.serving import PageServer
@@ -43,12 +44,9 @@ def two_channels(path: Path, *, fs_hz: float = 250.0, duration_s: float = 120.0)
 def session_of(*arguments: str) -> Iterator[Session]:
     """A session as `physioedge view` makes it, not started."""
     args = build_parser("view").parse_args(["view", "--no-open", "--port", "0", *arguments])
-    bundle = Bundle.open(
-        args.bundle or command.CAME_ALONG.get(args.record, command.CAME_ALONG["shipped"])[1], trust=args.trust
-    )
+    bundle = Bundle.open(args.bundle or CAME_ALONG.get(args.record, CAME_ALONG["shipped"])[1], trust=args.trust)
     ask = asking(args, bundle)
-    feed, title = command._feed(args, bundle)
-    with command._store(args, bundle, ask) as store:
+    with opened(args, bundle.contract) as (feed, title), command._store(args, bundle, ask) as store:
         person = command._person(args, bundle, feed.sensors, store, ask)
         board = Board(shown.about(bundle, feed, title=title, speeds=SPEEDS, cannot=person.cannot()))
         yield Session(person, feed, board, speed=args.speed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -64,7 +65,7 @@ def test_sensors_keep_their_times_over_passes():
     for name, fs_hz in (("ppg", 64.0), ("acc", 32.0)):
         mine = [p for p in pieces if p.sensor == name]
         assert all(abs(p.t_s - 5.0 - p.start_s) < 1e-9 for p in mine)
-        follow = [(a.start_s + a.chunk.shape[1] / fs_hz, b.start_s) for a, b in zip(mine, mine[1:], strict=False)]
+        follow = [(a.start_s + a.chunk.shape[1] / fs_hz, b.start_s) for a, b in pairwise(mine)]
         assert np.allclose(*zip(*follow, strict=True))
     assert [p.sensor for p in feed.take(25.0)] == ["acc", "ppg"]  # the leading one last
 

@@ -12,8 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from physioedge.cli import demo_wrist
-from physioedge.cli.console import SHIPPED, SHIPPED_BUNDLE, SHIPPED_RECORD, positive
+from physioedge.cli.console import SHIPPED, positive
 from physioedge.cli.storing import DEVICE, bundle_path
 from physioedge.cli.view_ask import Asking, asking
 from physioedge_runtime import Bundle, Stream
@@ -32,14 +31,12 @@ examples:
   physioedge view
   physioedge view wrist
   physioedge view mine.csv --fs-hz 125 --units mV --resample polyphase --speed 10
-  physioedge view wrist.npz --bundle heart_rate.physio --store my-adapters
+  physioedge view brainflow:synthetic --channel MLII=ecg1 --convert-units --resample polyphase
   physioedge view mine.csv ... --host https://host.example --device watch-7 --token-file watch-7.token
 
 It listens on 127.0.0.1 alone. From another machine: ssh -L 8765:127.0.0.1:8765 there, and open the printed address.
 """
 PORT = 8765
-CAME_ALONG = {SHIPPED: (SHIPPED_RECORD, SHIPPED_BUNDLE), "wrist": (demo_wrist.RECORD, demo_wrist.BUNDLE)}
-"""Recordings by name, and the bundle that judges them; both are resampled without asking, and played again and again."""
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -53,8 +50,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("record", metavar="RECORD", nargs="?", default=SHIPPED, help="as for `run`; without it, the "
-                        "ECG that came along; 'wrist': the wristband that did")  # fmt: skip
+    parser.add_argument("record", metavar="SOURCE", nargs="?", default=SHIPPED, help="file or live sensor, as for "
+                        "`run`; without it, the ECG that came along; 'wrist': the wristband that did")  # fmt: skip
     parser.add_argument("--bundle", type=bundle_path, metavar="FILE", help="bundle file (default: the shipped one)")
     parser.add_argument("--trust", type=Path, metavar="PEM", help="who may sign bundles (default: the shipped keys)")
     _add_signal_options(parser)
@@ -66,11 +63,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _add_signal_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--channel", action="append", metavar="NAME", help="channel to show; again for more than one "
-                        "(default: all)")  # fmt: skip
+    parser.add_argument("--channel", action="append", metavar="NAME", help="channel to show, as for `run`; again for "
+                        "more than one (default: all)")  # fmt: skip
+    parser.add_argument("--sensor", action="append", metavar="NAME=CHANNEL,...", help="as for `run`")
     parser.add_argument("--fs-hz", type=positive, help="sampling rate, where the file does not state it")
     parser.add_argument("--units", help="unit of the samples, where the file does not state it")
     parser.add_argument("--resample", choices=["polyphase"], help="convert the rate (never done unasked)")
+    parser.add_argument("--convert-units", action="store_true", help="scale to the bundle's unit, as for `run`")
     parser.add_argument("--precision", choices=["int8", "fp32"], default="int8", help="graph of the bundle")
     parser.add_argument("--engine", choices=["onnxruntime", "executorch", "auto"], default="auto",
                         help="default auto: executorch where it is built")  # fmt: skip
@@ -95,6 +94,7 @@ def _add_adapter_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until stopped; 0 when it was stopped in an orderly way."""
+    from physioedge.cli.view_feed import CAME_ALONG, opened
     from physioedge.view.session import SPEEDS
 
     if args.speed not in SPEEDS:
@@ -106,8 +106,7 @@ def run(args: argparse.Namespace) -> int:
         return 2
     bundle = Bundle.open(args.bundle or CAME_ALONG.get(args.record, CAME_ALONG[SHIPPED])[1], trust=args.trust)
     ask = asking(args, bundle)
-    feed, title = _feed(args, bundle)
-    with _store(args, bundle, ask) as store:
+    with opened(args, bundle.contract) as (feed, title), _store(args, bundle, ask) as store:
         return _serve(args, bundle, feed, title, _person(args, bundle, feed.sensors, store, ask), ask)
 
 
@@ -139,21 +138,6 @@ def _ready(args: argparse.Namespace, url: str) -> None:
         webbrowser.open(url)
 
 
-def _feed(args: argparse.Namespace, bundle: Bundle) -> tuple[Feed, str]:
-    """What is played, and what it is called. All channels are shown, also those that are not judged."""
-    from physioedge.sources.files import file_tracks
-    from physioedge.sources.protocol import Told
-    from physioedge.view.feed import Replay
-
-    shipped = args.record in CAME_ALONG
-    path = CAME_ALONG[args.record][0] if shipped else Path(args.record)
-    channels = None if args.channel is None else tuple(args.channel)
-    told = Told(fs_hz=args.fs_hz, units=args.units, channels=channels)
-    tracks = file_tracks(path, [sensor.name for sensor in bundle.contract.sensors], told)
-    title = next(iter(tracks.values()))[0].name
-    return Replay(tracks, loop=args.loop or shipped), f"{title}, played again and again" if shipped else title
-
-
 @contextlib.contextmanager
 def _store(args: argparse.Namespace, bundle: Bundle, ask: Asking) -> Iterator[AdapterStore]:
     target, trust = Target.of(bundle, device=args.device), args.adapter_trust or ask.trust or args.trust
@@ -177,8 +161,9 @@ def _person(
 def _opener(args: argparse.Namespace, bundle: Bundle, sensors: Mapping[str, SensorInfo]) -> Open:
     """With slots and a condition, where the bundle has both for the precision asked for."""
     slots = (args.precision, "slots") in {(graph.precision, graph.adapters) for graph in bundle.manifest.graphs}
+    from physioedge.cli.view_feed import CAME_ALONG
+
     resample = "polyphase" if args.record in CAME_ALONG else args.resample
-    named = args.record not in CAME_ALONG or args.record == SHIPPED  # the wristband calls its channel otherwise
 
     def opened(engine: Engine | str) -> Stream:
         return Stream(
@@ -186,7 +171,7 @@ def _opener(args: argparse.Namespace, bundle: Bundle, sensors: Mapping[str, Sens
             fs_hz={name: one.fs_hz for name, one in sensors.items()},
             units={name: one.units for name, one in sensors.items()},
             resample=dict.fromkeys(sensors, resample),
-            channels={name: one.channels if named else None for name, one in sensors.items()},
+            channels={name: one.channels for name, one in sensors.items()},
             adapters="slots" if slots else "merged",
             precision=args.precision,
             engine=engine,

@@ -13,6 +13,12 @@ function cell(text, name) {
   return made;
 }
 
+/** A name as the contract writes it, for people. */
+function named(name) {
+  const words = name.replaceAll("_", " ");
+  return words[0].toUpperCase() + words.slice(1);
+}
+
 function set(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -41,8 +47,8 @@ export class Panel {
     set(at("served-by"), `Bundle ${digest.slice(0, 16)}.`);
     document.title = `${model.title}: physioedge`;
     const [value] = model.values;
-    set(at("answer-name"), value ? value.name.replaceAll("_", " ") : "Latest label");
-    set(at("latest-answer"), value ? `${value.name.replaceAll("_", " ")}, ${value.units}` : "label");
+    set(at("answer-name"), value ? named(value.name) : "Latest label");
+    set(at("latest-answer"), value ? `${named(value.name)}, ${value.units}` : "label");
     set(at("rate-name"), model.trigger === "beat" ? "Heart rate, of 8 beats" : "Windows judged");
     this.key(model);
     const speed = at("speed");
@@ -88,7 +94,7 @@ export class Panel {
     const row = document.createElement("tr");
     const answer = model.values.length ? (one.judged ? one.values[0].toFixed(1) : "?")
       : (one.label ?? "?") + (one.probability ? ` ${one.probability.toFixed(2)}` : "");
-    row.append(cell(`${one.t_s.toFixed(2)} s`, "n"), cell(answer, `t${tone(one.label, model.labels)}`),
+    row.append(cell(`${one.t_s.toFixed(2)} s`, "n"), cell(answer, model.values.length ? "" : `t${tone(one.label, model.labels)}`),
       cell(one.quality.toFixed(2), "n"), cell(one.flags.join(", ").replaceAll("_", " ")));
     return row;
   }
@@ -120,21 +126,21 @@ export class Panel {
     }
     set(at("adapter"), adapter.id);
     at("adapter").title = adapter.id;
-    set(at("adapter-more"), this.served(state));
+    set(at("adapter-more"), this.served(state, model.cannot));
     set(at("latency"), latency ? `${latency.p50_ms} ms` : "–");
     const delay = latency ? `, ${latency.delay_s} s after the ${model.trigger === "beat" ? "beat" : "window"}` : "";
     set(at("latency-more"), latency ? `99 of 100 in ${latency.p99_ms} ms${latency.delay_s ? delay : ""}` : "");
     this.buttons(model, state, adapter, trial, ready);
   }
 
-  served({ adapter, trial, asking, ready }) {
+  served({ adapter, trial, asking, ready }, cannot) {
     const said = [];
     if (trial) said.push(`on trial, ${trial.windows} of ${trial.of} windows`);
     if (Object.keys(adapter.bias).length) said.push("levelled");
     if (adapter.pinned) said.push("pinned");
     if (asking) said.push("asking for another");
     if (!said.length) said.push(adapter.id === "global" ? "the same for everybody" : "of this person");
-    if (ready.windows < ready.of && !trial && !adapter.pinned) said.push(`${ready.windows} of ${ready.of} windows to adapt`);
+    if (!cannot.adapt && ready.windows < ready.of && !trial && !adapter.pinned) said.push(`${ready.windows} of ${ready.of} windows to adapt`);
     return said.join(", ");
   }
 

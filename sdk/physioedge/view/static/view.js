@@ -2,7 +2,7 @@
 
 import { act, listen, unpacked } from "./wire.js";
 import { Results, Series } from "./series.js";
-import { Rows, tone } from "./rows.js";
+import { Rows } from "./rows.js";
 import { Panel } from "./panel.js";
 
 const BEHIND_S = 0.08; // of wall time, so that there is always something ahead to move into
@@ -19,6 +19,7 @@ let drawnS = NaN;
 let lastMs = 0;
 let frozen = false; // a live source goes on when its picture is held
 let stale = true;
+let chosen = false; // the length that is shown
 const panel = new Panel(byId);
 const counted = { frames: 0 };
 globalThis.physioedge = counted; // for those who measure
@@ -29,6 +30,7 @@ function hello(said) {
     sensors: said.sensors.map((one) => ({ ...one, series: new Series(one.channels.length, one.fs_hz) })),
   };
   panel.about(model);
+  if (!chosen) byId("span").value = model.trigger === "beat" ? (innerWidth < 560 ? "5" : "10") : "30";
   for (const message of said.past) take(message, true);
   state = said.state;
   shownS = headS();
@@ -71,6 +73,7 @@ function moved(passedS) {
   const wanted = state.playing ? head - BEHIND_S * speed : head;
   if (Math.abs(wanted - shownS) > Math.max(span, 2 * speed)) return wanted;
   const next = shownS + speed * passedS;
+  if (!state.playing && Math.abs(wanted - next) < 0.005) return wanted;
   return Math.min(head, next + (wanted - next) * Math.min(1, 3 * passedS));
 }
 
@@ -142,10 +145,8 @@ function key(event) {
 
 for (const id of ["pause", "level", "adapt", "rollback", "pin"]) byId(id).addEventListener("click", () => press(id));
 byId("speed").addEventListener("change", (event) => ask("speed", Number(event.target.value)));
-byId("span").addEventListener("change", () => { stale = true; });
-byId("span").value = innerWidth < 560 ? "5" : "10";
+byId("span").addEventListener("change", () => { stale = chosen = true; });
 document.addEventListener("keydown", key);
 dark.addEventListener("change", () => { if (model) build(); });
 listen({ hello, tick, bye: (text) => panel.bye(text), lost: (forGood) => panel.lost(forGood) });
 requestAnimationFrame(frame);
-export { tone };

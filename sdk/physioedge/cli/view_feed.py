@@ -1,0 +1,79 @@
+"""What the live page plays: a recording with all its channels, or a live sensor, under the contract's names."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from physioedge.cli import demo_wrist
+from physioedge.cli.console import SHIPPED, SHIPPED_BUNDLE, SHIPPED_RECORD
+from physioedge.cli.feeding import Said
+from physioedge.signals.lanes import Track
+from physioedge.sources.files import file_tracks
+from physioedge.sources.fitting import FittedSource, factor
+from physioedge.sources.opening import is_live, open_live
+from physioedge.view.feed import Feed, Live, Replay
+from physioedge_runtime.bundle.contract import Contract, SensorSpec
+from physioedge_runtime.errors import UnitMismatch
+
+CAME_ALONG = {SHIPPED: (SHIPPED_RECORD, SHIPPED_BUNDLE), "wrist": (demo_wrist.RECORD, demo_wrist.BUNDLE)}
+"""Recordings by name, and the bundle that judges each; they are resampled without asking, and played over and over."""
+_NAMED_OTHERWISE = {"wrist": {"BVP": "PPG"}}
+
+
+@contextmanager
+def opened(args: argparse.Namespace, contract: Contract) -> Iterator[tuple[Feed, str]]:
+    """The feed, and what it is called. A live sensor is let go of at the end.
+
+    Raises
+    ------
+    PhysioEdgeError
+        It cannot be found or read, or says too little.
+    """
+    said = Said(fs_hz=args.fs_hz, units=args.units, channels=args.channel, sensors=args.sensor)
+    if not is_live(args.record):
+        yield _replay(args, contract, said)
+        return
+    found = open_live(args.record, contract.sensors, said.told)
+    fitted = FittedSource(found, contract.sensors, renamed=said.renamed, convert_units=args.convert_units)
+    with fitted as source:
+        feed = Live(source)
+        try:
+            yield feed, next(iter(source.sensors.values())).origin
+        finally:
+            feed.close()
+
+
+def _replay(args: argparse.Namespace, contract: Contract, said: Said) -> tuple[Replay, str]:
+    shipped = args.record in CAME_ALONG
+    path = CAME_ALONG[args.record][0] if shipped else Path(args.record)
+    tracks = file_tracks(path, [sensor.name for sensor in contract.sensors], said.told)
+    renamed = _NAMED_OTHERWISE.get(args.record, said.renamed)
+    fitted = {
+        name: _fitted(track, contract.sensor_named(name), renamed, args.convert_units) for name, track in tracks.items()
+    }
+    title = next(iter(fitted.values()))[0].name
+    return Replay(fitted, loop=args.loop or shipped), f"{title}, over and over" if shipped else title
+
+
+def _fitted(track: Track, spec: SensorSpec, renamed: Mapping[str, str], convert_units: bool) -> Track:
+    """As `FittedSource`, but no channel is left out: what is not judged is shown."""
+    units = track[0].units
+    by = factor(units, spec.units) if convert_units else 1.0
+    if by is None:
+        came = f"{track[0].name}: {units}, to be converted"
+        raise UnitMismatch(came, f"a unit of the kind of {spec.units}", "Choose another sensor.")
+    return tuple(
+        replace(
+            piece,
+            samples=piece.samples if by == 1.0 else (piece.samples * np.float64(by)).astype(np.float32),
+            units=spec.units if convert_units else units,
+            channels=tuple(renamed.get(name, name) for name in piece.channels),
+        )
+        for piece in track
+    )
