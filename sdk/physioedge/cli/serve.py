@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physioedge.cli.console import SHIPPED
-from physioedge_runtime.errors import PhysioEdgeError
+from physioedge_runtime.errors import HostError, PhysioEdgeError
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from physioedge.generator.files import Generator
+    from physioedge.host.serving import Listening
+    from physioedge.host.settings import HostSettings
 
 ARRHYTHMIA = "arrhythmia"
 _EPILOG = """\
@@ -22,6 +26,9 @@ tokens: a JSON file with the SHA-256 of each device's token, {"watch-7": "<64 he
 examples:
   physioedge serve --generator shipped --key keys/private.pem --tokens tokens.json
   physioedge serve ... --host 0.0.0.0 --port 443 --certificate host.pem --certificate-key host.key
+  physioedge serve ... --replicas 4 --cache redis://127.0.0.1/0     # a fleet on this machine, see docs/scale.md
+
+SIGHUP takes what the file of --key holds now; SIGTERM ends, when what is under way is finished.
 """
 
 
@@ -45,6 +52,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--certificate-key", type=Path, metavar="PEM", help="its private key")
     parser.add_argument("--behind-proxy", action="store_true", help="all connections come from a proxy, which counts "
                         "those of each address instead")  # fmt: skip
+    parser.add_argument("--cache", metavar="URL", help="Redis that hosts share answers through, redis://... (default: "
+                        "none, each has its own)")  # fmt: skip
+    parser.add_argument("--replicas", type=int, metavar="N", help="so many hosts behind one door, by Ray Serve")
+    parser.add_argument("--address", help="of --replicas: Ray cluster to join (default: this machine alone)")
     parser.add_argument("--max-batch", type=int, metavar="N", help="conditions computed together, 1 for one by one "
                         "(default 16)")  # fmt: skip
     parser.add_argument("--steps", type=int, metavar="N", help="of a diffusion generator's sampler (default: as the "
@@ -56,27 +67,61 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Serve until stopped; 0 when it was stopped in an orderly way."""
-    from physioedge.host.app import create_app
-    from physioedge.host.serving import Listening, server
     from physioedge.host.settings import HostSettings, read_tokens
-    from physioedge.models.shipped import generator_of
 
     settings = HostSettings(tokens=read_tokens(args.tokens))
     if args.valid_days is not None:
         settings = replace(settings, valid_s=args.valid_days * 86_400)
     if args.max_batch is not None:
         settings = replace(settings, max_batch=args.max_batch)
-    if args.behind_proxy:
+    if args.behind_proxy or args.replicas is not None:
         settings = settings.behind_proxy()
-    path = generator_of(ARRHYTHMIA) if args.generator == Path(SHIPPED) else args.generator
-    app = create_app(_generator(path, args.steps, args.draws), args.key, settings)
-    listening = Listening(
-        host=args.host, port=args.port, certificate=args.certificate, certificate_key=args.certificate_key
-    )
-    service = server(app, listening)
+    if args.address is not None and args.replicas is None:
+        raise HostError("an --address without --replicas", "both", "Say how many replicas the cluster is to have.")
     print(f"{len(settings.tokens)} devices, {'TLS' if args.certificate else 'no TLS'}", file=sys.stderr)
-    service.run()
+    return _serve_alone(args, settings) if args.replicas is None else _serve_many(args, settings)
+
+
+def _application(args: argparse.Namespace, settings: HostSettings, key: Path) -> FastAPI:
+    from physioedge.host.app import create_app
+    from physioedge.models.shipped import generator_of
+
+    cache = None
+    if args.cache is not None:
+        from physioedge.host.redis_cache import RedisCache
+
+        cache = RedisCache(args.cache, settings.cache_ttl_s)
+    path = generator_of(ARRHYTHMIA) if args.generator == Path(SHIPPED) else args.generator
+    return create_app(_generator(path, args.steps, args.draws), key, settings, cache=cache)
+
+
+def _listening(args: argparse.Namespace) -> Listening:
+    from physioedge.host.serving import Listening
+
+    return Listening(host=args.host, port=args.port, certificate=args.certificate, certificate_key=args.certificate_key)
+
+
+def _serve_alone(args: argparse.Namespace, settings: HostSettings) -> int:
+    from physioedge.host.serving import server, taking_new_keys
+
+    app = _application(args, settings, args.key)
+    service = server(app, _listening(args))
+    with taking_new_keys(args.key, app.state.service.sign_with):
+        service.run()
     return 0 if service.started else 1
+
+
+def _serve_many(args: argparse.Namespace, settings: HostSettings) -> int:
+    from physioedge.host.fleet import Fleet, fleet, serve_until_stopped
+
+    def build(key: Path) -> FastAPI:
+        return _application(args, settings, key)
+
+    many = Fleet(replicas=args.replicas, address=args.address)
+    with fleet(build, args.key, _listening(args), many) as running:
+        print(f"{args.replicas} replicas", file=sys.stderr)
+        serve_until_stopped(running, args.key)
+    return 0
 
 
 def _generator(path: Path, steps: int | None, draws: int | None) -> Generator:

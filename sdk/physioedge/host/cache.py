@@ -14,8 +14,11 @@ class AnswerCache(Protocol):
     async def get(self, digest: str) -> bytes | None:
         """The answer, or None."""
 
-    async def put(self, digest: str, answer: bytes) -> None:
-        """Keep an answer."""
+    async def put(self, digest: str, answer: bytes) -> bytes:
+        """Keep an answer, and give the one that is kept: of two hosts that made one at the same time, the first's."""
+
+    async def close(self) -> None:
+        """No more is asked of it."""
 
 
 class MemoryCache:
@@ -43,13 +46,21 @@ class MemoryCache:
         self._erase_old()
         return self._kept.get(digest, (0.0, None))[1]
 
-    async def put(self, digest: str, answer: bytes) -> None:
-        """Keep an answer."""
+    async def put(self, digest: str, answer: bytes) -> bytes:
+        """Keep an answer, and give the one that is kept."""
+        kept = await self.get(digest)
+        if kept is not None:
+            return kept
         self._kept[digest] = (self._clock() + self._ttl_s, answer)
         self._kept.move_to_end(digest)
         if len(self._kept) > self._entries:
             self._kept.popitem(last=False)
         asyncio.get_running_loop().call_later(self._ttl_s, self._erase_old)
+        return answer
+
+    async def close(self) -> None:
+        """Forget all answers."""
+        self._kept.clear()
 
     def _erase_old(self) -> None:
         now_s = self._clock()

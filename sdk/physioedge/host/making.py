@@ -43,6 +43,10 @@ class AdapterMaker:
     def __init__(self, generator: Generator, signing_key: bytes, valid_s: int, clock: Callable[[], float]) -> None:
         self._generator, self._key, self._valid_s, self._clock = generator, signing_key, valid_s, clock
 
+    def sign_with(self, signing_key: bytes) -> None:
+        """Sign what is made from now on with another key."""
+        self._key = signing_key
+
     def make(self, jobs: Sequence[Job]) -> list[bytes | Exception]:
         """A signed adapter file for each job, or the error that stands for it. One that fails does not hurt the others.
 

@@ -98,10 +98,15 @@ class AdaptationService:
         """Let nothing in, finish what is under way, end."""
         self.drain()
         await self._batcher.close()
+        await self._cache.close()
 
     def drain(self) -> None:
         """Let nothing new in from now on."""
         self.draining = True
+
+    def sign_with(self, signing_key: bytes) -> None:
+        """Sign with another key, 32 raw bytes, from the next batch on; answers that are kept stay as they are."""
+        self._maker.sign_with(signing_key)
 
     def admit(self, device: str, token: str) -> None:
         """Passes a request whose device is known and has not asked too often, before its condition is looked at.
@@ -172,8 +177,7 @@ class AdaptationService:
             raise Refusal(422, error) from error
         except HostError as error:
             raise Refusal(500, error) from error
-        await self._cache.put(job.request.digest, answer)
-        return answer
+        return await self._cache.put(job.request.digest, answer)
 
     def _finished(self, digest: str, task: asyncio.Task[bytes]) -> None:
         del self._under_way[digest]

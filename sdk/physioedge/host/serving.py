@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
+import signal
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -15,6 +19,10 @@ from fastapi import FastAPI
 
 from physioedge.host.connection import BoundedConnection
 from physioedge.host.service import AdaptationService
+from physioedge_runtime.bundle.signing import read_private_key
+from physioedge_runtime.errors import PhysioEdgeError
+
+LOG = logging.getLogger("physioedge.host")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +41,30 @@ class Listening:
     port: int
     certificate: Path | None = None
     certificate_key: Path | None = None
+
+
+@contextmanager
+def taking_new_keys(path: Path, sign_with: Callable[[bytes], None]) -> Iterator[None]:
+    """While the block lasts, SIGHUP makes the host sign with the key that the file holds now.
+
+    A file without a key in it changes nothing but the log. Where the system has no such signal, nothing is done.
+    """
+
+    def take(*_: Any) -> None:
+        try:
+            sign_with(read_private_key(path))
+        except PhysioEdgeError as error:
+            LOG.error("the key stays what it was: %s", error)
+
+    number = getattr(signal, "SIGHUP", None)
+    if number is None:
+        yield
+        return
+    before = signal.signal(number, take)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 class DrainingServer(uvicorn.Server):
