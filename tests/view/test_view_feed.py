@@ -88,7 +88,8 @@ class Given:
 
     def chunks(self) -> Iterator[Chunk]:
         for i in range(2):
-            yield Chunk("ecg", np.full((1, 50), i, np.float32), 1000.0 + 0.5 * i, 0.5 * (i + 1))
+            jitter_s = 0.01 * i
+            yield Chunk("ecg", np.full((1, 50), i, np.float32), 1000.0 + 0.5 * i - jitter_s, 0.5 * (i + 1))
         if self.error is not None:
             raise self.error
 
@@ -105,7 +106,7 @@ def test_a_live_source_comes_as_it_comes_and_says_why_it_ends(error, said):
         if feed.ended:
             break
         time.sleep(0.01)
-    assert [(p.start_s, p.t_s) for p in pieces] == [(0.0, 1000.0), (0.5, 1000.5)] and feed.origin_s == 1000.0
+    assert [(p.start_s, p.t_s) for p in pieces] == [(0.0, 1000.0), (0.5, 1000.49)] and feed.origin_s == 1000.0
     assert feed.ended and (feed.error is None if said is None else said in str(feed.error))
     feed.close()
 

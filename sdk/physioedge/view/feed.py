@@ -16,6 +16,7 @@ from physioedge.signals.recording import Recording
 from physioedge.sources.protocol import Chunk, SensorInfo, Source
 from physioedge.sources.recorded import RecordedSource
 from physioedge_runtime.errors import PhysioEdgeError, SourceError
+from physioedge_runtime.signal.timeline import TOLERANCE_S
 
 MAX_WAITING = 512
 """Chunks of a live source that may wait; then the source waits too."""
@@ -181,7 +182,9 @@ class Live:
     def _placed(self, given: Chunk) -> Piece:
         if not self._begun:
             self._begun, self.origin_s = True, given.t_s or 0.0
-        start_s = self._counted_s[given.sensor] if given.t_s is None else given.t_s - self.origin_s
+        start_s = self._counted_s[given.sensor]
+        if given.t_s is not None and abs(given.t_s - self.origin_s - start_s) > TOLERANCE_S:
+            start_s = given.t_s - self.origin_s  # a gap, or a clock that jumped; less is jitter, as for the stream
         self._counted_s[given.sensor] = start_s + given.samples.shape[1] / self.sensors[given.sensor].fs_hz
         return Piece(sensor=given.sensor, chunk=given.samples, t_s=given.t_s, start_s=start_s)
 

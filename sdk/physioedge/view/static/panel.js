@@ -124,7 +124,7 @@ export class Panel {
       set(at("rate"), String(state.judged));
       set(at("rate-more"), `${state.withheld} withheld`);
     }
-    set(at("adapter"), adapter.id);
+    set(at("adapter"), adapter.id.length > 14 ? `${adapter.id.slice(0, 12)}…` : adapter.id);
     at("adapter").title = adapter.id;
     set(at("adapter-more"), this.served(state, model.cannot));
     set(at("latency"), latency ? `${latency.p50_ms} ms` : "–");

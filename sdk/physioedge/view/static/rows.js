@@ -1,6 +1,6 @@
 // The rows of the signal: one plot each, drawn by uPlot, with labels, quality and changes of adapter on top.
 
-const GAP_PX = 6;
+const GAP_PX = 9;
 // One pixel wide, a trace is drawn an order of magnitude faster than at 1.2 where no graphics card helps.
 const TRACE_PX = 1;
 
