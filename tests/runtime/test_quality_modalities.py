@@ -99,6 +99,7 @@ def test_checks_are_documented(repository) -> None:  # type: ignore[no-untyped-d
         flat = "yes" if checks.still else "constant only" if checks.held else "no"
         clipped = "at its extreme" if checks.steps else "at the ends of the range"
         noisy = f"above {checks.noise_ratio:g}" if checks.noise_ratio else "no"
+        noisy += f", or faster than {checks.fastest_hz:g} Hz" if checks.fastest_hz else ""
         assert row == [flat, clipped, noisy, "yes" if checks.baseline else "no"], name
 
 
@@ -147,3 +148,22 @@ def test_a_fault_of_one_sensor_is_that_sensors_in_a_stream() -> None:
     hurt = {"ppg": faults.dropout(PULSE, 300, 330), "acc": faults.dropout(MOVEMENT, 200, 210, -8.0)}
     flags = Counter(flag for r in fed(stream(of_two()), pushes(pieces_of(hurt))) for flag in r.flags)
     assert set(flags) == {"warming_up", "flat", "acc:clipped"} and flags["flat"] >= 2
+
+
+def test_what_swings_faster_than_any_heart_is_no_pulse() -> None:
+    """Mains hum at a rate that folds it to 4 Hz comes as clean as a pulse."""
+    n, wide = PULSE.shape[1], replace(PPG, low=-1e6, high=1e6)
+    t, size = np.arange(n) / PPG.fs_hz, float(np.ptp(PULSE))
+    folded = np.sin(2 * np.pi * 60.0 * t, dtype=np.float64).astype(np.float32)
+    assert np.allclose(folded, -np.sin(2 * np.pi * 4.0 * t), atol=1e-3)
+    for times, flags in ((0.0, ()), (0.2, ()), (3.0, ("noisy",))):
+        found = quality(PULSE + np.float32(times * size) * folded, wide)
+        assert (found.flags, found.index) == (flags, 0.0 if flags else 1.0)
+    half = PULSE.copy()
+    half[:, n // 2 :] += np.float32(3 * size) * folded[n // 2 :]
+    assert quality(half, wide).index == 0
+    for rate_hz in (0.6, 1.2, 3.6):
+        wave = np.sin(2 * np.pi * rate_hz * t) + 0.5 * np.sin(4 * np.pi * rate_hz * t)
+        assert quality(wave[None].astype(np.float32), wide) == Quality(1.0, ()), rate_hz
+    drifting = (1000 + 100 * t)[None].astype(np.float32) + PULSE
+    assert quality(drifting, wide).flags == ()

@@ -20,6 +20,7 @@ from physioedge_runtime.signal.segments import Segments, has_run, medians, segme
 
 SEGMENT_S = 0.2
 CORE_S = 0.5
+SLOWEST_HZ = 0.5  # what swings slower is the level of a pulse, not the pulse
 SHAPE_HZ = 40.0
 """Below this rate the shape of a wave is not looked at: too few samples, and coarse ones, make it."""
 HARD = ("nonfinite", "out_of_range", "flat", "clipped")
@@ -44,6 +45,8 @@ class QualityLimits:
         That step, as a share of the window's range.
     baseline_range : float
         Largest distance of a segment's median from the window's, as a share of the contract's range.
+    fast_ratio : float
+        Largest ratio of power above `Checks.fastest_hz` to power between `SLOWEST_HZ` and that.
     """
 
     constant_s: float = 0.2
@@ -51,6 +54,7 @@ class QualityLimits:
     clip_s: float = 0.008
     clip_step: float = 0.05
     baseline_range: float = 0.1
+    fast_ratio: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +75,8 @@ class Checks:
         Largest ratio of high-frequency noise to the signal's amplitude; 0 where it is not looked at.
     baseline : bool
         A level far from the window's.
+    fastest_hz : float
+        What swings mainly faster, over the whole window, is not this modality; 0 where that is not looked at.
     """
 
     held: bool = False
@@ -79,11 +85,12 @@ class Checks:
     rails: bool = True
     noise_ratio: float = 0.0
     baseline: bool = False
+    fastest_hz: float = 0.0
 
 
 CHECKS = {
     "ecg": Checks(held=True, still=True, steps=True, rails=False, noise_ratio=0.08, baseline=True),
-    "ppg": Checks(held=True, noise_ratio=0.12),
+    "ppg": Checks(held=True, noise_ratio=0.12, fastest_hz=3.7),  # 222 beats a minute
 }
 """Hearts never rest, and a pulse's unit is arbitrary; other sensors may lie still, jump and tremble."""
 OTHERS = Checks()
@@ -263,6 +270,8 @@ def _check_signal(
         _add(failed, "baseline", np.abs(levels - np.median(x)) > far)
     if sensor.fs_hz < SHAPE_HZ:
         return
+    if checks.fastest_hz and _swings_faster(samples, sensor.fs_hz, checks.fastest_hz, limits.fast_ratio):
+        _add(failed, "noisy", np.ones(segments.n, np.bool_))
     still, roughest = limits.flat_range * span if checks.still else 0.0, np.maximum.reduce(roughness)
     ranges = segments.least_ranges(ordered[0])
     least, limit = _noise_limit(ranges, still, checks.noise_ratio)
@@ -274,6 +283,15 @@ def _check_signal(
         _add(failed, "flat", segments.in_groups(ranges < still))
     if roughest > limit:
         _add(failed, "noisy", roughness > limit)
+
+
+def _swings_faster(samples: NDArray[np.float32], fs_hz: float, fastest_hz: float, ratio: float) -> bool:
+    """Whether most of the power is where this modality has none: mains hum that a slow converter has folded."""
+    x = samples.astype(np.float64)
+    x -= np.linspace(x[0], x[-1], x.size)  # or the step from the end to the beginning is taken for a fast swing
+    power = np.abs(np.fft.rfft(x)) ** 2
+    fastest, slowest = (math.ceil(hz * x.size / fs_hz) for hz in (fastest_hz, SLOWEST_HZ))
+    return bool(power[fastest:].sum() > ratio * power[slowest:fastest].sum() + 1e-9 * power.sum())
 
 
 def _noise_limit(ranges: NDArray[np.float64], still: float, noise_ratio: float) -> tuple[float, float]:

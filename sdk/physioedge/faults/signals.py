@@ -34,7 +34,8 @@ _SHAKEN_G = (0.5, 0.3, 0.4)
 _WHY = (
     "why a pulse is judged in motion: rhythmic movement below 5 Hz has the shape of a pulse, no rule of the quality "
     "index looks at the accelerometer, and the model is there to tell them apart; docs/signal-quality.md says so",
-    "why a pulse is judged in 60 Hz hum: at 64 Hz and without a filter before the converter it comes as a clean 4 Hz",
+    "why one may be judged in 60 Hz hum: at 64 Hz and without a filter before the converter it comes as a clean 4 Hz, "
+    "which is seen where it has more power over the window than the pulse",
 )
 _WARMING = {"warming_up", "incomplete", "end", "gap", "clock_backward"}
 
