@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from physioedge.cli import evaluate_personal, evaluate_trust
+from physioedge.cli import evaluate_bridge, evaluate_personal, evaluate_trust
 
 if TYPE_CHECKING:
     from physioedge.results import Row
@@ -25,8 +25,8 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser("evaluate", help="score a task over its test subjects")
     parser.add_argument(
         "task",
-        choices=("arrhythmia", *WINDOWED, PERSONAL, *evaluate_trust.PARTS),
-        help="see docs/tasks.md; personalisation: see docs/personalisation.md; guard: whether worse adapters are "
+        choices=("arrhythmia", *WINDOWED, PERSONAL, evaluate_bridge.NAME, *evaluate_trust.PARTS),
+        help="see docs/tasks.md; personalisation and bridge: see docs/NAME.md; guard: whether worse adapters are "
         "reverted; privacy: what a condition tells of a person",
     )
     parser.add_argument("--parts", default="arms,shipped,beats", help=f"any of {','.join(PARTS)}: choices on folds of "
@@ -49,6 +49,7 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder for the results")
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     evaluate_personal.register(parser)
+    evaluate_bridge.register(parser)
     evaluate_trust.register(parser)
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     parser.set_defaults(run=run)
@@ -59,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     args.work = args.work or Path("runs") / args.task
     if args.task == PERSONAL:
         return _show(evaluate_personal.rows(args), args)
+    if args.task == evaluate_bridge.NAME:
+        return _show(evaluate_bridge.rows(args), args)
     if args.task in evaluate_trust.PARTS:
         return _show(evaluate_trust.PARTS[args.task](args), args)
     if args.task in WINDOWED:
