@@ -17,7 +17,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -52,7 +52,10 @@ def start(out: Path, people: Wearers, workers: int, told: int | None = None) -> 
 def _drive(out: Path, people: Wearers, workers: int, told: int | None) -> NoReturn:
     code = 1
     try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the parent's report goes there
+        os.setpgrp()  # with its workers, which outlive it
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):  # the parent's report goes there, and whoever reads it waits for all who hold it
+            os.dup2(nowhere, stream)
         torch.set_num_threads(1)
         if told is not None:
             _tell(told, out)
@@ -190,14 +193,14 @@ def _stage(out: Path, whole: dict[str, int]) -> str:
 
 def kill_pools(work: Path, people: Wearers, kills: int, rng: np.random.Generator) -> dict[str, Any]:
     """Kill workers and drivers of pools in turn; drivers are started again while orphaned workers still work."""
-    out, hit, errors, seen, results = work / POOLED, Counter[str](), list[str](), set[int](), Done()
+    out, hit, errors, seen, results = work / POOLED, Counter[str](), list[str](), list[int](), Done()
     with _ending(seen):
         for number in range(kills):
             pid = start(out, people, 2)
+            seen.append(pid)
             workers: list[int] = []
             while not workers and (code := ended(pid, 0.05)) is None:
                 workers = workers_of(pid)
-            seen.update(workers)
             code = ended(pid, rng.uniform(0, 3.0)) if workers else code
             if code is not None:
                 if code:
@@ -206,7 +209,6 @@ def kill_pools(work: Path, people: Wearers, kills: int, rng: np.random.Generator
                 shutil.rmtree(out)
                 results.known.clear()
                 continue
-            seen.update(workers_of(pid))
             results.look(out)
             if number % 2:
                 hit["driver"] += 1
@@ -239,14 +241,14 @@ def _is_worker(pid: int) -> bool:
 
 
 @contextmanager
-def _ending(workers: set[int]) -> Iterator[None]:
-    """Workers whose driver is gone would wait for work for minutes."""
+def _ending(drivers: list[int]) -> Iterator[None]:
+    """Workers whose driver is gone would wait for work for minutes: they are still of its group."""
     try:
         yield
     finally:
-        for pid in workers:
-            if _is_worker(pid):
-                os.kill(pid, signal.SIGKILL)
+        for pid in drivers:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
 
 
 def main(work: Path, kills: int, pooled: int, seed: int) -> dict[str, Any]:
