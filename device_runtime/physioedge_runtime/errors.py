@@ -11,7 +11,7 @@
     ├── BundleError
     │   ├── FormatError        truncated, not a bundle, over a limit
     │   ├── DigestMismatch, SignatureInvalid, SchemaTooNew
-    │   ├── UntrustedKey       among them KeyRevoked: it was trusted once
+    │   ├── UntrustedKey       among them KeyRevoked (was trusted once), DevelopmentKey
     │   ├── ContractError      the contract inside does not hold together
     │   └── GoldenMismatch     the engine computes something else than the exporter did
     ├── EngineError, SnapshotError, MissingExtra
@@ -149,6 +149,12 @@ class KeyRevoked(UntrustedKey):
     """The file is signed by a key that was trusted and is not any more."""
 
     code, fix = "revoked-key", "Get the file signed anew, with a key that holds."
+
+
+class DevelopmentKey(UntrustedKey):
+    """A key is for development, and was not asked for."""
+
+    code, fix = "development-key", "Use the product's key; to try things out, say development: before the path."
 
 
 class SchemaTooNew(BundleError):

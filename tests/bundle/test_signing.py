@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from physioedge_export.pack import write_bundle
 from physioedge_runtime.bundle import signing
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.signing import (
+    is_for_development,
     key_id,
     load_revoked,
     load_trust,
@@ -24,8 +26,15 @@ from physioedge_runtime.bundle.signing import (
     sign,
     verify,
 )
-from physioedge_runtime.errors import BundleError, FormatError, KeyRevoked, SignatureInvalid, UntrustedKey
-from tiny_bundle import PRIVATE_KEY, write_tiny_bundle
+from physioedge_runtime.errors import (
+    BundleError,
+    DevelopmentKey,
+    FormatError,
+    KeyRevoked,
+    SignatureInvalid,
+    UntrustedKey,
+)
+from tiny_bundle import PRIVATE_KEY, tiny_contract, tiny_files, tiny_parts, write_tiny_bundle
 
 PUBLIC = public_key(PRIVATE_KEY)
 TRUSTED = {key_id(PUBLIC): PUBLIC}
@@ -129,6 +138,41 @@ def test_a_revoked_key_is_known_and_not_trusted(tmp_path: Path, monkeypatch: pyt
     shutil.copy(tmp_path / "old" / "public.pem", folder / "again.pem")  # no way back in under another name
     assert set(load_trust(folder)) == {keys["new"]}
     assert load_revoked(PUBLIC) == load_revoked(folder / "new.pem") == frozenset()
+
+
+def test_development_keys_are_refused_unless_asked_for(tmp_path: Path) -> None:
+    made = make_keys(tmp_path / "dev", development=True)
+    assert make_keys(tmp_path / "real") != made
+    private, public = tmp_path / "dev" / "private.pem", tmp_path / "dev" / "public.pem"
+    folder = tmp_path / "trusted"
+    folder.mkdir()
+    shutil.copy(tmp_path / "real" / "public.pem", folder / "real.pem")
+    shutil.copy(public, folder / "left-behind.pem")
+    for use in (lambda: load_trust(public), lambda: load_trust(folder), lambda: read_private_key(private),
+                lambda: read_private_key(private.read_bytes())):  # fmt: skip
+        with pytest.raises(DevelopmentKey, match="development:") as caught:
+            use()
+        assert isinstance(caught.value, UntrustedKey) and caught.value.code == "development-key"
+    key = read_private_key(f"development:{private}")
+    assert set(load_trust(f"development:{public}")) == {key_id(public_key(key))} == {made}
+    assert len(load_trust(f"development:{folder}")) == 2
+    assert read_public_key(public) == public_key(key) and is_for_development(public)
+    assert not is_for_development(folder / "real.pem")
+    bundle = tmp_path / "b.physio"
+    contract = tiny_contract()
+    write_bundle(bundle, parts=tiny_parts(contract), files=tiny_files(contract), signing_key=f"development:{private}")
+    assert Bundle.open(bundle, trust=f"development:{public}").manifest.name
+    with pytest.raises(DevelopmentKey):
+        Bundle.open(bundle, trust=public)
+    assert revoke(folder / "left-behind.pem") == made and load_revoked(f"development:{folder}") == {made}
+    assert len(load_trust(folder)) == 1
+
+
+def test_other_tools_read_development_keys(tmp_path: Path) -> None:
+    serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
+    make_keys(tmp_path, development=True)
+    read = serialization.load_pem_public_key((tmp_path / "public.pem").read_bytes())
+    assert read.public_bytes_raw() == read_public_key(tmp_path / "public.pem")
 
 
 def test_what_cannot_be_revoked(tmp_path: Path) -> None:

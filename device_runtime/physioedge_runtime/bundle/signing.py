@@ -16,12 +16,23 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from physioedge_runtime.errors import BundleError, FormatError, KeyRevoked, SignatureInvalid, UntrustedKey
+from physioedge_runtime.errors import (
+    BundleError,
+    DevelopmentKey,
+    FormatError,
+    KeyRevoked,
+    SignatureInvalid,
+    UntrustedKey,
+)
 
 TRUSTED_KEYS = Path(__file__).parent.parent / "assets" / "trusted_keys"
 MAX_KEY_FILE_BYTES = 4096
 REVOKED = ".revoked"
 """Put after the name of a key file in a folder of keys, it takes the trust away and keeps the key known."""
+DEVELOPMENT = "development:"
+"""Begins the path of a key, or of a folder of keys, that is wanted although it is for development."""
+_MARK = b"Development key: for trying things out, never for a product.\n"
+"""First line of key files that are for development; before a PEM block any tool allows for text (RFC 7468)."""
 PIN_PREFIX = "sha256:"
 """Begins a trust that names one bundle by its digest instead of a key."""
 # DER of an Ed25519 key is a fixed prefix and 32 bytes. Source: RFC 8410, sections 4, 7 and 10.
@@ -133,13 +144,18 @@ def load_trust(trust: Path | str | bytes | None) -> dict[str, bytes]:
     ----------
     trust : path, 32 raw bytes or None
         A public key file, a folder of ``*.pem``, a raw key, or None for the keys shipped with the runtime. What
-        `load_revoked` finds is left out.
+        `load_revoked` finds is left out. A path after `DEVELOPMENT` may hold keys for development.
+
+    Raises
+    ------
+    DevelopmentKey
+        One of them is for development, and was not asked for.
     """
     if isinstance(trust, bytes):
         return {key_id(trust): trust}
-    path = TRUSTED_KEYS if trust is None else Path(trust)
+    path, asked = (TRUSTED_KEYS, False) if trust is None else _asked(trust)
     files = sorted(path.glob("*.pem")) if trust is None or path.is_dir() else [path]
-    keys = {key_id(key): key for key in map(read_public_key, files)}
+    keys = {key_id(key): key for key in (_public(file, asked) for file in files)}
     revoked = load_revoked(trust)
     return {name: key for name, key in keys.items() if name not in revoked}
 
@@ -148,7 +164,7 @@ def load_revoked(trust: Path | str | bytes | None) -> frozenset[str]:
     """Ids of the keys in ``*.pem.revoked`` of a folder of keys, given as to `load_trust`; none for anything else."""
     if isinstance(trust, bytes):
         return frozenset()
-    path = TRUSTED_KEYS if trust is None else Path(trust)
+    path = TRUSTED_KEYS if trust is None else _asked(trust)[0]
     return frozenset(key_id(read_public_key(file)) for file in path.glob("*.pem" + REVOKED))
 
 
@@ -175,17 +191,39 @@ def revoke(path: Path | str) -> str:
 
 
 def read_public_key(path: Path | str) -> bytes:
-    """The 32 raw bytes of a PEM public key file."""
-    return _from_pem(_read(Path(path)), "PUBLIC KEY", _PUBLIC_PREFIX, str(path))
+    """The 32 raw bytes of a PEM public key file, whatever the key is for."""
+    return _public(Path(path), True)
+
+
+def is_for_development(path: Path | str) -> bool:
+    """Whether a key file says that its key is for development."""
+    return _read(Path(path)).startswith(_MARK)
+
+
+def _public(path: Path, asked: bool) -> bytes:
+    return _from_pem(_read(path), "PUBLIC KEY", _PUBLIC_PREFIX, str(path), asked)
+
+
+def _asked(source: Path | str) -> tuple[Path, bool]:
+    """A path, and whether keys for development are wanted."""
+    text = str(source)
+    return Path(text.removeprefix(DEVELOPMENT)), text.startswith(DEVELOPMENT)
 
 
 def read_private_key(source: Path | str | bytes) -> bytes:
-    """The 32 raw bytes of a private key: a PEM file's path, PEM text as bytes, or the raw bytes themselves."""
+    """The 32 raw bytes of a private key: a PEM file's path, PEM text as bytes, or the raw bytes themselves.
+
+    Raises
+    ------
+    DevelopmentKey
+        It is for development, and its path does not begin with `DEVELOPMENT`.
+    """
     if isinstance(source, bytes) and len(source) == 32:
         return source
-    text = source if isinstance(source, bytes) else _read(Path(source))
-    name = "the key" if isinstance(source, bytes) else str(source)
-    return _from_pem(text, "PRIVATE KEY", _PRIVATE_PREFIX, name)
+    if isinstance(source, bytes):
+        return _from_pem(source, "PRIVATE KEY", _PRIVATE_PREFIX, "the key", False)
+    path, asked = _asked(source)
+    return _from_pem(_read(path), "PRIVATE KEY", _PRIVATE_PREFIX, str(path), asked)
 
 
 def public_key(private: bytes) -> bytes:
@@ -195,8 +233,14 @@ def public_key(private: bytes) -> bytes:
     return bytes(SigningKey(private).verify_key)
 
 
-def make_keys(folder: Path | str) -> str:
+def make_keys(folder: Path | str, *, development: bool = False) -> str:
     """A new pair ``private.pem`` (readable by its owner only) and ``public.pem``; gives the key's id.
+
+    Parameters
+    ----------
+    folder : path
+    development : bool
+        Both files say so, and are refused wherever they are not asked for.
 
     Raises
     ------
@@ -207,10 +251,10 @@ def make_keys(folder: Path | str) -> str:
 
     target = Path(folder)
     private = bytes(SigningKey.generate())
-    public = public_key(private)
+    public, mark = public_key(private), _MARK if development else b""
     contents = {
-        "private.pem": (_to_pem(_PRIVATE_PREFIX + private, "PRIVATE KEY"), 0o600),
-        "public.pem": (_to_pem(_PUBLIC_PREFIX + public, "PUBLIC KEY"), 0o644),
+        "private.pem": (mark + _to_pem(_PRIVATE_PREFIX + private, "PRIVATE KEY"), 0o600),
+        "public.pem": (mark + _to_pem(_PUBLIC_PREFIX + public, "PUBLIC KEY"), 0o644),
     }
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -233,7 +277,13 @@ def _to_pem(der: bytes, label: str) -> bytes:
     return f"-----BEGIN {label}-----\n{base64.b64encode(der).decode()}\n-----END {label}-----\n".encode()
 
 
-def _from_pem(text: bytes, label: str, prefix: bytes, name: str) -> bytes:
+def _from_pem(text: bytes, label: str, prefix: bytes, name: str, asked: bool) -> bytes:
+    if text.startswith(_MARK) and not asked:
+        raise DevelopmentKey(
+            f"{name}, which is for development", "a key for products",
+            f"Leave it out; where it is wanted, say so: {DEVELOPMENT}{name}.",
+        )  # fmt: skip
+    text = text.removeprefix(_MARK)
     pattern = rb"\s*-----BEGIN %b-----\s([A-Za-z0-9+/=\s]+)-----END %b-----\s*" % (label.encode(), label.encode())
     match = re.fullmatch(pattern, text)
     try:
