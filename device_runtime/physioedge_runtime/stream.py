@@ -106,7 +106,7 @@ class Stream:
             )
         self.engine: Engine = engine
         self._judge = Judge(self.contract, engine, GLOBAL_ADAPTER)
-        self._judge.collector = None if collect is None else Collector(bundle, collect)
+        self._judge.collector = None if collect is None else Collector(bundle, collect, engine)
         self._closed = False
 
     def __enter__(self) -> Self:

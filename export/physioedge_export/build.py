@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from physioedge_export.ends import graph_ends
 from physioedge_export.feeds import Feeds, by_window
@@ -44,12 +45,17 @@ def with_float_layers(form: Form, contract: Contract, choice: Choice, calibratio
     return replace(choice, keep_float=(*choice.keep_float, *floats, *sorted(joint)))
 
 
-def build(form: Form, contract: Contract, choice: Choice, calibration: Feeds) -> Iterator[Artifact]:
-    """Graphs of one form; an fp32 twin of ONNX comes first even where only int8 is shipped."""
+def build(
+    form: Form, contract: Contract, choice: Choice, calibration: Feeds, extractor: nn.Module | None = None
+) -> Iterator[Artifact]:
+    """Graphs of one form; an fp32 twin of ONNX comes first even where only int8 is shipped.
+
+    Programs of whole windows hold the extractor, where there is one, as a method of theirs.
+    """
     if "onnx" in choice.targets:
         yield from _onnx(form, contract, choice, calibration)
     if "executorch" in choice.targets:
-        yield from _executorch(form, contract, choice, calibration)
+        yield from _executorch(form, contract, choice, calibration, None if form.mode == STEP else extractor)
 
 
 def _onnx(form: Form, contract: Contract, choice: Choice, calibration: Feeds) -> Iterator[Artifact]:
@@ -71,7 +77,9 @@ def _onnx(form: Form, contract: Contract, choice: Choice, calibration: Feeds) ->
         yield _artifact("onnx", precision, form, choice, data=with_metadata(int8, contract, notes), proto=int8)
 
 
-def _executorch(form: Form, contract: Contract, choice: Choice, calibration: Feeds) -> Iterator[Artifact]:
+def _executorch(
+    form: Form, contract: Contract, choice: Choice, calibration: Feeds, extractor: nn.Module | None
+) -> Iterator[Artifact]:
     from physioedge_export.to_executorch import to_executorch
 
     inputs = _examples(form, calibration)
@@ -84,7 +92,7 @@ def _executorch(form: Form, contract: Contract, choice: Choice, calibration: Fee
         notes = {"adapters": form.adapters, "precision": precision, "scheme": scheme, "delegate": "xnnpack"}
         made = to_executorch(
             form.model, contract, inputs[0], notes={**notes, **_mode(form)}, slots=form.slots, scheme=scheme,
-            calibration=inputs, mode=form.mode,
+            calibration=inputs, mode=form.mode, extractor=extractor,
         )  # fmt: skip
         yield _artifact(
             "executorch",

@@ -17,12 +17,15 @@ from physioedge_export.runners import Outputs, onnx_session
 from physioedge_export.to_onnx import to_onnx, with_metadata
 from physioedge_runtime.adaptation.condition import EMBEDDING, FILE, SCHEMA, SHAPELETS
 from physioedge_runtime.bundle.contract import Contract
+from physioedge_runtime.engine.et import DISTANCES_METHOD
 from physioedge_runtime.engine.extractor import OUTPUT
 from physioedge_runtime.errors import ExportError
 
 GRAPH = "graphs/extractor.onnx"
 TOLERANCE = 2e-4
 """Of float32 against float64: a distance is a small difference of sums a thousand times as large."""
+BETWEEN_ENGINES = 1e-4
+"""Of distances by an ExecuTorch program and by onnxruntime, both in float32, relative to the largest."""
 WIDTH = 4.0
 """Embeddings are clipped to so many deviations on either side of everybody's mean."""
 FARTHEST = 2.0
@@ -39,10 +42,13 @@ class Extraction:
         Signals of the contract's sensors, in order, to distances (1, distance).
     source : str
         Digest of the bank it holds.
+    program : nn.Module, optional
+        The same in a form that ExecuTorch takes; without it, its programs come without an extractor.
     """
 
     module: nn.Module
     source: str
+    program: nn.Module | None = None
 
 
 def condition_files(
@@ -84,6 +90,38 @@ def condition_files(
         files[GRAPH] = data
     text = json.dumps({"schema": SCHEMA, "kinds": kinds}, sort_keys=True, separators=(",", ":"))
     return {**files, FILE: text.encode("ascii")}
+
+
+def check_methods(
+    extraction: Extraction | None, contract: Contract, files: Mapping[str, bytes], programs: tuple[str, ...],
+    golden: Feeds,
+) -> None:  # fmt: skip
+    """Raise ExportError where an ExecuTorch program's distances are not those of the ONNX graph beside it.
+
+    Parameters
+    ----------
+    extraction : Extraction, optional
+    contract : Contract
+    files : mapping of name to bytes
+        Of the bundle.
+    programs : tuple of str
+        Those of them that hold the method.
+    golden : mapping
+        The windows that are compared.
+    """
+    if extraction is None or extraction.program is None or not programs:
+        return
+    from physioedge_export.to_executorch import executorch_call
+
+    wanted, names = _run(files[GRAPH], golden), tuple(contract.input_shapes)
+    for file in programs:
+        call = executorch_call(files[file], names, DISTANCES_METHOD)
+        found = np.concatenate([call(one)[0] for one in by_window(golden)])
+        off = float(np.abs(found - wanted).max())
+        if not off <= BETWEEN_ENGINES * max(1.0, float(np.abs(wanted).max())):
+            raise ExportError(
+                f"distances of {file} off by {off:.3g}", f"{BETWEEN_ENGINES:g} from {GRAPH}", "Report it."
+            )
 
 
 def _row(low: NDArray[np.float64], high: NDArray[np.float64], source: str) -> dict[str, Any]:

@@ -63,8 +63,10 @@ def filters_as_products(module: fx.GraphModule) -> int:
         source, kernel = node.args[0], node.args[1]
         plain = len(node.args) == 2 and not node.kwargs
         if plain and tuple(source.meta["val"].shape[:2]) == (1, 1) and kernel.op == "get_attr":
-            _filter(module, node, source, _constant(module, kernel))
-            changed += 1
+            taps = _constant(module, kernel)
+            if taps.shape[0] == 1:
+                _filter(module, node, source, taps)
+                changed += 1
     return _finished(module, changed)
 
 

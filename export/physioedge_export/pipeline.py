@@ -13,6 +13,7 @@ from torch import nn
 
 from physioedge_export import parity, speed
 from physioedge_export.build import NOISE_WINDOWS, build, with_float_layers
+from physioedge_export.conditions import Extraction, check_methods
 from physioedge_export.feeds import Array, by_window, first_windows, n_windows
 from physioedge_export.forms import ENGINE_OF, Artifact, Choice, Form, contract_with_slots, forms
 from physioedge_export.merge import LoraAdapter, delta_noise
@@ -85,7 +86,8 @@ def export_bundle(
     found = forms(network, contract, adapter, choice)
     choice = with_float_layers(found[0], contract, choice, fed.calibration)
     contract = contract_with_slots(contract, found)
-    work = _Work(contract=contract, choice=choice, windows=fed)
+    personal = personal or Personal()
+    work = _Work(contract=contract, choice=choice, windows=fed, extraction=personal.extraction)
     for form in found:
         work.check_form(network, form)
         work.add(form)
@@ -97,7 +99,8 @@ def export_bundle(
     parity.demand(report.agreement)
     _demand_adapter(report)
     outputs = work.outputs[work.shipped[0][1].file]
-    files = {**work.files(card), **personal_files(personal or Personal(), contract, outputs, fed)}
+    files = {**work.files(card), **personal_files(personal, contract, outputs, fed)}
+    check_methods(personal.extraction, contract, files, work.programs, fed.golden)
     bundle = write_bundle(destination.bundle, parts=work.parts(card), files=files, signing_key=destination.signing_key)
     report = dataclasses.replace(
         report,
@@ -117,6 +120,7 @@ class _Work:
     contract: Contract
     choice: Choice
     windows: Fed
+    extraction: Extraction | None = None
     made: list[tuple[Form, Artifact]] = field(default_factory=list)
     outputs: dict[str, Outputs] = field(default_factory=dict)
     agreement: list[Agreement] = field(default_factory=list)
@@ -148,7 +152,8 @@ class _Work:
         torch_name = f"torch {form.adapters}{' in steps' * (form.mode == STEP)}"
         reference = run_windows(form.runner(), checked, form.probe)
         twins: dict[str, tuple[str, Outputs, Any]] = {}
-        for artifact in build(form, self.contract, self.choice, self.windows.calibration):
+        extractor = None if self.extraction is None else self.extraction.program
+        for artifact in build(form, self.contract, self.choice, self.windows.calibration, extractor):
             _log.info("built %s, %d bytes", artifact.file, len(artifact.data))
             found = run_windows(form.stage(form.call(artifact)), checked, form.probe)
             before, outputs, proto = twins.get(artifact.target, (torch_name, reference, None))
@@ -175,6 +180,11 @@ class _Work:
     @property
     def shipped(self) -> list[tuple[Form, Artifact]]:
         return [(form, artifact) for form, artifact in self.made if artifact.shipped]
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """ExecuTorch programs of whole windows that ship."""
+        return tuple(a.file for form, a in self.shipped if a.target == "executorch" and form.mode == WINDOW)
 
     def report(self, name: str) -> ExportReport:
         """The report so far, with speed measured now."""

@@ -1,7 +1,8 @@
 """Torch to an ExecuTorch program (``.pte``) for the XNNPACK delegate, in fp32 or int8.
 
 The program carries the contract as a method of its own: calling ``contract`` returns the JSON text, and ``graph_notes``
-the notes that ONNX files hold in their metadata.
+the notes that ONNX files hold in their metadata. Where a bundle offers conditions of shapelets, ``distances`` is the
+extractor, from the same signals.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from physioedge_export.lowering import delegate_friendly, export_program
 from physioedge_export.runners import Call, Runner, of_two
 from physioedge_runtime.bundle.contract import Contract, SlotSpec
 from physioedge_runtime.bundle.manifest import WINDOW
-from physioedge_runtime.engine.et import CONTRACT_METHOD, FORWARD_METHOD, NOTES_METHOD
+from physioedge_runtime.engine.et import CONTRACT_METHOD, DISTANCES_METHOD, FORWARD_METHOD, NOTES_METHOD
 from physioedge_runtime.errors import ExportError, MissingExtra
 
 SCHEMES = ("dynamic", "static")
@@ -50,7 +51,7 @@ class Program:
     not_delegated: Mapping[str, int]
 
 
-def to_executorch(
+def to_executorch(  # noqa: PLR0913 - each says one thing about the program, all but four optional
     model: nn.Module,
     contract: Contract,
     example: tuple[Tensor, ...],
@@ -60,6 +61,7 @@ def to_executorch(
     scheme: str | None = None,
     calibration: Sequence[tuple[Tensor, ...]] = (),
     mode: str = WINDOW,
+    extractor: nn.Module | None = None,
 ) -> Program:
     """Lower a model to XNNPACK.
 
@@ -79,6 +81,8 @@ def to_executorch(
         Inputs, one window each; needed for ``static``.
     mode : str
         ``window`` or ``step``, as for `to_onnx`.
+    extractor : nn.Module, optional
+        Becomes the method ``distances``, in fp32: signals to distances (1, distance).
 
     Raises
     ------
@@ -101,7 +105,10 @@ def to_executorch(
             ends = graph_ends(contract, tuple(slots), mode)
             named = {"inputs": list(ends.inputs), "outputs": list(ends.outputs)}
             text = json.dumps({**notes, **named}, sort_keys=True)
-            return _lowered(program, {CONTRACT_METHOD: contract.to_json(), NOTES_METHOD: text})
+            programs = {FORWARD_METHOD: program}
+            if extractor is not None:
+                programs[DISTANCES_METHOD] = delegate_friendly(extractor, example[: len(contract.sensors)])
+            return _lowered(programs, {CONTRACT_METHOD: contract.to_json(), NOTES_METHOD: text})
         except (RuntimeError, ValueError, TypeError, AssertionError) as error:
             raise ExportError(
                 f"a model that cannot be lowered ({type(error).__name__}: {str(error)[:200]})",
@@ -115,8 +122,8 @@ def executorch_runner(data: bytes, names: Sequence[str]) -> Runner:
     return of_two(executorch_call(data, names))
 
 
-def executorch_call(data: bytes, names: Sequence[str]) -> Call:
-    """A program from inputs by name to all its outputs."""
+def executorch_call(data: bytes, names: Sequence[str], method_name: str = FORWARD_METHOD) -> Call:
+    """A method of a program from inputs by name to all its outputs."""
     _need_executorch()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -125,7 +132,7 @@ def executorch_call(data: bytes, names: Sequence[str]) -> Call:
 
         portable_lib._unsafe_reset_threadpool(1)
         program = Runtime.get().load_program(data)
-        method = program.load_method(FORWARD_METHOD)
+        method = program.load_method(method_name)
 
     def call(inputs: Mapping[str, Array]) -> list[Array]:
         found = method.execute([torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in names])
@@ -169,19 +176,19 @@ def _becomes_int8(node: fx.Node) -> bool:
     return not any(part in KEEP_FLOAT for path in paths for part in path.split("."))
 
 
-def _lowered(program: ExportedProgram, constants: Mapping[str, str]) -> Program:
+def _lowered(programs: dict[str, ExportedProgram], constants: Mapping[str, str]) -> Program:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.devtools.backend_debug import get_delegation_info
     from executorch.exir import EdgeCompileConfig, ExecutorchBackendConfig, to_edge_transform_and_lower
     from executorch.exir.passes import MemoryPlanningPass
 
     edge = to_edge_transform_and_lower(
-        program,
+        programs,
         partitioner=[XnnpackPartitioner()],
         compile_config=EdgeCompileConfig(_check_ir_validity=False),
         constant_methods=dict(constants),
     )
-    info = get_delegation_info(edge.exported_program().graph_module)
+    info = get_delegation_info(edge.exported_program(FORWARD_METHOD).graph_module)
     table = info.get_operator_delegation_dataframe()
     left = table[(table.occurrences_in_non_delegated_graphs > 0) & (table.op_type != "Total")]
     not_delegated = {

@@ -105,6 +105,18 @@ def test_an_extractor_reads_the_networks_own_inputs_and_exports(tmp_path):
     np.testing.assert_allclose(found, both.numpy(), atol=1e-4)
 
 
+def test_products_give_the_same_distances():
+    banks = {"ppg": ShapeletTransform(groups(1)), "acc": ShapeletTransform(groups(6, seed=3))}
+    extractor = Extractor(WRIST, MODALITIES, banks).eval()
+    shapes = [(2, PPG.context_samples + 6 * 32), (3, ACC.context_samples + 3 * 32)]
+    signals = [torch.randn(1, *shape, generator=torch.Generator().manual_seed(i)) for i, shape in enumerate(shapes)]
+    products = extractor.by_products()
+    assert products.n_distances == extractor.n_distances == 15
+    with torch.no_grad():
+        torch.testing.assert_close(products(*signals), extractor(*signals), atol=1e-4, rtol=1e-5)
+        assert isinstance(extractor.banks["ppg"], ShapeletTransform)  # left alone
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ShapeError, match="no shapelets for acc"):
         Extractor(WRIST, MODALITIES, {"ppg": ShapeletTransform(groups(1))})

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from physioedge_runtime.adaptation.condition import EMBEDDING, SHAPELETS, Accumulator, Condition, ConditionSpec
 from physioedge_runtime.bundle.container import Bundle
-from physioedge_runtime.engine.protocol import Signals
+from physioedge_runtime.engine.protocol import Engine, Signals
 from physioedge_runtime.errors import ConditionError, EngineError
 
 if TYPE_CHECKING:
-    from physioedge_runtime.engine.extractor import Extractor
+    from physioedge_runtime.engine.extractor import Distances
 
 
 class Collector:
@@ -24,6 +24,8 @@ class Collector:
     bundle : Bundle
     kind : str
         ``embedding``, which costs nothing, or ``shapelets``, a second graph a window.
+    engine : Engine
+        What judges the windows: its program may hold the second graph.
 
     Raises
     ------
@@ -33,7 +35,7 @@ class Collector:
         Its extractor does not run here.
     """
 
-    def __init__(self, bundle: Bundle, kind: str) -> None:
+    def __init__(self, bundle: Bundle, kind: str, engine: Engine) -> None:
         offered = ConditionSpec.all_of(bundle)
         if kind not in offered:
             held = ", ".join(offered) or "no kind"
@@ -43,12 +45,12 @@ class Collector:
         self.spec = offered[kind]
         self._contract = bundle.contract
         self._statistics = Accumulator(self.spec)
-        self._extractor: Extractor | None = None
+        self._extractor: Distances | None = None
         if kind == SHAPELETS:
-            from physioedge_runtime.engine.extractor import Extractor  # onnxruntime: paid by those who ask
+            from physioedge_runtime.engine.extractor import load_extractor  # paid by those who ask
 
             assert self.spec.graph is not None and self.spec.golden is not None  # `_spec` demands both of shapelets
-            self._extractor = Extractor(bundle, self.spec.graph, self.spec.golden)
+            self._extractor = load_extractor(bundle, self.spec.graph, self.spec.golden, engine)
 
     @property
     def windows(self) -> int:

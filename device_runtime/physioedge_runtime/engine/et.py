@@ -18,6 +18,8 @@ from physioedge_runtime.errors import EngineError
 FORWARD_METHOD = "forward"
 CONTRACT_METHOD = "contract"
 NOTES_METHOD = "graph_notes"
+DISTANCES_METHOD = "distances"
+"""The extractor of a bundle that offers conditions of shapelets, in the same program."""
 
 
 class EtEngine(BufferedEngine):
@@ -47,7 +49,8 @@ class EtEngine(BufferedEngine):
         library = load_library(folder)
         library.set_threads(threads)
         self._version = library.version
-        program = library.open(bundle.read(entry.file))
+        self.program: Program = library.open(bundle.read(entry.file))
+        program = self.program
         self._check_methods(program)
         check_contract(program.text(CONTRACT_METHOD), bundle.contract, entry)
         notes = json.loads(program.text(NOTES_METHOD))

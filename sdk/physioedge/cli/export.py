@@ -178,7 +178,7 @@ def _extraction(bank: str, model: _Model) -> Extraction | None:
         if bank != SHIPPED:
             raise
         return None  # shapelets longer than these windows: nobody asked for them
-    return Extraction(module=extractor.eval(), source=digest_of(found))
+    return Extraction(module=extractor.eval(), source=digest_of(found), program=extractor.by_products())
 
 
 def _model(task: str, weights: str, adapter_folder: str) -> _Model:

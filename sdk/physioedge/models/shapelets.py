@@ -6,6 +6,8 @@ The distance is the mean squared difference to the nearest stretch of the window
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Sequence
 
 import torch
@@ -15,6 +17,9 @@ from physioedge.models.frontend import Frontend
 from physioedge.models.layout import Layout, SensorLayout
 from physioedge.models.modality import Modality
 from physioedge_runtime.errors import ShapeError
+
+BLOCK = 16
+"""Positions of a block of `ProductTransform`: larger ones are fewer products with more zeros in them."""
 
 
 class ShapeletTransform(nn.Module):
@@ -79,6 +84,66 @@ def stream_rows(patches: Tensor, modality: Modality) -> Tensor:
     return patches.reshape(b, t, rows, m.patch_samples).transpose(1, 2).reshape(b, rows, t * m.patch_samples)
 
 
+class ProductTransform(nn.Module):
+    """`ShapeletTransform` of one window as matrix products alone, as ExecuTorch's XNNPACK delegate likes it.
+
+    A row is cut into short blocks; what lies in some blocks after each other, times a band matrix, is all cross terms
+    of the positions that begin in the first of them. Energies are the same products with ones.
+
+    Parameters
+    ----------
+    transform : ShapeletTransform
+        Copied.
+    samples : int
+        Of the stream; batch is 1.
+    """
+
+    def __init__(self, transform: ShapeletTransform, samples: int) -> None:
+        super().__init__()
+        self.samples, self.shapes = samples, [tuple(group.shape) for group in transform.groups]
+        for index, group in enumerate(transform.groups):
+            count, rows, length = group.shape
+            span = BLOCK * math.ceil((BLOCK + length - 1) / BLOCK)
+            bands = torch.zeros(rows, span, BLOCK, count)
+            energy = torch.zeros(span, BLOCK)
+            for position in range(BLOCK):
+                bands[:, position : position + length, position] = group.detach().permute(1, 2, 0)
+                energy[position : position + length, position] = 1.0
+            self.register_buffer(f"bands_{index}", bands.reshape(rows, span, BLOCK * count))
+            self.register_buffer(f"energy_{index}", energy[None])
+            own = (group.detach().double() ** 2).sum((1, 2)).float()
+            self.register_buffer(f"own_{index}", own.reshape(1, 1, count))
+
+    @property
+    def n_shapelets(self) -> int:
+        """Distances that come out."""
+        return sum(shape[0] for shape in self.shapes)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Distances (1, shapelet) of a stream (1, row, sample)."""
+        nearest = [self._nearest(rows, index) for index in range(len(self.shapes))]
+        return torch.cat(nearest, dim=1) if len(nearest) > 1 else nearest[0]
+
+    def _nearest(self, rows: Tensor, index: int) -> Tensor:
+        count, n_rows, length = self.shapes[index]
+        bands, ones = self.get_buffer(f"bands_{index}"), self.get_buffer(f"energy_{index}")
+        positions, overlap = self.samples - length + 1, bands.shape[1] // BLOCK
+        blocks = math.ceil(positions / BLOCK)
+        missing = (blocks + overlap - 1) * BLOCK - self.samples
+        cross, energy = [], []
+        for row in range(n_rows):
+            x = rows[:, row : row + 1]
+            x = torch.cat([x, x.new_zeros(1, 1, missing)], dim=2) if missing > 0 else x
+            cut = x[:, :, : (blocks + overlap - 1) * BLOCK].reshape(1, blocks + overlap - 1, BLOCK)
+            wide = torch.cat([cut[:, j : j + blocks] for j in range(overlap)], dim=2)  # (1, block, span)
+            cross.append(torch.bmm(wide, bands[row : row + 1]))
+            energy.append(torch.bmm(wide * wide, ones))
+        found = sum(cross[1:], cross[0]).reshape(1, blocks * BLOCK, count)
+        size = sum(energy[1:], energy[0]).reshape(1, blocks * BLOCK, 1)
+        every = (self.get_buffer(f"own_{index}") - 2 * found + size) * (1.0 / (n_rows * length))
+        return every[:, :positions].amin(1)
+
+
 class Extractor(nn.Module):
     """Raw samples of every sensor of a layout to the distances of all shapelets: what a condition is made of.
 
@@ -110,7 +175,24 @@ class Extractor(nn.Module):
     def n_distances(self) -> int:
         """Distances a window."""
         banks = [self.banks[one.kind] for one in self.streams]
-        return sum(bank.n_shapelets for bank in banks if isinstance(bank, ShapeletTransform))
+        return sum(bank.n_shapelets for bank in banks if isinstance(bank, (ShapeletTransform, ProductTransform)))
+
+    def by_products(self) -> Extractor:
+        """The same for one window at a time, of matrix products alone: see `ProductTransform`.
+
+        Raises
+        ------
+        ShapeError
+            Windows of one kind differ in length.
+        """
+        made, lengths = copy.deepcopy(self), dict[str, int]()
+        for one in self.streams:
+            bank, samples = self.banks[one.kind], one.window_samples(self.modalities[one.kind])
+            if lengths.setdefault(one.kind, samples) != samples:
+                raise ShapeError(f"windows of {one.kind} of two lengths", "one length a kind", "Export ONNX only.")
+            if isinstance(bank, ShapeletTransform):
+                made.banks[one.kind] = ProductTransform(bank, samples)
+        return made.eval().requires_grad_(False)
 
     def forward(self, *signals: Tensor) -> Tensor:
         """Distances (batch, n_distances) of raw samples (batch, channel, input_samples), one a sensor."""
