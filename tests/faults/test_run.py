@@ -194,6 +194,13 @@ def test_the_committed_page_is_that_of_the_committed_file(repository: Path) -> N
     assert (repository / "results" / "faults.md").read_text(encoding="utf-8") == page.markdown(made)
 
 
+def test_every_row_is_on_the_page_that_explains_them(repository: Path) -> None:
+    text = (repository / "docs" / "faults.md").read_text(encoding="utf-8")
+    assert all(f"| {name} | `{module}` |" in text for name, module in run.MODULES.items())
+    assert set(run.SHORT) <= set(run.MODULES) and all(0 < share < 1 for share in run.SHORT.values())
+    assert list(run.MODULES) == [f"R{number}" for number in range(1, 18)]
+
+
 IN_A_FILE = """
 import os, time
 from pathlib import Path

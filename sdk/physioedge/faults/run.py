@@ -41,7 +41,7 @@ ALONE = ("R9", "R12")
 """Their verdict hangs on a time beside a time: with rows side by side these run alone, after all others."""
 HOLDS, LOST, BROKEN, NOT_RUN = "holds", "does not hold", "broken", "not run"
 SHORT: Mapping[str, float] = {
-    "R2": 0.3, "R3": 0.4, "R6": 0.2, "R7": 0.4, "R8": 0.5, "R9": 0.4, "R10": 0.15, "R11": 0.3, "R12": 0.5, "R14": 0.5,
+    "R2": 0.25, "R3": 0.3, "R6": 0.15, "R7": 0.35, "R8": 0.4, "R9": 0.5, "R10": 0.1, "R11": 0.25, "R14": 0.5,
     "R17": 0.2,
 }  # fmt: skip
 """Share of a row's tries with which the whole list ends within a quarter of an hour on two cores; 1 where none."""

@@ -72,16 +72,18 @@ def judged(tried: Sequence[Trial], source: str) -> Outcome:
     missed = np.flatnonzero(truth.harmful & ~gone)
     kinds = sorted({kind_of(tried[i].candidate) for i in missed})
     supply = {row.metric: row.value for row in supply_rows(ONCE, tried)}
-    enough = int(truth.harmful.sum()) >= min(MIN_HARMFUL, len(tried)) and figures["harmful_reverted"] >= TARGET
+    enough = int(truth.harmful.sum()) >= min(MIN_HARMFUL, len(tried))
+    few = () if enough else (f"fewer than {MIN_HARMFUL} did harm: what share of them is reverted says nothing",)
     return Outcome(
         tried=len(tried),
         lost=len(missed) + int((gone & truth.harmless).sum()),
-        holds=enough and figures["harmless_reverted"] <= MOST_FALSE,
+        holds=enough and figures["harmful_reverted"] >= TARGET and figures["harmless_reverted"] <= MOST_FALSE,
         figures={**figures, "harmful": supply["harmful"]},
         notes=(
             f"candidates of {source}",
             f"{len({t.person for t in tried})} people, two leads each; {int(truth.harmful.sum())} candidates did harm, "
             f"{int(truth.harmless.sum())} did none",
+            *few,
             f"not reverted though harmful: {len(missed)}, of the kinds {', '.join(kinds) or 'none'}",
             "many adapters do their harm after the trial, where no rule that stops looking can see it: "
             "docs/personalisation.md, The guard",
