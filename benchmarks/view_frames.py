@@ -31,7 +31,7 @@ FS_HZ, DURATION_S, RR_S = 250.0, 120.0, 0.75
 SIZES = {"desk": (1280, 900), "phone": (390, 844)}
 SPEEDS = (1, 10, 60)
 WARM_S, WINDOW_S, WINDOWS = 3.0, 3.0, 5
-COUNT = "globalThis.asked = 0; (function count() { asked += 1; requestAnimationFrame(count); })()"
+COUNT = "(function count() { globalThis.asked = (globalThis.asked ?? 0) + 1; requestAnimationFrame(count); })()"
 
 
 def recording(path: Path) -> Path:
@@ -62,7 +62,6 @@ def measured(page: Any) -> dict[str, list[float]]:
     """Pictures drawn and asked for a second, and milliseconds of the main thread for each that was drawn."""
     driver = page.context.new_cdp_session(page)
     driver.send("Performance.enable", {"timeDomain": "threadTicks"})
-    page.evaluate(COUNT)
     found: dict[str, list[float]] = {"frames_per_s": [], "asked_per_s": [], "main_thread_ms": []}
     for _ in range(WINDOWS):
         before = _now(page, driver)
@@ -85,6 +84,7 @@ def rows(browser: Any, url: str) -> list[Row]:
     for size, (width, height) in SIZES.items():
         page = browser.new_context(viewport={"width": width, "height": height}).new_page()
         page.goto(url)
+        page.evaluate(COUNT)
         for speed in SPEEDS:
             page.select_option("#speed", str(speed))
             page.wait_for_timeout(1000 * WARM_S)

@@ -8,6 +8,7 @@ from html import escape
 from physioedge.report import personal_page, plots, wrist
 from physioedge.report.colours import class_name
 from physioedge.report.markdown import to_html
+from physioedge.report.matrix import matrix
 from physioedge.report.personalised import Personal
 from physioedge.report.shell import document
 from physioedge.report.streamed import WITHHELD, Streamed, quantiles
@@ -124,29 +125,14 @@ def _confusion(streamed: Streamed) -> str:
         return ""
     columns = list(next(iter(rows.values())))
     columns = [c for c in columns if c in streamed.labels or any(row[c] for row in rows.values())]
-    head = "<tr><th>annotated</th>" + "".join(f"<th>{escape(c)}</th>" for c in columns) + "</tr>"
-    body = "".join(
-        f"<tr><th>{escape(truth)}</th>"
-        + "".join(_cell(row[c], sum(row.values()), c == truth) for c in columns)
-        + "</tr>"
-        for truth, row in rows.items()
-    )
+    table = matrix(columns, {truth: [row[c] for c in columns] for truth, row in rows.items()})
     extra = streamed.extra()
     text = (
         "How each annotated beat was called (a beat counts as found within 150 ms). "
         + (f"{extra} results have no annotated beat. " if extra else "")
         + "The annotations were made by cardiologists; F and Q are classes the model does not know."
     )
-    return _section(
-        "Against the annotations", text, f"<div class='scroll'><table class='matrix'>{head}{body}</table></div>"
-    )
-
-
-def _cell(count: int, total: int, right: bool) -> str:
-    share = 0 if not total else round(10 + 45 * count / total)
-    colour = "var(--good)" if right else "var(--class2)"
-    tint = f" style='background:color-mix(in srgb,{colour} {share}%,transparent)'" if count else ""
-    return f"<td{tint}>{count or '·'}</td>"
+    return _section("Against the annotations", text, table)
 
 
 def _contract(streamed: Streamed) -> str:

@@ -7,6 +7,7 @@ from html import escape
 
 from physioedge.report import personal_words as words
 from physioedge.report.bars import Bar, chart
+from physioedge.report.matrix import matrix
 from physioedge.report.personalised import CONFIRMED, TRIAL, Compared, Personal, Stretch, Tried
 
 _COLOURS = {TRIAL: "class1", CONFIRMED: "class3"}
@@ -67,7 +68,7 @@ def _figures(personal: Personal, tried: Tried) -> str:
     asked = personal.asked
     facts = [] if asked is None else [
         (f"{len(asked.sent)} bytes", "left the device"),
-        (f"{asked.answer_bytes} bytes", "came back, signed"),
+        (f"{asked.answer_bytes / 1000:.1f} kB", "came back, signed"),
         (f"{asked.host_ms:.1f} ms", "from asking the host to its answer"),
     ]  # fmt: skip
     facts += [
@@ -84,9 +85,13 @@ def _figures(personal: Personal, tried: Tried) -> str:
 
 
 def _table(compared: Compared) -> str:
-    head = ("annotated", "served by", *compared.columns())
-    rows = [(truth, who, *map(str, counts)) for truth, who, counts in compared.rows()]
-    return _rows(head, rows, words_first=2) + f"<p>{_said(words.agreement(compared))}.</p>"
+    """The same windows under each, side by side: before and after."""
+    columns = compared.columns()
+    tables = []
+    for who in compared.said:
+        rows = {truth: counts for truth, other, counts in compared.rows() if other == who}
+        tables.append(matrix(columns, rows, title=who))
+    return f"<div class='beside'>{''.join(tables)}</div><p>{_said(words.agreement(compared))}.</p>"
 
 
 def _rows(head: Iterable[str], rows: Iterable[Iterable[str]], *, words_first: int) -> str:

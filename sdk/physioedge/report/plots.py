@@ -112,8 +112,8 @@ def _quality_band(axis: Any, streamed: Streamed, start_s: float, end_s: float) -
 def tachogram(streamed: Streamed) -> str:
     """Interval to the beat before, coloured by the beat's label."""
     times = np.array([r.t_anchor_s for r in streamed.results])
-    with drawing.figure("tachogram", 5.4, 2.9) as (figure, out):
-        axis = figure.add_axes((0.11, 0.15, 0.87, 0.74))
+    with drawing.figure("tachogram", 4.6, 2.6) as (figure, out):
+        axis = figure.add_axes((0.12, 0.17, 0.86, 0.72))
         if len(times) > 1:
             axis.plot(times[1:], 1e3 * np.diff(times), color=_LINE, linewidth=0.8, zorder=1)
             for name in dict.fromkeys(class_name(r.label, streamed.labels) for r in streamed.results[1:]):
@@ -128,17 +128,17 @@ def tachogram(streamed: Streamed) -> str:
 
 def latency(streamed: Streamed) -> str:
     """Histograms of the work a beat costs and of the delay until its result is known."""
-    with drawing.figure("latency", 5.4, 2.9) as (figure, out):
-        left, right = (figure.add_axes((x, 0.17, 0.385, 0.70)) for x in (0.085, 0.595))
+    with drawing.figure("latency", 4.6, 2.6) as (figure, out):
+        left, right = (figure.add_axes((x, 0.13, 0.36, 0.69)) for x in (0.125, 0.62))
         _histogram(left, streamed.work_ms, "work for a beat (ms)", stand_in("class0"), 1e-3)
-        _histogram(right, 1e3 * streamed.delays_s, "R peak to result (ms of signal)", stand_in("good"), 100.0)
+        _histogram(right, 1e3 * streamed.delays_s, "R peak to result (ms)", stand_in("good"), 100.0)
         left.set_ylabel("beats")
     return drawing.svg(out, "Work for each beat, and delay from R peak to result")
 
 
 def _histogram(axis: Any, values: NDArray[np.float64], title: str, colour: str, least: float) -> None:
-    axis.set_title(title)
     if values.size == 0:
+        axis.set_title(title)
         return
     top = float(np.quantile(values, 0.99))
     low = float(values.min())
@@ -146,9 +146,7 @@ def _histogram(axis: Any, values: NDArray[np.float64], title: str, colour: str, 
     axis.hist(np.clip(values, low, low + width), bins=24, range=(low, low + width), color=colour, alpha=0.85)
     middle = float(np.median(values))
     axis.axvline(middle, color=_INK, linewidth=1)
-    axis.text(middle, 1.0, f" median {middle:.3g}", transform=axis.get_xaxis_transform(), va="top",
-              ha="left" if middle < low + 0.6 * width else "right")  # fmt: skip
-    axis.margins(y=0.22)
+    axis.set_title(f"{title}\nmedian {middle:.3g}")
 
 
 def _legend(axis: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,11 +103,11 @@ def section(worn: Worn) -> str:
 
 
 def plot(worn: Worn) -> str:
-    """Values over time with the wristband's own, and a piece of the pulse wave."""
+    """Values over time with the wristband's own, each window's quality, movement, and a piece of the pulse wave."""
     value = worn.bundle.contract.values[0]
     lead = next(iter(worn.recordings.values()))
-    with drawing.figure("wrist", 11.0, 3.4) as (figure, out):
-        axes = figure.add_axes((0.05, 0.45, 0.935, 0.45))
+    with drawing.figure("wrist", 11.0, 5.0) as (figure, out):
+        axes = figure.add_axes((0.05, 0.62, 0.935, 0.31))
         if worn.reference is not None:
             times = worn.reference.t0_s + np.arange(worn.reference.samples.shape[1]) / worn.reference.fs_hz
             axes.plot(times, worn.reference.samples[0], color=stand_in("soft"), label="the wristband's own")
@@ -115,12 +116,44 @@ def plot(worn: Worn) -> str:
         axes.set_title(f"{value.name.replace('_', ' ')} ({value.units})")
         axes.set_xlim(0, lead.duration_s)
         axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, frameon=False, fontsize=9)
-        below = figure.add_axes((0.05, 0.12, 0.935, 0.18))
-        start = round(max(0.0, lead.duration_s / 2 - SHOWN_S / 2) * lead.fs_hz)
-        piece = lead.samples[0, start : start + round(SHOWN_S * lead.fs_hz)]
-        below.plot((start + np.arange(len(piece))) / lead.fs_hz, piece, color=stand_in("ink"), linewidth=0.8)
-        below.set_xlim(start / lead.fs_hz, (start + len(piece)) / lead.fs_hz)
-        below.set_yticks([])
-        below.set_xlabel("time (s)")
-        below.set_title(f"{SHOWN_S:g} s of the pulse wave")
-    return drawing.svg(out, f"{value.name} over time, and the pulse wave")
+        _quality(figure.add_axes((0.05, 0.50, 0.935, 0.033), sharex=axes), worn)
+        _movement(figure.add_axes((0.05, 0.345, 0.935, 0.08), sharex=axes), worn)
+        _wave(figure.add_axes((0.05, 0.095, 0.935, 0.125)), lead)
+    return drawing.svg(out, f"{value.name} over time, quality, movement, and the pulse wave")
+
+
+def _quality(axis: Any, worn: Worn) -> None:
+    """A block from each window's end back to the one before, as on the strips of beats."""
+    limit = worn.bundle.contract.thresholds.min_quality
+    ends = [result.t_end_s for result in worn.results]
+    for result, start, end in zip(worn.results, [0.0, *ends], ends, strict=False):
+        colour = stand_in("good" if result.quality >= limit else "class2" if result.quality else "withheld")
+        axis.axvspan(start, end, color=colour, alpha=0.25 + 0.75 * result.quality, linewidth=0)
+    axis.set_ylim(0, 1)
+    axis.set_yticks([])
+    axis.tick_params(labelbottom=False, length=0)
+    axis.spines[["left", "bottom"]].set_visible(False)
+    axis.set_title("signal quality of the window that ends there: green is good enough to judge", pad=2)
+
+
+def _movement(axis: Any, worn: Worn) -> None:
+    """How far the acceleration's size is from its median, second by second; nothing without an accelerometer."""
+    recording = next((one for one in list(worn.recordings.values())[1:] if one.samples.shape[0] == 3), None)
+    if recording is None:
+        axis.set_visible(False)
+        return
+    size = np.linalg.norm(recording.samples.astype(np.float64), axis=0)
+    times = recording.t0_s + np.arange(len(size)) / recording.fs_hz
+    axis.plot(times, size - np.median(size), color=stand_in("class1"), linewidth=0.7)
+    axis.set_title(f"movement: size of the acceleration beside its median ({recording.units})", pad=3)
+    axis.set_yticks([])
+
+
+def _wave(axis: Any, lead: Recording) -> None:
+    start = round(max(0.0, lead.duration_s / 2 - SHOWN_S / 2) * lead.fs_hz)
+    piece = lead.samples[0, start : start + round(SHOWN_S * lead.fs_hz)]
+    axis.plot((start + np.arange(len(piece))) / lead.fs_hz, piece, color=stand_in("ink"), linewidth=0.8)
+    axis.set_xlim(start / lead.fs_hz, (start + len(piece)) / lead.fs_hz)
+    axis.set_yticks([])
+    axis.set_xlabel("time (s)")
+    axis.set_title(f"{SHOWN_S:g} s of the pulse wave", pad=3)

@@ -1,0 +1,38 @@
+"""What was said of what was annotated, as a table whose cells are tinted by their share of the row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+
+def matrix(columns: Sequence[str], rows: Mapping[str, Sequence[int]], *, title: str = "") -> str:
+    """The table.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        What was said.
+    rows : mapping of str to sequence of int
+        Annotated class to how often each was said.
+    title : str
+        Above it; empty for none.
+    """
+    head = (
+        "<tr><th scope='col'>annotated</th>" + "".join(f"<th scope='col'>{escape(c)}</th>" for c in columns) + "</tr>"
+    )
+    body = "".join(
+        f"<tr><th scope='row'>{escape(truth)}</th>"
+        + "".join(_cell(n, sum(counts), said == truth) for said, n in zip(columns, counts, strict=True))
+        + "</tr>"
+        for truth, counts in rows.items()
+    )
+    caption = f"<caption>{escape(title)}</caption>" if title else ""
+    return f"<div class='scroll'><table class='matrix'>{caption}{head}{body}</table></div>"
+
+
+def _cell(count: int, total: int, right: bool) -> str:
+    share = 0 if not total else round(10 + 45 * count / total)
+    colour = "var(--good)" if right else "var(--class2)"
+    tint = f" style='background:color-mix(in srgb,{colour} {share}%,transparent)'" if count else ""
+    return f"<td{tint}>{count or '·'}</td>"
