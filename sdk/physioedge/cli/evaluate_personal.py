@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from physioedge.tasks.arrhythmia import BeatRecord
 
 TASKS = ("arrhythmia", "stress", "sleep_rr", "ppg_rhythm")
-DEVICE = "device"
+DEVICE, COSTS = "device", "costs"
 GENERATED = ("mean", "nearest", "knn", "ridge", "krr", "mlp", "cgan", "dit", "shuffled_krr", "null_krr")
 AGAINST = ("global", "centring_half", "levelling")
 
@@ -39,8 +39,8 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def rows(args: argparse.Namespace) -> list[Row]:
     """Judge the arms, and write ``personalisation-<task>.json``; a run that looked at DS2 is logged."""
-    if args.parts == DEVICE:
-        return _device(args)
+    if args.parts in (DEVICE, COSTS):
+        return _device(args) if args.parts == DEVICE else _costs(args)
     from physioedge import results
     from physioedge.adapters.sets.making import SetConfig
     from physioedge.evaluation.files import log_ds2
@@ -125,6 +125,22 @@ def _device(args: argparse.Namespace) -> list[Row]:
     command = "physioedge evaluate personalisation --parts device"
     results.write(args.out / "personal-device.json", command, made, bundle=bundle.digest)
     log_ds2(args.out, command, f"levelling on bundle {bundle.digest[:12]}")
+    return made
+
+
+def _costs(args: argparse.Namespace) -> list[Row]:
+    """Costs of a set, of its generators and of training in their place, and ``costs.json``."""
+    from physioedge import results
+    from physioedge.evaluation.personal.costs import FITTED, Places, cost_rows
+    from physioedge.models import shipped
+
+    places = Places(
+        backbone=args.backbone or shipped.backbone(), data=args.data, folder=args.sets / "0",
+        generators=tuple(args.arms.split(",")) if args.arms else FITTED,
+    )  # fmt: skip
+    made = cost_rows(places, _say)
+    command = f"physioedge evaluate personalisation --parts {COSTS} --sets DIR --arms {','.join(places.generators)}"
+    results.write(args.out / "costs.json", command, made)
     return made
 
 
