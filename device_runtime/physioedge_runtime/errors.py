@@ -16,9 +16,8 @@
     │   └── GoldenMismatch     the engine computes something else than the exporter did
     ├── EngineError, SnapshotError, MissingExtra
     ├── AdapterError
-    │   ├── SlotMismatch, NonFiniteAdapter, TaskMismatch, BackboneMismatch
+    │   ├── SlotMismatch, NonFiniteAdapter, TaskMismatch, BackboneMismatch, AdapterExpired, AdapterReplayed
     │   ├── BundleMismatch, WrongBinding  made for one other bundle; for another device or fleet
-    │   ├── AdapterExpired, AdapterReplayed
     │   └── FastForwarded      a counter or a time too far ahead to be true
     ├── ConditionError         too little of a person yet, or bytes that are no condition
     ├── StoreError             the adapter store on disk cannot be read or written
@@ -26,8 +25,7 @@
     │   └── StoreRefused       not in this state of the store
     ├── LinkError              the host cannot be reached now, or asks to wait
     ├── HostError              the host cannot serve a request
-    │   ├── RequestInvalid     not of the form it must have
-    │   └── TokenRefused, HostBusy
+    │   └── RequestInvalid (not of the form it must have), TokenRefused, HostBusy
     ├── DatasetError           recordings that are not here, or not as expected
     ├── EvaluationRefused      a figure that would be wrong, such as test subjects seen in training
     └── ExportError            an exported graph that cannot be made, or is out of tolerance
@@ -43,12 +41,8 @@ class PhysioEdgeError(Exception):
 
     Parameters
     ----------
-    came : str
-        What came.
-    expected : str
-        What was expected.
-    do : str
-        What to do about it.
+    came, expected, do : str
+        What came, what was expected, and what to do about it.
     """
 
     code, fix = "error", "Read the message: it says what came, what was expected and what to do."
