@@ -12,6 +12,7 @@ pytest.importorskip("simpy", reason="needs the extra fleet")
 
 from physioedge.fleet.day import simulate
 from physioedge.fleet.figures import day_rows, plot, service_rows
+from physioedge.fleet.paper import paper_rows, peak_per_s
 from physioedge.fleet.plan import DAY_S, Devices, Hosts, Scenario, ServiceTimes, usual
 from physioedge_runtime.errors import HostError
 
@@ -105,3 +106,15 @@ def test_rows_and_a_plot(tmp_path: Path) -> None:
     assert {row.group for row in rows} == {"service times", *(f"{s.name}, 60 devices, 1 hosts" for s in scenarios)}
     pytest.importorskip("matplotlib", reason="needs the extra view")
     assert plot(drawn, tmp_path / "scale.png") and (tmp_path / "scale.png").stat().st_size > 1000  # type: ignore[arg-type]
+
+
+def test_a_larger_fleet_on_paper_peaks_as_the_simulated_one_does() -> None:
+    devices = Devices(count=200_000)
+    at_s = devices.arrivals(np.random.default_rng(0))
+    busiest = np.histogram(at_s, 144, (0, DAY_S))[0].max() / (DAY_S / 144)
+    assert peak_per_s(devices) == pytest.approx(busiest, rel=0.1)
+    found = {row.metric: row.value for row in paper_rows("arrhythmia", "krr", QUICK, 27_000, 600.0)}
+    peak = found["peak_requests_per_s"]
+    assert found["cores_at_peak"] == pytest.approx(peak * QUICK.of(16) / 16 / 0.5)
+    assert found["cores_at_peak"] < found["cores_at_peak_one_by_one"]
+    assert found["cache_gb_at_peak"] == pytest.approx(peak * 600 * 27_000 / 1e9)

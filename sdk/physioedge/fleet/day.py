@@ -38,6 +38,8 @@ class Day:
     crashes : int
     queue : float (look, 2)
         Time and requests waiting at all hosts.
+    queue_max : int
+        Most of them, at any time.
     """
 
     waited_s: list[float] = field(default_factory=list)
@@ -48,6 +50,7 @@ class Day:
     made: int = 0
     crashes: int = 0
     queue: list[tuple[float, int]] = field(default_factory=list)
+    queue_max: int = 0
 
     def queue_array(self) -> Floats:
         """`queue` as float64 (look, 2)."""
@@ -68,6 +71,7 @@ class _Replica:
         """A request, new or once more; gives the event of its answer."""
         if device not in self.waiting:
             self.waiting[device] = self.fleet.clock.event()
+            self.fleet.day.queue_max = max(self.fleet.day.queue_max, self.fleet.waiting())
             if not self.wake.triggered:
                 self.wake.succeed()
         return self.waiting[device]
@@ -143,6 +147,10 @@ class _Fleet:
         self.clock.run(until=self.over)
         return self.day
 
+    def waiting(self) -> int:
+        """Requests that no host has begun yet."""
+        return sum(len(one.waiting) for one in self.replicas)
+
     def _device(self, device: int, at_s: float) -> Events:
         devices, day = self.scenario.devices, self.day
         yield self.clock.timeout(at_s)
@@ -189,7 +197,7 @@ class _Fleet:
 
     def _look(self) -> Events:
         while True:
-            self.day.queue.append((float(self.clock.now), sum(len(one.waiting) for one in self.replicas)))
+            self.day.queue.append((float(self.clock.now), self.waiting()))
             yield self.clock.timeout(LOOK_S)
 
     def _outage(self, first_s: float, last_s: float) -> Events:

@@ -21,12 +21,12 @@ def day_rows(task: str, arm: str, scenario: Scenario, days: Sequence[Day]) -> li
 
     ``wait_p50_s`` and ``wait_p99_s`` are from the first try to the answer, ``queue_max`` the most requests that waited
     at all hosts, ``core_ms_per_answer`` all processor time by answered device, ``cost_per_million`` that time at
-    `CORE_HOUR` without idle hosts, ``busy_share`` the share of core time in which hosts worked in the busiest hour.
+    `CORE_HOUR` for a million answers, without idle hosts.
     """
     values: dict[str, tuple[str, list[float]]] = {
         "wait_p50_s": ("s", [float(np.percentile(day.waited_s, 50)) for day in days]),
         "wait_p99_s": ("s", [float(np.percentile(day.waited_s, 99)) for day in days]),
-        "queue_max": ("1", [float(day.queue_array()[:, 1].max()) for day in days]),
+        "queue_max": ("1", [float(day.queue_max) for day in days]),
         "tries_per_answer": ("1", [float(np.mean(day.tries)) for day in days]),
         "given_up": ("1", [float(day.given_up) for day in days]),
         "answered_with_503": ("1", [float(day.busy) for day in days]),

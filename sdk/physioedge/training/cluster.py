@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
+from secrets import token_hex
 from typing import Any
 
 from physioedge_runtime.errors import MissingExtra
@@ -45,7 +46,8 @@ def joined(address: str | None, cores: int) -> Iterator[None]:
     """
     if find_spec("ray") is None:
         raise MissingExtra("no package 'ray'", "the extra 'ray'", "pip install 'physioedge[ray]'")
-    for name, value in {**_QUIET, **({} if address else _HERE)}.items():
+    own = {**_HERE, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token_hex(32)}  # one that is in no file
+    for name, value in {**_QUIET, **({} if address else own)}.items():
         os.environ.setdefault(name, value)
     import ray
 

@@ -33,6 +33,8 @@ class Ledger:
         How often, by job.
     core_s : dict of str to float
         Processor seconds of the process while it did a job.
+    at_s : dict of str to (float, float)
+        When a job was begun that was done, and when it was done.
     workers : int
         Processes that have done something.
     again : tuple of str
@@ -42,6 +44,7 @@ class Ledger:
     begun: Counter[str] = field(default_factory=Counter)
     done: Counter[str] = field(default_factory=Counter)
     core_s: dict[str, float] = field(default_factory=dict)
+    at_s: dict[str, tuple[float, float]] = field(default_factory=dict)
     workers: int = 0
     again: tuple[str, ...] = ()
 
@@ -80,20 +83,22 @@ def _note(out: Path, what: str, job: str, **more: float) -> None:
 def read_ledger(out: Path) -> Ledger:
     """The ledger of a set's folder, as far as it was written."""
     begun, done, core_s, files = Counter[str](), Counter[str](), dict[str, float](), 0
-    notes = []
+    notes, first_s, at_s = [], dict[str, float](), dict[str, tuple[float, float]]()
     for path in sorted((out / FOLDER).glob("*.jsonl")):
         found = list(_notes(path))
         notes += found
         files += bool(found)
     finished, again = set[str](), list[str]()
-    for _, what, job, took_s in sorted(notes, key=lambda note: note[0]):
+    for now_s, what, job, took_s in sorted(notes, key=lambda note: note[0]):
         (done if what == DONE else begun)[job] += 1
         if what == DONE:
             finished.add(job)
-            core_s[job] = took_s
-        elif job in finished:
+            core_s[job], at_s[job] = took_s, (first_s.get(job, now_s), now_s)
+            continue
+        first_s[job] = now_s
+        if job in finished:
             again.append(job)
-    return Ledger(begun=begun, done=done, core_s=core_s, workers=files, again=tuple(again))
+    return Ledger(begun=begun, done=done, core_s=core_s, at_s=at_s, workers=files, again=tuple(again))
 
 
 def _notes(path: Path) -> Iterator[tuple[float, str, str, float]]:
