@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physioedge.cli.console import SHIPPED, print_json
+from physioedge.cli.firmware import add_options, kit_of, line_of
+from physioedge_runtime import Bundle
+from physioedge_runtime.bundle.signing import public_key, read_private_key
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,7 +44,8 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--task", default=ARRHYTHMIA, help="see docs/tasks.md; default: arrhythmia")
     parser.add_argument("--weights", default=SHIPPED, metavar="DIR", help="backbone's folder or file, or 'shipped'")
     parser.add_argument("--adapter", default=SHIPPED, metavar="DIR", help="the task's global adapter, or 'shipped'")
-    parser.add_argument("--target", default="onnx", metavar="LIST", help="onnx, executorch, or both with a comma")
+    parser.add_argument("--target", metavar="LIST", help="onnx, executorch, or both with a comma; default: onnx, with "
+                        "--firmware both")  # fmt: skip
     parser.add_argument("--adapters", default="merged,slots", metavar="LIST", help="merged, slots, or both")
     parser.add_argument("--precision", default="int8", metavar="LIST", help="int8, fp32, or both")
     parser.add_argument("--scheme", default="dynamic", choices=("dynamic", "static", "static-qdq", "static-qoperator"))
@@ -60,6 +64,9 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--key", type=Path, required=True, metavar="PEM", help="private signing key")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the bundle")
     parser.add_argument("--report", type=Path, metavar="DIR", help="for the report; beside the bundle by default")
+    parser.add_argument("--firmware", type=Path, metavar="DIR", help="also the firmware kit of the bundle, see "
+                        "docs/firmware.md")  # fmt: skip
+    add_options(parser)
     parser.add_argument("--name", help="name of the bundle; by default the task")
     parser.add_argument("--version", dest="bundle_version", default="1", help="version of the bundle")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -100,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
             head=_head(model), levels=_levels(args, model), extraction=_extraction(args.shapelets, model)
         ),
         choice=Choice(
-            targets=_list(args.target),
+            targets=_list(args.target or ("onnx,executorch" if args.firmware else "onnx")),
             adapters=_list(args.adapters),
             precisions=_list(args.precision),
             scheme=args.scheme,
@@ -117,6 +124,9 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(report.summary())
         print(f"Bundle {args.out}, {report.bundle_bytes} bytes; report in {args.report or args.out.parent}")
+    if args.firmware:
+        key = public_key(read_private_key(args.key))
+        print(line_of(kit_of(Bundle.open(args.out, trust=key), args.firmware, args, key)), file=sys.stderr)
     return 0 if report.holds else 1
 
 

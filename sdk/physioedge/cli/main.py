@@ -31,6 +31,7 @@ COMMANDS = {
     "export": "turn weights into a signed bundle, with a report",
     "train": "pre-train the backbone, fit adapters",
     "evaluate": "score a task over its test subjects",
+    "firmware": "turn a bundle into C headers, arrays and a sample program",
     "engines": "list the inference engines, or build the ExecuTorch one",
     "adapt": "make an adapter for the person of a recording, try it, keep it or not",
     "adapter": "look at a person's adapters, go back, pin one, erase them",
