@@ -37,6 +37,7 @@ COMMANDS = {
     "adapter": "look at a person's adapters, go back, pin one, erase them",
     "serve": "be the host that turns conditions into signed adapters",
     "bench-host": "measure a host: micro-batches, steps of sampling, many clients",
+    "bench-scale": "measure work on several processes, kill it, and simulate a fleet",
     "keys": "make, show and revoke signing keys",
     "faults": "try the fault list: power cuts, forgeries, odd signals, full disks",
     "datasets": "tell which public recordings are used and which are here",
