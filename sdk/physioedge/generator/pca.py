@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigh
 
 from physioedge.generator.adapter_set import AdapterSet
 from physioedge.generator.regression import _shares
@@ -74,7 +75,9 @@ def basis(found: AdapterSet, components: int | None = None) -> Basis:
     level = share @ found.adapters
     weighed = np.sqrt(share)[:, None] * (found.adapters - level)
     wide = weighed.shape[0] < weighed.shape[1]
-    variance, vectors = np.linalg.eigh(weighed @ weighed.T if wide else weighed.T @ weighed)
+    product = weighed @ weighed.T if wide else weighed.T @ weighed
+    kept = len(product) if components is None else min(components, len(product))
+    variance, vectors = eigh(product, subset_by_index=(len(product) - kept, len(product) - 1))
     total = float((weighed**2).sum())
     order = np.argsort(variance)[::-1][:components]
     order = order[variance[order] > max(_NOISE * variance.max(), np.finfo(np.float64).tiny)]

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from physioedge.tasks.arrhythmia import ALL_CLASSES, BeatRecord
 from physioedge_runtime.errors import DatasetError
 
-MICROVOLT = 1e-3
-"""Signals are kept in whole microvolts."""
+STEP_MV = 4e-3
+"""Signals are kept in whole steps of 4 microvolts, far below their noise."""
 UNSURE = len(ALL_CLASSES) - 1
 """Label of a beat that the teacher is not sure of: one of no class of the task."""
 _MARK = "taught:"
@@ -36,8 +36,8 @@ def first_taught(person: NDArray[np.str_], count: int) -> NDArray[np.bool_]:
 
 
 def save_taught(path: Path, records: Sequence[BeatRecord], fs_hz: float) -> None:
-    """Write records; those of a file are found again by `load_taught`, to a microvolt."""
-    signals = [np.rint(record.signal[0] / MICROVOLT).clip(-32768, 32767).astype(np.int16) for record in records]
+    """Write records; those of a file are found again by `load_taught`, to a step of `STEP_MV`."""
+    signals = [np.rint(record.signal[0] / STEP_MV).clip(-32768, 32767).astype(np.int16) for record in records]
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part.npz")
     np.savez_compressed(
@@ -72,7 +72,7 @@ def load_taught(path: Path, fs_hz: float) -> list[BeatRecord]:
     return [
         BeatRecord(
             name=taught_name(name), subject=taught_name(name), anchor=anchor, label=label,
-            signal=np.stack([signal, 0 * signal]) * np.float32(MICROVOLT),
+            signal=np.stack([signal, 0 * signal]) * np.float32(STEP_MV),
         )
         for name, signal, anchor, label in zip(found["name"].tolist(), signals, anchors, labels, strict=True)
     ]  # fmt: skip

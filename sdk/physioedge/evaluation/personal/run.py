@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from physioedge.adapters.sets.base import Floats
 from physioedge.adapters.sets.making import SetConfig
 from physioedge.adapters.sets.people import People
+from physioedge.adapters.sets.practice import Practice
 from physioedge.evaluation.personal.arm import Arm, answers, with_centring
 from physioedge.evaluation.personal.asked import Asked, Own
 from physioedge.evaluation.personal.federated import FEDERATED
@@ -80,13 +81,14 @@ class Seed:
     digest: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class _Held:
     """What the variants of a round have in common: the networks among it take minutes."""
 
     people: People
     fitted: dict[str, Generate] = field(default_factory=dict)
     own: dict[str, Any] = field(default_factory=dict)
+    practice: Practice | None = None
 
 
 Answers = dict[tuple[str, str], dict[str, dict[str, tuple[Floats, NDArray[np.int64]]]]]
@@ -189,7 +191,6 @@ def _made(
     known = one.found.without(each.barred)
     conditions = np.stack([each.base.features(each.base.embed(s.calibration)) for s in subjects])
     person = np.array([s.name for s in subjects])
-    fitted = held.fitted
     out = {}
     for arm in arms:
         if arm in OWN:
@@ -200,23 +201,28 @@ def _made(
             continue
         head, _, tail = arm.partition("_")
         kind = tail if head in CONTROLS and (tail in GENERATORS or tail in TUNED) else arm
-        if kind not in fitted:
-            fitted[kind] = _fitted(kind, each, one, plan, known)
+        generate = _fitted(kind, each, one, plan, known, held)
         if kind == arm:
-            out[arm] = fitted[kind](conditions)
+            out[arm] = generate(conditions)
         else:
-            out[arm] = control(head, fitted[kind], known, conditions, person, one.seed)
+            out[arm] = control(head, generate, known, conditions, person, one.seed)
     return out
 
 
-def _fitted(kind: str, each: Round, one: Seed, plan: Plan, known: AdapterSet) -> Generate:
-    torch.manual_seed(one.seed)
-    if kind in GENERATORS:
-        return GENERATORS[kind](known, one.seed)
-    if plan.practising is None:
-        raise EvaluationRefused(f"{kind} with nobody to practise on", "wearers", "Leave the arm out.")
-    practice = practice_for(plan.practising, each.base, each.barred)
-    return TUNED[kind](known, one.seed, practice, each.base)
+def _fitted(kind: str, each: Round, one: Seed, plan: Plan, known: AdapterSet, held: _Held) -> Generate:
+    """A generator that has seen nobody of the round; each is fitted once a round."""
+    if kind not in held.fitted:
+        if kind in GENERATORS:
+            torch.manual_seed(one.seed)
+            held.fitted[kind] = GENERATORS[kind](known, one.seed)
+        else:
+            plain = _fitted(TUNED[kind].plain, each, one, plan, known, held)
+            if held.practice is None and plan.practising is None:
+                raise EvaluationRefused(f"{kind} with nobody to practise on", "wearers", "Leave the arm out.")
+            if held.practice is None and plan.practising is not None:
+                held.practice = practice_for(plan.practising, each.base, each.barred)
+            held.fitted[kind] = TUNED[kind].tune(plain, held.practice, each.base, seed=one.seed)
+    return held.fitted[kind]
 
 
 def table_rows(task: str, labels: tuple[str, ...], seeds: list[Answers], against: tuple[str, ...]) -> list[Row]:

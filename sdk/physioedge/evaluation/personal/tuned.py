@@ -18,12 +18,10 @@ from physioedge.adapters.sets.people import People
 from physioedge.adapters.sets.practice import Keeping, Kept, Practice, kept_of, practice_of, read_kept, write_kept
 from physioedge.adapters.sets.wearers import first_lead
 from physioedge.evaluation.personal.generated import Generate
-from physioedge.generator.adapter_set import AdapterSet
 from physioedge.generator.tuning import Tuning, tuned_dit, tuned_mlp
 from physioedge.models.network import Network
 from physioedge.tasks.arrhythmia import BeatRecord
 
-Fitting = Callable[[AdapterSet, int, Practice, Base], Generate]
 _TAUGHT_AT_ONCE = 64
 
 
@@ -98,24 +96,26 @@ def practice_for(practising: Practising, base: Base, barred: tuple[str, ...]) ->
     return practice_of(practising.wearers_without(barred), base)
 
 
-def _mlp(found: AdapterSet, seed: int, practice: Practice, base: Base, *, config: Tuning) -> Generate:
-    from physioedge.generator.networks import MlpFit, fit_mlp
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """A generator that goes on from another one.
 
-    return tuned_mlp(fit_mlp(found, MlpFit(), seed=seed), practice, base, config, seed=seed)
+    Attributes
+    ----------
+    plain : str
+        Key of `physioedge.evaluation.personal.generated.GENERATORS`: where it begins.
+    tune : callable
+        That generator, who is practised on, the global model, the seed.
+    """
+
+    plain: str
+    tune: Callable[..., Generate]
 
 
-def _dit(found: AdapterSet, seed: int, practice: Practice, base: Base, *, config: Tuning) -> Generate:
-    from physioedge.generator.dit.config import DitConfig
-    from physioedge.generator.dit.fitting import fit_dit
-
-    fitted = fit_dit(found, DitConfig(steps=1000, averaging=0.995), seed=seed)
-    return tuned_dit(fitted, practice, base, config, seed=seed)
-
-
-TUNED: Mapping[str, Fitting] = {
-    "mlp_tuned": partial(_mlp, config=Tuning()),
-    "dit_tuned": partial(_dit, config=Tuning()),
-    "mlp_tuned_unlevelled": partial(_mlp, config=Tuning(levelled=False)),
-    "dit_tuned_unlevelled": partial(_dit, config=Tuning(levelled=False)),
+TUNED: Mapping[str, Tuned] = {
+    "mlp_tuned": Tuned(plain="mlp", tune=partial(tuned_mlp, config=Tuning())),
+    "dit_tuned": Tuned(plain="dit", tune=partial(tuned_dit, config=Tuning())),
+    "mlp_tuned_unlevelled": Tuned(plain="mlp", tune=partial(tuned_mlp, config=Tuning(levelled=False))),
+    "dit_tuned_unlevelled": Tuned(plain="dit", tune=partial(tuned_dit, config=Tuning(levelled=False))),
 }
 """By their names in the table."""

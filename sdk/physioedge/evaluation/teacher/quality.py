@@ -83,7 +83,7 @@ def quality_rows(group: str, people: Sequence[Graded]) -> list[Row]:
         rows.append(_row(group, f"ppv:{label}", counts, partial(_share, of=k, axis=-2)))
     rows.append(_row(group, "accuracy", counts, _accuracy))
     if af.sum():
-        rows.append(_row(group, "af_called_s", af, lambda c: c[..., 1] / c.sum(-1)))
+        rows.append(_row(group, "af_called_s", af, lambda c: c[..., 1] / np.maximum(c.sum(-1), 1)))
     return rows
 
 
