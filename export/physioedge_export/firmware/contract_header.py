@@ -8,8 +8,10 @@ import math
 from collections.abc import Sequence
 
 from physioedge_export.firmware.c_text import c_array, c_double, c_float, c_guard, c_text
+from physioedge_runtime.bundle.archive import MANIFEST, read_archive
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.contract import Contract
+from physioedge_runtime.errors import DigestMismatch
 
 NAME = "physio_contract.h"
 _TYPES = """\
@@ -44,7 +46,7 @@ _UNUSED = """\
 
 
 def contract_header(bundle: Bundle) -> str:
-    """Text of ``physio_contract.h``."""
+    """Text of ``physio_contract.h``; DigestMismatch where the file was changed since it was opened."""
     contract = bundle.contract
     numbers = [math.prod(slot.shape) for slot in contract.slots]
     axes = max((len(slot.shape) for slot in contract.slots), default=1)
@@ -91,9 +93,11 @@ def contract_header(bundle: Bundle) -> str:
 
 
 def _contract_text(bundle: Bundle) -> bytes:
-    """The contract's bytes as they stand in a canonical manifest."""
-    values = json.loads(bundle.manifest.to_bytes())["contract"]
-    return json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
+    """The contract's bytes as they stand in the manifest, which is canonical; of an older schema they stay that."""
+    manifest = bytes(read_archive(bundle.path.read_bytes())[MANIFEST].data)
+    if hashlib.sha256(manifest).hexdigest() != bundle.digest:
+        raise DigestMismatch(f"{bundle.path}, changed since it was opened", bundle.digest, "Open it again.")
+    return json.dumps(json.loads(manifest)["contract"], sort_keys=True, separators=(",", ":")).encode()
 
 
 def _trigger(contract: Contract) -> list[str]:
