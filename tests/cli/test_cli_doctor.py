@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
+import tomllib
 
 import pytest
 
@@ -25,8 +27,24 @@ def test_a_package_that_is_absent_or_broken(monkeypatch):
     assert (broken.state, broken.detail) == (doctor.BROKEN, "RuntimeError: bad library")
 
 
+def test_every_extra_is_looked_at(repository):
+    """By name, and each package that it asks for; extras that only name others are those others'."""
+    lists = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    wanted = {}
+    for name, lines in lists.items():
+        own = {re.split(r"[<>=\[]", line)[0] for line in lines if not line.startswith("physioedge[")}
+        if name not in ("dev", "fuzz", "all") and own:
+            wanted[name] = own - {"wfdb", "h11", "transformers", "accelerate", "joblib"}  # beside what needs them
+    known = {
+        name: {doctor._DISTRIBUTION.get(module, module).replace("_", "-") for module in modules}
+        for name, modules in doctor._EXTRAS.items()
+    }
+    assert known.keys() == wanted.keys()
+    assert {name: own - known[name] for name, own in wanted.items() if own - known[name]} == {}
+
+
 def test_exit_code_follows_what_the_base_job_needs(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "extras", lambda: [doctor._extra("host", ("no_such_package",))])
+    monkeypatch.setattr(doctor, "_EXTRAS", {"host": ("no_such_package",)})
     monkeypatch.setattr(doctor, "_verify", lambda path: "holds")
     assert main(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

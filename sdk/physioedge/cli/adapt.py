@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import base64
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from physioedge.cli.asking import Ask, way
 from physioedge.cli.console import SHIPPED, SHIPPED_RECORD, positive, print_json, table
-from physioedge.cli.feeding import Said, open_sensors, pushes
+from physioedge.cli.feeding import Push, Said, open_sensors, pushes
 from physioedge.cli.levelling import level_on, lines_of
+from physioedge.cli.progress import watched
 from physioedge.cli.storing import DEVICE, add_store_options, open_store
 from physioedge.cli.trying import Trying, answers_from
 from physioedge.models.shipped import generator_of
@@ -100,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
         for problem in store.problems:
             print(f"problem: {problem}", file=sys.stderr)
         if args.level:
-            fed = pushes(recordings, args.chunk_s)
+            fed = _fed(recordings, args.chunk_s)
             levelled = level_on(adaptation, fed, args.seconds, lambda: opened(stream.engine))
             print_json(asdict(levelled)) if args.json else print(table(["what", "came"], lines_of(levelled)))
             return 0 if levelled.step == LEVELLED else 1
@@ -148,7 +149,7 @@ def _live(
 ) -> Told | Request:
     """Stream the recording as a device would, until there is something to tell."""
     adaptation, stream, asked, at_s = trying.adaptation, trying.adaptation.stream, False, 0.0
-    for push in pushes(recordings, args.chunk_s):
+    for push in _fed(recordings, args.chunk_s):
         ended = trying.push(push)
         at_s = max(at_s, push.until_s)
         if ended is not None:
@@ -167,6 +168,13 @@ def _live(
     ended = trying.flush() or adaptation.abandon("the recording ended before a verdict")
     assert ended is not None  # a trial is under way, so that there is something to abandon
     return _ended(ended, at_s)
+
+
+def _fed(recordings: Mapping[str, Recording], chunk_s: float) -> Iterator[Push]:
+    """The recording in chunks, while it is shown how far it is."""
+    start_s = min(recording.t0_s for recording in recordings.values())
+    total_s = max(recording.t0_s + recording.duration_s for recording in recordings.values()) - start_s
+    return watched("streaming the recording", total_s, pushes(recordings, chunk_s), lambda push: push.until_s)
 
 
 def _ended(ended: TrialEnd, at_s: float) -> Told:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from physioedge.cli.console import SHIPPED_RECORD, print_json, table
+from physioedge.cli.progress import Spoken
 
+_progress = Spoken()
 _EPILOG = """\
 examples:
   physioedge bench                                              # the shipped bundle
@@ -243,11 +245,6 @@ def _check_together(args: argparse.Namespace) -> None:
     late = [c.text for c in args.fail_if if c.needs_old and args.compare is None]
     if late:
         raise EvaluationRefused(f"the condition {late[0]!r} without an old run", "--compare FILE", "Name the old run.")
-
-
-def _progress(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def _rounds(text: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -41,6 +41,8 @@ class Life:
         How often it is played.
     store : AdapterStore
         Empty.
+    tick : callable
+        Told how much signal was pushed.
 
     Attributes
     ----------
@@ -50,8 +52,11 @@ class Life:
         Length of one.
     """
 
-    def __init__(self, bundle: Bundle, engine: Engine, recording: Recording, passes: int, store: AdapterStore) -> None:
-        self._bundle, self._engine = bundle, engine
+    def __init__(
+        self, bundle: Bundle, engine: Engine, recording: Recording, passes: int, store: AdapterStore,
+        tick: Callable[[float], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        self._bundle, self._engine, self._tick = bundle, engine, tick
         self.recording, self.passes, self.pass_s = repeated(recording, passes), passes, recording.duration_s
         self.stream = self._opened()
         self.adaptation = Adaptation.of(bundle, self.stream, store)
@@ -92,6 +97,7 @@ class Life:
             for twin in self._twins:
                 twin.results += twin.stream.push(chunk)
             ended = self.adaptation.step(found)
+            self._tick(self.at_s)
             if ended is not None:
                 return ended
         return None

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from physioedge.cli.console import SHIPPED_BUNDLE, SHIPPED_RECORD, table
+from physioedge.cli.progress import Progress
 from physioedge_runtime.errors import MissingExtra, PhysioEdgeError
 
 if TYPE_CHECKING:
@@ -44,11 +45,13 @@ def personalise() -> Personal:
     recording = read_recording(SHIPPED_RECORD, channels=bundle.contract.sensor.channels)
     generator, skipped = _generator(bundle.contract.task)
     key, target = secrets.token_bytes(32), Target.of(bundle, device=DEVICE)
+    passes = 1 if generator is None else PASSES
     with (
         TemporaryDirectory(prefix="physioedge-demo-") as folder,
         AdapterStore.open(Path(folder) / "adapters", target=target, trust=public_key(key)) as store,
+        Progress("making it personal", passes * recording.duration_s) as progress,
     ):
-        life = Life(bundle, engine, recording, 1 if generator is None else PASSES, store)
+        life = Life(bundle, engine, recording, passes, store, progress.at)
         levelled, plain = _level(life, recording.duration_s)
         asked, tried = None, None
         if generator is not None:

@@ -7,21 +7,24 @@ import contextlib
 import importlib
 import os
 import platform
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from physioedge.cli.console import SHIPPED_BUNDLE, SHIPPED_RECORD, print_json, table
 from physioedge.cli.datasets import describe
+from physioedge.cli.progress import watched
 from physioedge_runtime.errors import PhysioEdgeError
 
 OK, MISSING, BROKEN = "ok", "missing", "broken"
 _BASE = {"numpy": "numpy", "onnxruntime": "onnxruntime", "nacl": "pynacl"}
 _EXTRAS = {
-    "train": ("torch", "safetensors", "peft", "scipy", "matplotlib", "physioedge_weights"),
+    "train": ("torch", "safetensors", "peft", "scipy", "sklearn", "matplotlib", "physioedge_weights"),
     "export": ("torch", "safetensors", "scipy", "matplotlib", "onnx", "onnxscript", "physioedge_weights"),
     "executorch": ("executorch", "torchao"),
     "host": ("fastapi", "uvicorn", "safetensors", "physioedge_weights"),
@@ -34,7 +37,12 @@ _EXTRAS = {
     "mqtt": ("paho",),
     "view": ("matplotlib", "starlette", "uvicorn"),
     "completion": ("shtab",),
+    "rivals": ("scipy", "sklearn", "aeon"),
+    "ray": ("ray",),
+    "fleet": ("fastapi", "uvicorn", "safetensors", "physioedge_weights", "redis", "simpy", "matplotlib"),
 }
+_SLOW = frozenset({"aeon", "ray"})
+"""Importing these takes long: they are only looked for."""
 _DISTRIBUTION = {"sklearn": "scikit-learn", "paho": "paho-mqtt"}
 _INT8_FLAGS = ("avx512_vnni", "avx_vnni", "avx512f", "avx2", "asimddp", "i8mm")
 
@@ -68,7 +76,10 @@ def run(args: argparse.Namespace) -> int:
     """Print the findings; 0 when everything the base job needs is there."""
     if args.sbom is not None:
         return _write_bill(args.sbom)
-    found = [*base(), *assets(), *extras(), *engines(), cpu(), compiler(), datasets(args.data)]
+    parts: list[Callable[[], list[Finding]]] = [base, assets]
+    parts += [partial(extra, name) for name in _EXTRAS]
+    parts += [engines, lambda: [cpu(), compiler(), browser(), datasets(args.data)]]
+    found = [f for part in watched("looking", len(parts), parts, lambda part: parts.index(part) + 1) for f in part()]
     works = all(f.state == OK for f in found if f.needed)
     if args.json:
         print_json({"base_job_works": works, "findings": [asdict(f) for f in found]})
@@ -98,9 +109,9 @@ def base() -> list[Finding]:
     return [python, *(_package(module, "base", "", needed=True) for module in _BASE)]
 
 
-def extras() -> list[Finding]:
-    """One finding an extra: all of its packages import, or which do not."""
-    return [_extra(name, modules) for name, modules in _EXTRAS.items()]
+def extra(name: str) -> list[Finding]:
+    """One finding: all packages of an extra import, or which do not."""
+    return [_extra(name, _EXTRAS[name])]
 
 
 def _extra(name: str, modules: tuple[str, ...]) -> Finding:
@@ -121,7 +132,8 @@ def _package(module: str, part: str, extra: str, needed: bool = False) -> Findin
     try:
         detail = version(distribution)
         with _quiet():
-            importlib.import_module(module)
+            if module not in _SLOW:
+                importlib.import_module(module)
     except PackageNotFoundError:
         return Finding(part=part, name=module, state=MISSING, detail="not installed", do=do, needed=needed)
     except Exception as error:  # noqa: BLE001 - a broken package may raise anything, and that is the finding
@@ -232,8 +244,20 @@ def compiler() -> Finding:
     found = find_compiler()
     if found:
         return Finding(part="machine", name="c++ compiler", state=OK, detail=Path(found).name)
-    do = "install g++ or clang++ to build the ExecuTorch engine; nothing else needs it"
+    do = (
+        "to build the ExecuTorch engine, which alone needs one: apt install g++ (Debian, Ubuntu), dnf install gcc-c++ "
+        "(Fedora), xcode-select --install (macOS)"
+    )
     return Finding(part="machine", name="c++ compiler", state=MISSING, detail="not found", do=do)
+
+
+def browser() -> Finding:
+    """A browser for the live page; on a machine without a screen the page is looked at from another one."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "firefox"))), None)
+    if found:
+        return Finding(part="machine", name="browser", state=OK, detail=Path(found).name)
+    do = "physioedge view prints an address for any browser, also through ssh -L; tests of pages: apt install chromium"
+    return Finding(part="machine", name="browser", state=MISSING, detail="none that is known by name", do=do)
 
 
 def datasets(root: Path | None) -> Finding:

@@ -13,12 +13,13 @@ from statistics import median
 
 from physioedge.cli.console import SHIPPED, SHIPPED_BUNDLE, SHIPPED_RECORD, positive
 from physioedge.cli.feeding import Said, open_tracks
+from physioedge.cli.progress import watched
 from physioedge.sinks.opening import open_sink
 from physioedge.sinks.protocol import Sink
 from physioedge.sinks.rows import FORMATS
 from physioedge.sources.fitting import FittedSource
 from physioedge.sources.opening import is_live, open_live
-from physioedge.sources.protocol import Source, describe
+from physioedge.sources.protocol import Chunk, Source, describe
 from physioedge.sources.recorded import LONGEST_S, RecordedSource
 from physioedge_runtime import Bundle, Result, Stream
 from physioedge_runtime.bundle.contract import Contract
@@ -175,9 +176,21 @@ class Summary:
         )
 
 
+def _shown(source: Source) -> Iterator[Chunk]:
+    """Its chunks; where results go elsewhere than to this terminal, how far the recording is stands on stderr."""
+    lengths_s = [
+        sensor.duration_s + sum(gap.end_s - gap.start_s for gap in sensor.gaps)
+        for sensor in source.sensors.values()
+        if sensor.duration_s is not None
+    ]
+    if source.live or not lengths_s or sys.stdout.isatty():
+        return source.chunks()
+    return watched("streaming", max(lengths_s), source.chunks(), lambda chunk: chunk.until_s)
+
+
 def _results(stream: Stream, source: Source, limit_s: float | None, summary: Summary) -> Iterator[Result]:
     """Results in order; those still owed when the source ends, or is stopped at its limit."""
-    for chunk in source.chunks():
+    for chunk in _shown(source):
         began = time.perf_counter()
         results = stream.push(chunk.samples, chunk.t_s, chunk.sensor)
         summary.busy_s += time.perf_counter() - began

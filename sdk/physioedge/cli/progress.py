@@ -1,0 +1,119 @@
+"""How far something is and how long it still takes, on stderr: one line that is rewritten on a terminal, else few."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Self, TextIO, TypeVar
+
+Item = TypeVar("Item")
+
+QUIET_S = 1.0
+"""What ends before says nothing."""
+REWRITE_S, LINE_S = 0.2, 10.0
+"""From one line to the next: on a terminal, and where lines stay."""
+
+
+class Progress:
+    """Something of a known amount, done bit by bit.
+
+    Parameters
+    ----------
+    what : str
+        In front of the line.
+    total : float
+        Amount, in any unit.
+    out : text stream, optional
+        stderr by default.
+    clock : callable
+        Seconds, never backwards.
+
+    Examples
+    --------
+    >>> with Progress("streaming", total=90.0) as progress:
+    ...     progress.at(45.0)
+    """
+
+    def __init__(
+        self, what: str, total: float, *, out: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.what, self.total = what, total
+        self._out, self._clock = out or sys.stderr, clock
+        self._terminal = self._out.isatty()
+        self._began_s = clock()
+        self._next_s = self._began_s + (QUIET_S if self._terminal else LINE_S)
+        self._shown = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def at(self, done: float, what: str = "") -> None:
+        """So much is done; `what` is what comes next, where that changes."""
+        self.what = what or self.what
+        now_s = self._clock()
+        if now_s < self._next_s:
+            return
+        self._next_s = now_s + (REWRITE_S if self._terminal else LINE_S)
+        line = f"{self.what}: {self._share(done):.0%}{self._left(done, now_s - self._began_s)}"
+        print(
+            f"\r\033[K{line}" if self._terminal else line,
+            end="" if self._terminal else "\n",
+            file=self._out,
+            flush=True,
+        )
+        self._shown = True
+
+    def end(self) -> None:
+        """Take the line away."""
+        if self._shown and self._terminal:
+            print("\r\033[K", end="", file=self._out, flush=True)
+        self._shown = False
+
+    def _share(self, done: float) -> float:
+        return min(1.0, done / self.total) if self.total > 0 else 1.0
+
+    def _left(self, done: float, passed_s: float) -> str:
+        share = self._share(done)
+        return "" if share <= 0 else f", about {said(passed_s * (1 - share) / share)} left"
+
+
+def said(seconds: float) -> str:
+    """A time for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def watched(what: str, total: float, items: Iterable[Item], at: Callable[[Item], float]) -> Iterator[Item]:
+    """The items, while it is shown how far they are: `at` says how much is done once one of them was used."""
+    with Progress(what, total) as progress:
+        for item in items:
+            yield item
+            progress.at(at(item))
+
+
+class Spoken:
+    """Steps of a measurement as it tells them: ``round 3 of 60`` with the time left, other words on terminals alone."""
+
+    def __init__(self) -> None:
+        self._rounds: Progress | None = None
+
+    def __call__(self, text: str) -> None:
+        """What is done now; empty at the end."""
+        found = re.fullmatch(r"round (\d+) of (\d+)", text)
+        if found is None:
+            self._rounds = None
+            if sys.stderr.isatty():
+                print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+            return
+        if self._rounds is None:
+            self._rounds = Progress("rounds", float(found[2]))
+        self._rounds.at(float(found[1]) - 1, text)

@@ -1,0 +1,64 @@
+"""Progress: silent for what is short, one line on a terminal, few lines elsewhere, and a time left that is right."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+
+from physioedge.cli.progress import LINE_S, Progress, said
+
+
+class Screen(io.StringIO):
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+@pytest.fixture
+def now():
+    return [100.0]
+
+
+def shown(now: list[float], *, terminal: bool, seconds: float, steps: int = 1000) -> str:
+    screen = Screen(terminal)
+    with Progress("streaming", total=50.0, out=screen, clock=lambda: now[0]) as progress:
+        for step in range(steps):
+            now[0] += seconds / steps
+            progress.at(50.0 * (step + 1) / steps)
+    return screen.getvalue()
+
+
+def test_what_is_short_says_nothing(now):
+    assert shown(now, terminal=True, seconds=0.9) == "" and shown(now, terminal=False, seconds=9.0) == ""
+
+
+def test_a_terminal_has_one_line_that_goes_away(now):
+    text = shown(now, terminal=True, seconds=10.0)
+    assert "\n" not in text and text.endswith("\r\033[K") and 40 <= text.count("\r") <= 60
+    left = [int(found) for found in re.findall(r"about (\d+) s left", text)]
+    assert left == sorted(left, reverse=True) and left[0] in (8, 9) and left[-1] == 0
+
+
+def test_elsewhere_a_line_now_and_then(now):
+    lines = shown(now, terminal=False, seconds=100.0).splitlines()
+    assert len(lines) in (9, 10) and lines[0] == f"streaming: 10%, about {100 - LINE_S:.0f} s left"
+    assert "\r" not in "".join(lines)
+
+
+def test_nothing_known_is_not_guessed(now):
+    screen = Screen(True)
+    progress = Progress("loading", total=3.0, out=screen, clock=lambda: now[0])
+    now[0] += 5.0
+    progress.at(0.0, "exporting")
+    assert screen.getvalue() == "\r\033[Kexporting: 0%"
+    assert Progress("x", total=0.0, out=screen)._share(0.0) == 1.0
+
+
+@pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (89.4, "89 s"), (600.0, "10 min"), (9000.0, "2.5 h")])
+def test_times_for_people(seconds, words):
+    assert said(seconds) == words
