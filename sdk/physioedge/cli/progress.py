@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 QUIET_S = 1.0
 """What ends before says nothing."""
-REWRITE_S, LINE_S = 0.2, 10.0
+REWRITE_S, LINE_S = 0.2, 30.0
 """From one line to the next: on a terminal, and where lines stay."""
 
 
