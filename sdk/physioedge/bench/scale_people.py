@@ -60,7 +60,7 @@ class MadeUpPeople:
         """Five minutes of windows."""
         target = np.arange(WINDOWS) % len(CLASSES)
         signal = self.signal(target, (seed, self.names.index(name), wearer))
-        return Worn(signals=(torch.from_numpy(signal),), target=target, time_s=np.arange(float(WINDOWS)))
+        return Worn(signals=(torch.from_numpy(signal),), target=target, time_s=np.arange(WINDOWS, dtype=np.float64))
 
     def signal(self, target: NDArray[np.int64], seed: tuple[int, ...]) -> NDArray[np.float32]:
         """Windows float32 (window, 1, sample) of classes."""

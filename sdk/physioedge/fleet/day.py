@@ -76,6 +76,10 @@ class _Replica:
                 self.wake.succeed()
         return self.waiting[device]
 
+    def serves(self) -> bool:
+        """Whether it takes requests."""
+        return self.up
+
     def stop(self) -> None:
         """Lose all there is."""
         self.up = False
@@ -115,12 +119,12 @@ class _Replica:
         mean_s = fleet.scenario.hosts.days_between_failures * DAY_S
         while True:
             yield fleet.clock.timeout(fleet.rng.exponential(mean_s))
-            if not self.up:
+            if not self.serves():
                 continue
             fleet.day.crashes += 1
             self.stop()
             yield fleet.clock.timeout(fleet.scenario.hosts.restart_s)
-            if not fleet.dark and not self.up:
+            if not fleet.dark and not self.serves():
                 self.start()
 
 
