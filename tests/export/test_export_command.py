@@ -35,7 +35,7 @@ from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.contract import TriggerSpec
 from physioedge_runtime.bundle.signing import make_keys, public_key
 from physioedge_runtime.engine import load_engine
-from physioedge_runtime.errors import DatasetError
+from physioedge_runtime.errors import DatasetError, ExportError
 from windows_made_up import length_of, task_of, windows_of
 
 WRIST = Layout(sensors=(replace(SEVERAL.sensors[0], channels=1), SEVERAL.sensors[1]))
@@ -99,8 +99,11 @@ def arguments(folder: Path, out: Path, **changes: str) -> list[str]:
 
 
 def test_exports_and_reports(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([*arguments(folder, tmp_path), "--json"]) == 0
+    kit = tmp_path / "kit"
+    assert main([*arguments(folder, tmp_path, target="onnx", firmware=str(kit)), "--from-hz", "ecg=360", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
+    assert (kit / "bundle.physio").read_bytes() == (tmp_path / "a.physio").read_bytes()
+    assert "360.0, 125.0" in (kit / "physio_resampler.c").read_text()
     bundle = Bundle.open(tmp_path / "a.physio", trust=folder / "keys" / "public.pem")
     assert printed["digest"] == bundle.digest
     assert printed["holds"]
@@ -112,6 +115,18 @@ def test_exports_and_reports(folder: Path, tmp_path: Path, capsys: pytest.Captur
     assert "mitbih:106" in card
     with pytest.raises(Exception, match="trust"):
         Bundle.open(tmp_path / "a.physio", trust=public_key(KEY))
+
+
+def test_a_firmware_kit_is_for_both_engines(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asked(*_: Any, choice: Any, **__: Any) -> None:
+        raise ExportError(f"targets {choice.targets}", "both", "Nothing to do.")
+
+    monkeypatch.setattr("physioedge_export.pipeline.export_bundle", asked)
+    for options, targets in (({}, "('onnx',)"), ({"firmware": str(tmp_path / "kit")}, "('onnx', 'executorch')")):
+        assert main(arguments(folder, tmp_path, **options)) == 1
+        assert f"targets {targets}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
