@@ -88,9 +88,11 @@ def export_bundle(
     contract = contract_with_slots(contract, found)
     personal = personal or Personal()
     work = _Work(contract=contract, choice=choice, windows=fed, extraction=personal.extraction)
-    for form in found:
+    for i, form in enumerate(found):
+        _log.info("%s graphs", form.adapters, extra={"stage": i, "stages": len(found)})
         work.check_form(network, form)
         work.add(form)
+    _log.info("signing and reading back", extra={"stage": len(found), "stages": len(found)})
     if adapter is not None and "int8" in choice.precisions:
         work.noise, work.adapter_noise = adapter_noise(network, adapter)
     report = work.report(destination.bundle.name)

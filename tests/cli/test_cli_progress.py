@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 
 import pytest
 
-from physioedge.cli.progress import LINE_S, Progress, said
+from physioedge.cli.progress import LINE_S, Progress, Spoken, Staged, said
 
 
 class Screen(io.StringIO):
@@ -62,3 +63,29 @@ def test_nothing_known_is_not_guessed(now):
 @pytest.mark.parametrize(("seconds", "words"), [(0.4, "0 s"), (89.4, "89 s"), (600.0, "10 min"), (9000.0, "2.5 h")])
 def test_times_for_people(seconds, words):
     assert said(seconds) == words
+
+
+def test_stages_of_a_log_are_shown_and_the_log_is_as_before(monkeypatch):
+    screen, logger = Screen(True), logging.getLogger("made.up")
+    monkeypatch.setattr("sys.stderr", screen)
+    with Staged("made.up"):
+        logger.info("merged graphs", extra={"stage": 0, "stages": 2})
+        logger.info("a detail")
+        logger.info("slots graphs", extra={"stage": 1, "stages": 2})
+    text = screen.getvalue()
+    assert text.startswith("\r\033[Kmerged graphs: 0%") and "slots graphs: 33%" in text and "detail" not in text
+    assert text.endswith("\r\033[K") and logger.handlers == [] and logger.level == logging.NOTSET
+
+
+def test_rounds_have_a_time_left_and_other_words_have_none(monkeypatch):
+    screen = Screen(True)
+    monkeypatch.setattr("sys.stderr", screen)
+    spoken = Spoken()
+    spoken("loading ours_int8")
+    spoken("round 1 of 60")
+    spoken._rounds._began_s -= 10.0
+    spoken._rounds._next_s -= 10.0
+    spoken("round 31 of 60")
+    assert screen.getvalue().endswith("\r\033[Kround 31 of 60: 50%, about 10 s left")
+    spoken("")
+    assert screen.getvalue().endswith("\r\033[K")

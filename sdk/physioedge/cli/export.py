@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from physioedge.cli.console import SHIPPED, print_json
 from physioedge.cli.firmware import add_options, kit_of, line_of
+from physioedge.cli.progress import Staged
 from physioedge_runtime import Bundle
 from physioedge_runtime.bundle.signing import public_key, read_private_key
 
@@ -96,27 +97,28 @@ def run(args: argparse.Namespace) -> int:
         contract = model.contract if args.hop_s is None else with_hop(model.contract, args.hop_s)
         contract, step = with_steps(contract, model.network) if args.steps else (contract, None)
         model = replace(model, contract=contract, step=step)
-    report = export_bundle(
-        model.network,
-        contract=model.contract,
-        windows=export_windows(args.windows, model.module, model.note, model.contract, model.config),
-        card=_card(model, args.name or args.task, args.bundle_version),
-        destination=Destination(bundle=args.out, signing_key=args.key, report=args.report),
-        adapter=model.adapter,
-        personal=Personal(
-            head=_head(model), levels=_levels(args, model), extraction=_extraction(args.shapelets, model)
-        ),
-        choice=Choice(
-            targets=_list(args.target or ("onnx,executorch" if args.firmware else "onnx")),
-            adapters=_list(args.adapters),
-            precisions=_list(args.precision),
-            scheme=args.scheme,
-            fallback=_list(args.fallback),
-            keep_float=(*KEEP_FLOAT, *_list(args.keep_float)),
-            step=model.step,
-            float_budget_bytes=1000 * args.float_budget,
-        ),
-    )
+    with Staged("physioedge_export.pipeline"):
+        report = export_bundle(
+            model.network,
+            contract=model.contract,
+            windows=export_windows(args.windows, model.module, model.note, model.contract, model.config),
+            card=_card(model, args.name or args.task, args.bundle_version),
+            destination=Destination(bundle=args.out, signing_key=args.key, report=args.report),
+            adapter=model.adapter,
+            personal=Personal(
+                head=_head(model), levels=_levels(args, model), extraction=_extraction(args.shapelets, model)
+            ),
+            choice=Choice(
+                targets=_list(args.target or ("onnx,executorch" if args.firmware else "onnx")),
+                adapters=_list(args.adapters),
+                precisions=_list(args.precision),
+                scheme=args.scheme,
+                fallback=_list(args.fallback),
+                keep_float=(*KEEP_FLOAT, *_list(args.keep_float)),
+                step=model.step,
+                float_budget_bytes=1000 * args.float_budget,
+            ),
+        )
     for line in _warnings(model):
         print(line, file=sys.stderr)
     if args.json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import time
@@ -30,6 +31,8 @@ class Progress:
         stderr by default.
     clock : callable
         Seconds, never backwards.
+    at_once : bool
+        Say each step as it begins, on a terminal: there are few, and each takes long.
 
     Examples
     --------
@@ -38,12 +41,14 @@ class Progress:
     """
 
     def __init__(
-        self, what: str, total: float, *, out: TextIO | None = None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+        self, what: str, total: float, *, out: TextIO | None = None, clock: Callable[[], float] = time.monotonic,
+        at_once: bool = False,
+    ) -> None:  # fmt: skip
         self.what, self.total = what, total
         self._out, self._clock = out or sys.stderr, clock
         self._terminal = self._out.isatty()
         self._began_s = clock()
+        self._at_once = at_once and self._terminal
         self._next_s = self._began_s + (QUIET_S if self._terminal else LINE_S)
         self._shown = False
 
@@ -59,7 +64,7 @@ class Progress:
         """So much is done; `what` is what comes next, where that changes."""
         self.what = what or self.what
         now_s = self._clock()
-        if now_s < self._next_s:
+        if now_s < self._next_s and not self._at_once:
             return
         self._next_s = now_s + (REWRITE_S if self._terminal else LINE_S)
         line = f"{self.what}: {self._share(done):.0%}{self._left(done, now_s - self._began_s)}"
@@ -98,6 +103,38 @@ def watched(what: str, total: float, items: Iterable[Item], at: Callable[[Item],
         for item in items:
             yield item
             progress.at(at(item))
+
+
+class Staged(logging.Handler):
+    """Stages of an export, as its log tells them: records with ``stage`` and ``stages``. A context manager."""
+
+    def __init__(self, logger: str) -> None:
+        super().__init__(logging.INFO)
+        self._logger = logging.getLogger(logger)
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> Self:
+        self._before = self._logger.level
+        self._logger.setLevel(logging.INFO)
+        self._logger.addHandler(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._logger.removeHandler(self)
+        self._logger.setLevel(self._before)
+        if self._progress is not None:
+            self._progress.end()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a stage; other records pass."""
+        stages = getattr(record, "stages", None)
+        if stages is None:
+            return
+        if self._progress is None:
+            self._progress = Progress("exporting", stages + 1, at_once=True)
+        self._progress.at(getattr(record, "stage", 0), record.getMessage())
 
 
 class Spoken:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +64,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--draws", type=int, metavar="N", help="of diffusion, whose mean is the answer (default: as "
                         "the file says)")  # fmt: skip
     parser.add_argument("--valid-days", type=int, metavar="N", help="how long adapters may be accepted (default 30)")
+    parser.add_argument("--json", action="store_true", help="say on stdout, as JSON, what is served and where")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,7 +80,11 @@ def run(args: argparse.Namespace) -> int:
         settings = settings.behind_proxy()
     if args.address is not None and args.replicas is None:
         raise HostError("an --address without --replicas", "both", "Say how many replicas the cluster is to have.")
-    print(f"{len(settings.tokens)} devices, {'TLS' if args.certificate else 'no TLS'}", file=sys.stderr)
+    if args.json:
+        where = {"host": args.host, "port": args.port, "tls": args.certificate is not None}
+        print(json.dumps({"devices": len(settings.tokens), **where, "replicas": args.replicas or 1}), flush=True)
+    else:
+        print(f"{len(settings.tokens)} devices, {'TLS' if args.certificate else 'no TLS'}", file=sys.stderr)
     return _serve_alone(args, settings) if args.replicas is None else _serve_many(args, settings)
 
 
