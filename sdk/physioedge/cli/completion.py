@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 _EPILOG = """\
 to have it in every new shell:
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _complete_files(parser: argparse.ArgumentParser, how: dict[str, str]) -> None:
+def _complete_files(parser: argparse.ArgumentParser, how: dict[str, Any]) -> None:
     """Have options that take a path, and records, complete to files; also those of commands inside commands."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
