@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from avro_writer import session
 from avro_writer import write as write_avro
@@ -44,6 +48,25 @@ def test_an_e4_folder(tmp_path):
     (folder / "EDA.csv").write_text("1700000000\nx\n")
     with pytest.raises(DatasetError, match=r"EDA\.csv"):
         file_tracks(folder, ["ppg"], Told())
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@given(st.data())
+def test_damaged_e4_folders(tmp_path, data):
+    """One of our errors or numbers, whatever a file of the folder holds."""
+    folder = tmp_path / "walk"
+    if not folder.exists():
+        write_e4(folder)
+    name = data.draw(st.sampled_from(sorted(E4)))
+    whole = (folder / f"{name}.csv").read_bytes()
+    content = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, 40))] = data.draw(st.sampled_from(list(b"0,.-e\nx\xff ")))
+    (folder / f"{name}.csv").write_bytes(content[: data.draw(st.integers(1, len(content)))])
+    with contextlib.suppress(DatasetError):
+        tracks = file_tracks(folder, ["ppg", "acc", "eda", "temp"], Told())
+        assert all(np.isfinite(track[0].samples).all() for track in tracks.values())
+    (folder / f"{name}.csv").write_bytes(whole)
 
 
 def test_an_avro_file(tmp_path):
