@@ -77,10 +77,12 @@ class Pool:
         Exception
             What a job raised, or what a lost worker raised when others were lost before and nothing was done since.
         """
+        from joblib import Parallel, delayed
+
         told, losses = set[str](), 0
         while True:
             try:
-                for name in self._start()(self._delayed(job, call) for call in calls):
+                for name in self._start(Parallel)(delayed(job)(*call) for call in calls):
                     if name not in told:
                         told.add(name)
                         losses = 0
@@ -94,13 +96,11 @@ class Pool:
             else:
                 return
 
-    def _start(self) -> Any:
+    def _start(self, parallel: Any) -> Any:
         if self._pool is None:
-            from joblib import Parallel
-
             loky = {"return_as": "generator_unordered"}
             how: dict[str, Any] = loky if self._backend.name == LOKY else {"backend": RAY, "batch_size": 1}
-            self._pool = self._parallel.enter_context(Parallel(n_jobs=self._backend.workers, **how))
+            self._pool = self._parallel.enter_context(parallel(n_jobs=self._backend.workers, **how))
         return self._pool
 
     def _lost(self) -> tuple[type[Exception], ...]:
@@ -110,11 +110,6 @@ class Pool:
         from ray.exceptions import RayActorError, WorkerCrashedError
 
         return RayActorError, WorkerCrashedError
-
-    def _delayed(self, job: Callable[..., str], call: tuple[Any, ...]) -> Any:
-        from joblib import delayed
-
-        return delayed(job)(*call)
 
 
 @contextmanager
