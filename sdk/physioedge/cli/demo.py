@@ -83,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
     if not plots.available():
         print("The report has no plots without matplotlib: pip install 'physioedge[view]'")
     print(f"Report: {target.resolve().as_uri()}")
+    print("See it live, in a browser page: physioedge view")
     if not args.no_open and can_open():
         webbrowser.open(target.resolve().as_uri())
     return 0
