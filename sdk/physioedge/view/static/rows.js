@@ -19,7 +19,7 @@ export function tone(label, labels) {
 
 function colourOf(label, labels, colours) {
   const name = tone(label, labels);
-  return name === "w" ? colours.withheld : colours[`class${name}`];
+  return name === "w" ? colours.soft : colours[`class${name}`];
 }
 
 /** Range of a trace: moves at once where the signal leaves it, and back slowly. */
