@@ -134,7 +134,7 @@ def test_the_device_package_and_run_import_nothing_heavy():
     )
     done = run_python(code)
     assert done.stderr.strip() == "[]"
-    assert "RECORD" in done.stdout
+    assert "SOURCE" in done.stdout
 
 
 def test_importing_the_runtime_alone_costs_nothing():

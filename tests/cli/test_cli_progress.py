@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import logging
 import re
+import time
 
 import pytest
 
-from physioedge.cli.progress import LINE_S, Progress, Spoken, Staged, said
+from physioedge.cli.progress import LINE_S, Expected, Progress, Spoken, Staged, said
 
 
 class Screen(io.StringIO):
@@ -89,3 +90,15 @@ def test_rounds_have_a_time_left_and_other_words_have_none(monkeypatch):
     assert screen.getvalue().endswith("\r\033[Kround 31 of 60: 50%, about 10 s left")
     spoken("")
     assert screen.getvalue().endswith("\r\033[K")
+
+
+def test_what_is_in_one_piece_is_shown_until_it_ends(monkeypatch):
+    screen = Screen(True)
+    monkeypatch.setattr("sys.stderr", screen)
+    monkeypatch.setattr("physioedge.cli.progress.REWRITE_S", 0.01)
+    with Expected("compiling", 100.0) as progress:
+        progress._began_s -= 25.0
+        progress._next_s = 0.0
+        while "compiling: 25%, about 75 s left" not in screen.getvalue():
+            time.sleep(0.01)
+    assert screen.getvalue().endswith("\r\033[K") and not progress._thread.is_alive()

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from physioedge.cli.console import print_json
+from physioedge.cli.progress import Expected
+
+_ABOUT_S = 30.0
+"""On two cores; less on more."""
 
 _EPILOG = """\
 examples:
@@ -71,7 +75,7 @@ def _build(args: argparse.Namespace) -> int:
             _say(args, {"built": False, "reason": f"without {missing}" if missing else "up to date"})
             return 0
     source = nullcontext(find_package(args.package)) if args.fetch is None else fetched_package(args.fetch or None)
-    with source as package:
+    with source as package, Expected("compiling", _ABOUT_S):
         built = build_engine(
             args.to, compiler=args.compiler, package=package.folder, machine=args.machine, flags=args.flag
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
@@ -103,6 +104,29 @@ def watched(what: str, total: float, items: Iterable[Item], at: Callable[[Item],
         for item in items:
             yield item
             progress.at(at(item))
+
+
+class Expected(Progress):
+    """Something in one piece, of which only is known how long it takes about; shown while the block lasts."""
+
+    def __init__(self, what: str, about_s: float) -> None:
+        super().__init__(what, about_s)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._shows, name="progress", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def end(self) -> None:
+        """Stop showing, and take the line away."""
+        self._over.set()
+        self._thread.join()
+        super().end()
+
+    def _shows(self) -> None:
+        while not self._over.wait(REWRITE_S):
+            self.at(min(self._clock() - self._began_s, 0.99 * self.total))
 
 
 class Staged(logging.Handler):
