@@ -10,7 +10,7 @@ from physioedge.cli.console import print_json
 from physioedge.cli.progress import Expected
 
 _ABOUT_S = 30.0
-"""On two cores; less on more."""
+"""A guess for two cores: the line says about."""
 
 _EPILOG = """\
 examples:
