@@ -41,4 +41,4 @@ def test_markers_bear_json_and_the_judged_instant(on_lsl_clock):
         inlet.close_stream()
     assert [row["label"] for row, _ in taken] == ["N", None, "V"]
     times = [at_s for _, at_s in taken]
-    assert times == ([1.0, 2.0, 3.0] if on_lsl_clock else pytest.approx([sent] * 3, abs=1.0))
+    assert times == ([1.0, 2.0, 3.0] if on_lsl_clock else pytest.approx([sent] * 3, abs=30.0))

@@ -132,4 +132,4 @@ def test_no_such_stream_and_one_that_falls_silent():
     began = time.monotonic()
     with source, pytest.raises(SourceError, match="silent for"):
         next(source.chunks())
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
