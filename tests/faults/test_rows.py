@@ -7,25 +7,12 @@ from pathlib import Path
 import pytest
 
 from physioedge.faults import record, run
-
-SHARE = 0.01
-TIMED = ("R9", "R12")
-"""Their target is a time beside a time, which says nothing beside other tests: only what they lose counts here."""
+from row_of_list import OF_NETWORKS, check_row
 
 
-@pytest.mark.parametrize("name", run.MODULES)
+@pytest.mark.parametrize("name", [name for name in run.MODULES if name not in OF_NETWORKS])
 def test_a_row_is_as_the_committed_file_says(name: str, repository: Path) -> None:
-    made = record.read(repository / "results")
-    assert made is not None
-    found = run.run_row(name, share=SHARE, seed=1)
-    if found.state == run.NOT_RUN:
-        pytest.skip(found.reason)
-    assert found.outcome is not None, found.reason
-    assert found.outcome.tried > 0 and found.row.id == name and found.row.what and found.row.target
-    if name in TIMED:
-        assert found.outcome.lost == 0, found.outcome.notes
-    elif made["faults"][name]["state"] == run.HOLDS:  # a row that is not at its target says why on the page
-        assert found.state == run.HOLDS, found.outcome.notes
+    check_row(name, repository)
 
 
 def test_every_row_has_a_committed_figure_of_all_its_tries(repository: Path) -> None:

@@ -15,7 +15,7 @@ from physioedge.evaluation.guard.candidates import KINDS, Known, candidates, kin
 from physioedge.evaluation.guard.choosing import choose, curve, left_out, rates, truth_of
 from physioedge.evaluation.guard.measuring import CHOSEN_ON, ONCE, devices
 from physioedge.evaluation.guard.rules import RULES, lasting, looked, reverted
-from physioedge.evaluation.guard.seen import told_gain
+from physioedge.evaluation.guard.seen import entropy_of, told_gain
 from physioedge.evaluation.guard.trials import Trial
 from physioedge.evaluation.personal.judged import JudgedBeats
 from physioedge.faults import run
@@ -84,6 +84,14 @@ def test_false_reverts_count_and_so_does_harm_that_shows_later() -> None:
     assert found.figures["harmless_reverted_beside"] == 0  # the same windows tell them apart
     late = judged([*GOOD, *HIDDEN], "x")
     assert not late.holds and late.figures["harmful_reverted"] == 0
+
+
+def test_entropy_is_that_of_the_probabilities() -> None:
+    sure, torn = np.array([[50.0, 0.0, 0.0]]), np.zeros((4, 3))
+    assert entropy_of(sure) == pytest.approx(0, abs=1e-9) and entropy_of(torn) == pytest.approx(np.log(3))
+    vague = Trial(**{**vars(GOOD[0]), "during": 0.1 * GOOD[0].during})
+    share, grown = RULES["entropy"].look(vague, N)
+    assert share == RULES["entropy"].look(GOOD[0], N)[0] and grown > 0.5
 
 
 def test_a_few_labels_tell_good_from_bad_where_both_change_much() -> None:

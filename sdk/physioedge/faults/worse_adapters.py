@@ -81,7 +81,7 @@ def judged(tried: Sequence[Trial], source: str) -> Outcome:
         figures={**figures, "harmful": supply["harmful"]},
         notes=(
             f"candidates of {source}",
-            f"{len({t.person for t in tried})} people, two leads each; {int(truth.harmful.sum())} candidates did harm, "
+            f"{len({t.person for t in tried})} people, {len({t.variant for t in tried})} leads; {int(truth.harmful.sum())} candidates did harm, "
             f"{int(truth.harmless.sum())} did none",
             *few,
             f"not reverted though harmful: {len(missed)}, of the kinds {', '.join(kinds) or 'none'}",

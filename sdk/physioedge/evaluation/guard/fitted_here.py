@@ -37,7 +37,7 @@ def trials_fitted_here(judged: JudgedBeats, work: Path, *, people: int, seed: in
     work : Path
         For files of finished people.
     people : int
-        At least `LEAST` are taken.
+        At least `LEAST` are taken; where fewer are asked for, these are tried on their first lead alone.
     seed : int
         Of what is drawn.
     say : callable
@@ -61,7 +61,7 @@ def trials_fitted_here(judged: JudgedBeats, work: Path, *, people: int, seed: in
     )  # fmt: skip
     each = Round(group="DS2", base=base, names=names, barred=())
     here = Trying(judged=judged, each=each, found=found, known=found, generate=generator.weights, seed=seed)
-    return here.trials(names, work, say)
+    return here.trials(names, work, say, judged.variants if people >= LEAST else judged.variants[:1])
 
 
 def shipped_base() -> Base:

@@ -12,6 +12,7 @@ from physioedge.evaluation.guard.seen import (
     CANDIDATE,
     CONFIRMED,
     differing,
+    entropy_of,
     margin_of,
     results_of,
     shift_of,
@@ -25,6 +26,7 @@ Threshold = tuple[float, ...]
 LABELS = 10
 _SHIFTS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4, 1.0)
 _MARGINS = (-0.01, -0.02, -0.03, -0.05, -0.07, -0.1, -0.15, -0.2, -0.3, -1.0)
+_ENTROPIES = (0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 2.0)
 _DIFFER = (0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 1.0)
 _TOLD = (0.0, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.1, 0.2, 1.0)
 
@@ -58,6 +60,11 @@ RULES: Mapping[str, Rule] = {
         what="share of windows that the model in use calls otherwise, and margin, on the same windows",
         look=lambda t, n: (float(differing(t, n).mean()), margin_of(t.beside[:n]) - margin_of(t.during[:n])),
         grid=[(s, -m) for s in _DIFFER for m in _MARGINS],
+    ),
+    "entropy": Rule(
+        what="share of windows that the model in use calls otherwise, and mean entropy, on the same windows",
+        look=lambda t, n: (float(differing(t, n).mean()), entropy_of(t.during[:n]) - entropy_of(t.beside[:n])),
+        grid=[(s, e) for s in _DIFFER for e in _ENTROPIES],
     ),
     "labels": Rule(
         what=f"{LABELS} confirmed windows of the trial, drawn from all",

@@ -41,6 +41,12 @@ def margin_of(logits: Floats) -> float:
     return float((best[:, -1] - best[:, -2]).mean())
 
 
+def entropy_of(logits: Floats) -> float:
+    """Mean entropy of the probabilities, in nats."""
+    p = softmax(logits)
+    return float(-(p * np.log(np.maximum(p, 1e-12))).sum(1).mean())
+
+
 def differing(trial: Trial, windows: int) -> NDArray[np.bool_]:
     """Where the candidate and the model in use call the first windows of the trial otherwise."""
     return np.asarray(trial.beside[:windows].argmax(1) != trial.during[:windows].argmax(1))

@@ -141,11 +141,11 @@ class Trying:
     generate: Callable[[Floats], Floats]
     seed: int
 
-    def trials(self, names: Sequence[str], work: Path, say: Say) -> list[Trial]:
-        """All trials of people; finished ones come from their files in `work`."""
+    def trials(self, names: Sequence[str], work: Path, say: Say, variants: Sequence[str] | None = None) -> list[Trial]:
+        """All trials of people, or those of some variants; finished ones come from their files in `work`."""
         made: list[Trial] = []
         for name in names:
-            for variant in self.judged.variants:
+            for variant in self.judged.variants if variants is None else variants:
                 path = work / f"{self.seed}-{self.each.group}-{name}-{variant}.npz".replace(" ", "")
                 if not path.exists():
                     _save(path, self.tried(name, variant))
