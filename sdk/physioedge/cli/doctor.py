@@ -38,12 +38,13 @@ _EXTRAS = {
     "view": ("matplotlib", "starlette", "uvicorn"),
     "completion": ("shtab",),
     "rivals": ("scipy", "sklearn", "aeon"),
+    "forecast-rivals": ("statsforecast", "chronos"),
     "ray": ("ray",),
     "fleet": ("fastapi", "uvicorn", "safetensors", "physioedge_weights", "redis", "simpy", "matplotlib"),
 }
-_SLOW = frozenset({"aeon", "ray"})
+_SLOW = frozenset({"aeon", "ray", "statsforecast", "chronos"})
 """Importing these takes long: they are only looked for."""
-_DISTRIBUTION = {"sklearn": "scikit-learn", "paho": "paho-mqtt"}
+_DISTRIBUTION = {"sklearn": "scikit-learn", "paho": "paho-mqtt", "chronos": "chronos-forecasting"}
 _INT8_FLAGS = ("avx512_vnni", "avx_vnni", "avx512f", "avx2", "asimddp", "i8mm")
 
 
