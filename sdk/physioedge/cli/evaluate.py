@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from physioedge.cli import evaluate_bridge, evaluate_personal, evaluate_trust
+from physioedge.cli import evaluate_bridge, evaluate_personal, evaluate_trust, evaluate_vitals
 
 if TYPE_CHECKING:
     from physioedge.results import Row
@@ -25,7 +25,7 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser("evaluate", help="score a task over its test subjects")
     parser.add_argument(
         "task",
-        choices=("arrhythmia", *WINDOWED, PERSONAL, evaluate_bridge.NAME, *evaluate_trust.PARTS),
+        choices=("arrhythmia", *WINDOWED, PERSONAL, evaluate_bridge.NAME, evaluate_vitals.NAME, *evaluate_trust.PARTS),
         help="see docs/tasks.md; personalisation and bridge: see docs/NAME.md; guard: whether worse adapters are "
         "reverted; privacy: what a condition tells of a person",
     )
@@ -51,6 +51,7 @@ def register(subparsers: Any) -> None:
     evaluate_personal.register(parser)
     evaluate_bridge.register(parser)
     evaluate_trust.register(parser)
+    evaluate_vitals.register(parser)
     parser.add_argument("--json", action="store_true", help="print the rows as JSON")
     parser.set_defaults(run=run)
 
@@ -62,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
         return _show(evaluate_personal.rows(args), args)
     if args.task == evaluate_bridge.NAME:
         return _show(evaluate_bridge.rows(args), args)
+    if args.task == evaluate_vitals.NAME:
+        return _show(evaluate_vitals.rows(args), args)
     if args.task in evaluate_trust.PARTS:
         return _show(evaluate_trust.PARTS[args.task](args), args)
     if args.task in WINDOWED:

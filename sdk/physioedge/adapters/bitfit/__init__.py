@@ -1,0 +1,1 @@
+"""BitFit: biases alone are fitted."""

@@ -1,0 +1,1 @@
+"""(IA)3 over peft: one factor a feature is fitted."""

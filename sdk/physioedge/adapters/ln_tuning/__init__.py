@@ -1,0 +1,1 @@
+"""LayerNorm tuning over peft: scales and shifts of the norms are fitted."""

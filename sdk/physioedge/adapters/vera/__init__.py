@@ -1,0 +1,1 @@
+"""VeRA over peft: one pair of random matrices for all layers, two vectors a layer are fitted."""

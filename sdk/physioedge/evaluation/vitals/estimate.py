@@ -1,0 +1,187 @@
+"""All arms of one estimation task: what is missing is fitted, then ``vitals-<task>.json`` is written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physioedge import results
+from physioedge.adapters.estimating import ABLATIONS, RATES
+from physioedge.evaluation.arms import refuse_overlap
+from physioedge.evaluation.intervals import subject_bootstrap
+from physioedge.evaluation.vitals import workers
+from physioedge.evaluation.vitals.estimate_data import facts_known, load
+from physioedge.evaluation.vitals.estimate_jobs import FACTS, OPPONENTS, EstimateJob, answered
+from physioedge.models.checkpoint import load_backbone, read_config
+from physioedge.models.layout import Layout, SensorLayout
+from physioedge.results import Row
+from physioedge.tasks.windowed import chosen, task_module
+
+QUANTISED, PLAIN = "qlora_4bit", "lora"
+ARMS_OF = {
+    "heart_rate": (PLAIN, "qlora_int8", QUANTISED, "full", "probe"),
+    "blood_pressure": (PLAIN, "qlora_int8", QUANTISED, "probe"),
+}
+"""Of sets that are judged in several folds, fewer methods; of the others all."""
+STEPS = {"ecg_rate": 150, "ecg_age": 30, "heart_rate": 100, "blood_pressure": 40}
+_SUMS = ("count", "absolute", "squared", "error", "inside", "width")
+_MEMORY = ("base_bytes", "trained_bytes", "gradient_bytes", "optimiser_bytes", "saved_bytes")
+_FEWEST = 3
+"""Seeds of an opponent that is fitted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is asked for.
+
+    Attributes
+    ----------
+    task : str
+    inputs, backbone, work : Path
+        Packed windows, weights, folder of finished fits.
+    seeds : int
+    steps : int
+        0: those of the task.
+    arms : tuple of str, optional
+        By default those of the task, their variants and the opponents.
+    """
+
+    task: str
+    inputs: Path
+    backbone: Path
+    work: Path
+    seeds: int = 5
+    steps: int = 0
+    arms: tuple[str, ...] = ()
+
+    def jobs(self) -> list[EstimateJob]:
+        """Everything, the first seeds of all arms first."""
+        data = load(self.inputs, self.task)
+        digest = hashlib.sha256(self.inputs.read_bytes() + self.backbone.read_bytes()).hexdigest()[:8]
+        first = EstimateJob(
+            task=self.task, arm=PLAIN, seed=0, fold=0, steps=self.steps or STEPS[self.task], inputs=self.inputs,
+            backbone=self.backbone, work=self.work, digest=digest,
+        )  # fmt: skip
+        folds = sorted(set(data.windows.fold[data.windows.fold >= 0].tolist()))
+        made = []
+        for seed in range(self.seeds):
+            for arm, variant in self._arms(data):
+                if (arm in OPPONENTS and seed >= _FEWEST) or (arm in ("majority", "own_mean") and seed):
+                    continue
+                made += [replace(first, arm=arm, variant=variant, seed=seed, fold=fold) for fold in folds]
+        return [job for job in made if not self.arms or job.name in self.arms]
+
+    def _arms(self, data: Any) -> list[tuple[str, str]]:
+        found = [(arm, "") for arm in ARMS_OF.get(self.task, tuple(RATES))]
+        if facts_known(data):
+            found += [(PLAIN, FACTS), (QUANTISED, FACTS)]
+        if len(set(data.windows.fold.tolist()) - {-1}) == 1 and self.task == "ecg_rate":
+            found += [(PLAIN, variant) for variant in ABLATIONS]
+        people, calibrated = (np.unique(data.windows.subject[part]) for part in (..., data.windows.calibration))
+        owned = len(people) == len(calibrated)
+        return found + [(arm, "") for arm in OPPONENTS if arm != "own_mean" or owned]
+
+
+def run(plan: Plan, crew: workers.Crew, tell: Callable[[str], None]) -> int:
+    """Do what is missing; how much is left undone."""
+    windows = load(plan.inputs, plan.task).windows
+    layout = Layout(sensors=(SensorLayout(sensor="ecg", kind="ecg", channels=1, n_tokens=1),))
+    seen = load_backbone(plan.backbone, layout)[1].training_subjects
+    refuse_overlap(seen, tuple(np.unique(windows.subject[windows.fold >= 0]).tolist()))
+    return workers.do(plan.jobs(), crew, tell)
+
+
+def write(plan: Plan, out: Path) -> list[Row]:
+    """Rows of every arm of which all folds of a seed are there, and the file."""
+    rows: list[Row] = []
+    by_arm: dict[str, dict[int, list[EstimateJob]]] = {}
+    for job in plan.jobs():
+        by_arm.setdefault(job.name, {}).setdefault(job.seed, []).append(job)
+    for arm, seeds in by_arm.items():
+        whole = [jobs for jobs in seeds.values() if all(job.path.exists() for job in jobs)]
+        if whole:
+            rows += _rows(plan, arm, whole) + _cost_rows(plan, arm, whole)
+    windows = load(plan.inputs, plan.task).windows
+    results.write(
+        out / f"vitals-{plan.task}.json", f"physioedge evaluate vitals --task {plan.task} --seeds {plan.seeds}", rows,
+        protocol=windows.task.protocol, steps=plan.steps or STEPS[plan.task], backbone=read_config(plan.backbone).name,
+    )  # fmt: skip
+    return rows
+
+
+def judged(plan: Plan, jobs: Sequence[EstimateJob]) -> list[tuple[NDArray[Any], ...]]:
+    """Truth, answer, half width (all (n, k)) and person (n,) of what is scored, fold by fold."""
+    windows, module = load(plan.inputs, plan.task).windows, task_module(plan.task)
+    out: list[tuple[NDArray[Any], ...]] = []
+    for job in jobs:
+        values = workers.read(job.path)
+        here = chosen(windows, windows.fold == job.fold)
+        truth, answer, subject = answered(module, here, values["answer"])
+        out.append((truth, answer, np.broadcast_to(values["half_width"], truth.shape), subject))
+    return out
+
+
+def _rows(plan: Plan, arm: str, whole: list[list[EstimateJob]]) -> list[Row]:
+    windows = load(plan.inputs, plan.task).windows
+    people = np.unique(windows.subject[windows.fold >= 0])
+    columns = getattr(task_module(plan.task), "COLUMNS", ("",))
+    sums = np.zeros((len(whole), len(people), len(columns), len(_SUMS)))
+    for seed, jobs in enumerate(whole):
+        for truth, answer, half, subject in judged(plan, jobs):
+            error = answer - truth
+            each = np.stack(
+                [np.ones_like(error), np.abs(error), error**2, error, np.abs(error) <= half, 2 * half], axis=2
+            )
+            np.add.at(sums[seed], np.searchsorted(people, subject), each)
+    rows = []
+    for k, column in enumerate(columns):
+        ending, unit = (f":{column}" if column else ""), windows.task.units
+        for name in ("mae", "rmse", "bias", "agreement_low", "agreement_high", "coverage_90", "width_90"):
+            found = subject_bootstrap(sums[:, :, k], partial(_metric, name=name))
+            rows.append(_row(plan, arm, "test", name + ending, "1" if "coverage" in name else unit, found, len(people),
+                             len(whole)))  # fmt: skip
+    return rows
+
+
+def _metric(sums: NDArray[np.float64], *, name: str) -> NDArray[np.float64]:
+    """A metric of sums (..., `_SUMS`); the limits of agreement are Bland and Altman's, Lancet 327:307-310, 1986."""
+    part = dict(zip(_SUMS, np.moveaxis(sums, -1, 0), strict=True))
+    count = np.maximum(part["count"], 1.0)
+    bias, square = part["error"] / count, part["squared"] / count
+    spread = 1.96 * np.sqrt(np.maximum(square - bias**2, 0.0))
+    return np.asarray(
+        {
+            "mae": part["absolute"] / count, "rmse": np.sqrt(square), "bias": bias, "agreement_low": bias - spread,
+            "agreement_high": bias + spread, "coverage_90": part["inside"] / count, "width_90": part["width"] / count,
+        }[name]
+    )  # fmt: skip
+
+
+def _cost_rows(plan: Plan, arm: str, whole: list[list[EstimateJob]]) -> list[Row]:
+    found = [workers.read(job.path) for jobs in whole for job in jobs]
+    if "trained" not in found[0]:
+        return []
+    values = {"trained_numbers": (float(found[0]["trained"]), "1")}
+    for device in sorted({str(one["device"]) for one in found}):
+        spent = [float(one["seconds"]) for one in found if str(one["device"]) == device]
+        values[f"fit_s_{device}"] = (float(np.median(spent)), "s")
+    measured = [one["memory"] for one in found if len(one["memory"])]
+    if measured:
+        values |= {name: (float(v), "B") for name, v in zip(_MEMORY, measured[0], strict=True)}
+    return [_row(plan, arm, "cost", name, unit, (v, None, None), 1, len(whole)) for name, (v, unit) in values.items()]
+
+
+def _row(
+    plan: Plan, arm: str, group: str, name: str, unit: str, found: tuple[float, float | None, float | None], n: int,
+    seeds: int,
+) -> Row:  # fmt: skip
+    value, low, high = found
+    return Row(task=plan.task, arm=arm, group=group, metric=name, unit=unit, value=value, low=low, high=high, n=n,
+               seeds=seeds)  # fmt: skip

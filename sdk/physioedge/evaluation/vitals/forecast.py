@@ -1,0 +1,222 @@
+"""All arms of the forecasts, every seed: what is missing is fitted, then ``vitals-forecast.json`` is written."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physioedge import results
+from physioedge.adapters.forecasting import ZERO_SHOT, ForecastFit
+from physioedge.evaluation.arms import refuse_overlap
+from physioedge.evaluation.intervals import subject_bootstrap
+from physioedge.evaluation.vitals import workers
+from physioedge.evaluation.vitals.forecast_data import load, names_in
+from physioedge.evaluation.vitals.forecast_jobs import ARMS, FACTORS, ForecastJob
+from physioedge.evaluation.vitals.forecast_scores import METRICS, metric
+from physioedge.evaluation.vitals.rivals import CHRONOS, RIVALS, RivalJob
+from physioedge.models.forecaster import STEP_S, ForecastShape, load_forecaster
+from physioedge.results import Row
+from physioedge.tasks.series import VITALS
+
+TASK = "forecast"
+CHOSEN_ON = ("heart_rate_sleep", "heart_rate_wrist")
+"""Series whose calibration people choose each method's learning rate, for all series."""
+LAST = ("lora_shared", "dora", "ia3")
+"""Methods that neither source has: fitted when all others are."""
+_MEMORY = ("base_bytes", "trained_bytes", "gradient_bytes", "optimiser_bytes", "saved_bytes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is asked for.
+
+    Attributes
+    ----------
+    inputs, base, work : Path
+        Packed series, weights of the forecaster, folder of finished fits.
+    arms : tuple of str
+        Of `ARMS`.
+    rivals : tuple of str
+        Of `RIVALS`.
+    seeds, steps, batch : int
+    factors : tuple of float
+        Learning rates that are tried, times the method's own.
+    only : tuple of str
+        Series, where not all that are packed.
+    chronos : tuple of Path
+        Folders of weights; each is an arm ``chronos:<folder>``.
+    """
+
+    inputs: Path
+    base: Path
+    work: Path
+    arms: tuple[str, ...] = ARMS
+    rivals: tuple[str, ...] = tuple(RIVALS)
+    seeds: int = 5
+    steps: int = 120
+    batch: int = ForecastFit.batch
+    factors: tuple[float, ...] = FACTORS
+    only: tuple[str, ...] = ()
+    chronos: tuple[Path, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Of series and weights."""
+        both = self.inputs.read_bytes() + self.base.read_bytes()
+        return hashlib.sha256(both).hexdigest()[:8]
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """Those that are asked for, of the packed ones."""
+        return tuple(name for name in names_in(self.inputs) if name in self.only or not self.only)
+
+    def job(self, series: str, arm: str, seed: int, factor: float, digest: str) -> ForecastJob:
+        """One fit."""
+        return ForecastJob(
+            series=series, arm=arm, seed=seed, factor=factor, steps=0 if arm == ZERO_SHOT else self.steps,
+            inputs=self.inputs, base=self.base, work=self.work, digest=digest, batch=self.batch, measure=seed == 0,
+        )  # fmt: skip
+
+
+def run(plan: Plan, crew: workers.Crew, tell: Callable[[str], None]) -> int:
+    """Do what is missing; how much is left undone."""
+    _refuse(plan)
+    digest = plan.digest
+    fitted = [arm for arm in plan.arms if arm != ZERO_SHOT]
+    chosen_on = [name for name in CHOSEN_ON if name in plan.series] or list(plan.series[:1])
+    choice = [plan.job(name, arm, 0, factor, digest) for arm in fitted for name in chosen_on for factor in plan.factors]
+    jobs: list[workers.Job] = []
+    if ZERO_SHOT in plan.arms:
+        jobs += [plan.job(name, ZERO_SHOT, 0, 1.0, digest) for name in plan.series]
+    left = workers.do([*jobs, *choice], crew, tell)
+    if left:
+        return left
+    factors = {arm: chosen_factor(plan, arm, digest) for arm in fitted}
+    tell("learning rates, times the middle one: " + ", ".join(f"{arm} {value:.2g}" for arm, value in factors.items()))
+    jobs = [
+        plan.job(name, arm, seed, factors[arm], digest)
+        for seed in range(plan.seeds) for name in plan.series for arm in fitted
+    ]  # fmt: skip
+    jobs.sort(key=lambda job: isinstance(job, ForecastJob) and job.arm in LAST)
+    return workers.do(jobs, crew, tell)
+
+
+def run_rivals(plan: Plan, crew: workers.Crew, tell: Callable[[str], None]) -> int:
+    """Do the missing rivals; how many are left undone."""
+    return workers.do(_rival_jobs(plan), crew, tell)
+
+
+def chosen_factor(plan: Plan, arm: str, digest: str) -> float:
+    """The learning rate, as a factor, with the least loss on the people kept for choices."""
+    names = [name for name in CHOSEN_ON if name in plan.series] or list(plan.series[:1])
+    loss = {
+        factor: np.mean([float(workers.read(plan.job(name, arm, 0, factor, digest).path)["validation"])
+                         for name in names])
+        for factor in plan.factors
+    }  # fmt: skip
+    return min(loss, key=lambda factor: loss[factor])
+
+
+def write(plan: Plan, out: Path) -> list[Row]:
+    """Rows of everything that is done, and the file."""
+    digest, rows = plan.digest, []
+    fitted = [arm for arm in plan.arms if arm != ZERO_SHOT]
+    factors = {arm: chosen_factor(plan, arm, digest) for arm in fitted}
+    for name in plan.series:
+        people = len(load(plan.inputs, name).judged.people)
+        for arm in plan.arms:
+            seeds = 1 if arm == ZERO_SHOT else plan.seeds
+            paths = [plan.job(name, arm, seed, factors.get(arm, 1.0), digest).path for seed in range(seeds)]
+            found = [workers.read(path) for path in paths if path.exists()]
+            if found:
+                rows += _rows(name, arm, found, people) + _cost_rows(name, arm, found)
+        for job in _rival_jobs(plan):
+            if job.series == name and job.path.exists():
+                rows += _rows(name, job.arm, [workers.read(job.path)], people)
+    said = f"physioedge evaluate vitals --task forecast --seeds {plan.seeds} --steps {plan.steps} --batch {plan.batch}"
+    said += f" --factors {','.join(f'{one:.3g}' for one in plan.factors)} --series {','.join(plan.series)}"
+    results.write(
+        out / "vitals-forecast.json", said, rows, steps=plan.steps, batch=plan.batch, factors=factors,
+        base=load_forecaster(plan.base)[1].details, series={name: VITALS[name].words for name in plan.series},
+    )  # fmt: skip
+    return rows
+
+
+def _rival_jobs(plan: Plan) -> list[RivalJob]:
+    digest = hashlib.sha256(plan.inputs.read_bytes()).hexdigest()[:8]
+    made = [
+        RivalJob(series=name, arm=arm, inputs=plan.inputs, work=plan.work, digest=digest)
+        for arm in plan.rivals for name in plan.series
+    ]  # fmt: skip
+    return made + [
+        RivalJob(series=name, arm=f"{CHRONOS}:{folder.name}", inputs=plan.inputs, work=plan.work, digest=digest,
+                 weights=folder)
+        for folder in plan.chronos for name in plan.series
+    ]  # fmt: skip
+
+
+def _refuse(plan: Plan) -> None:
+    seen = load_forecaster(plan.base)[1].training_subjects
+    for name in plan.series:
+        refuse_overlap(seen, load(plan.inputs, name).judged.people)
+
+
+def _through(sums: NDArray[Any], ahead: int) -> NDArray[np.float64]:
+    """Sums (..., person, `SUMS`) over the steps up to a horizon."""
+    return np.asarray(sums[..., :ahead, :].sum(-2), np.float64)
+
+
+def _rows(series: str, arm: str, found: Sequence[dict[str, Any]], people: int) -> list[Row]:
+    sums, rows = np.stack([one["sums"] for one in found]), []
+    for index, ahead in enumerate(ForecastShape().steps_ahead):
+        through = _through(sums, ahead)
+        group = f"{series} {ahead * STEP_S:g} s"
+        for name in METRICS:
+            value, low, high = subject_bootstrap(through, partial(metric, name=name))
+            rows.append(_row(arm, group, name, _unit(series, name), (value, low, high), people, len(found)))
+        if "calibrated" in found[0]:
+            held = np.stack([np.stack([one["calibrated"][:, index], one["width"][:, index], sums[0, :, 0, 0]], axis=1)
+                             for one in found])  # fmt: skip
+            for name, column, unit in (("coverage_80_calibrated", 0, "1"), ("width_80_calibrated", 1, _of(series))):
+                value, low, high = subject_bootstrap(held, partial(_share, column=column))
+                rows.append(_row(arm, group, name, unit, (value, low, high), people, len(found)))
+    return rows
+
+
+def _share(sums: NDArray[np.float64], *, column: int) -> NDArray[np.float64]:
+    return np.asarray(sums[..., column] / np.maximum(sums[..., 2], 1.0))
+
+
+def _cost_rows(series: str, arm: str, found: Sequence[dict[str, Any]]) -> list[Row]:
+    values = {"trained_numbers": (float(found[0]["trained"]), "1")}
+    devices = {str(one["device"]).partition(":")[0] for one in found}
+    for device in sorted(devices):
+        spent = [float(one["seconds"]) for one in found if str(one["device"]).startswith(device)]
+        values[f"fit_s_{device}"] = (float(np.median(spent)), "s")
+    measured = [one["memory"] for one in found if len(one["memory"])]
+    if measured:
+        values |= {name: (float(v), "B") for name, v in zip(_MEMORY, measured[0], strict=True)}
+    none = (None, None)
+    return [_row(arm, f"{series} cost", name, unit, (v, *none), 1, len(found)) for name, (v, unit) in values.items()]
+
+
+def _of(series: str) -> str:
+    return VITALS[series].units
+
+
+def _unit(series: str, name: str) -> str:
+    return {"mse": f"({_of(series)})^2", "mae": _of(series)}.get(name, "1")
+
+
+def _row(
+    arm: str, group: str, name: str, unit: str, value: tuple[float, float | None, float | None], n: int, seeds: int
+) -> Row:
+    return Row(task=TASK, arm=arm, group=group, metric=name, unit=unit, value=value[0], low=value[1], high=value[2],
+               n=n, seeds=seeds)  # fmt: skip
