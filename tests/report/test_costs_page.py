@@ -35,6 +35,8 @@ def checkout(tmp_path: Path) -> Path:
         row("dit", "generator alone, one by one", "cpu_ms_per_answer", 12.5),
         row("dit", "generator alone, batches of 2", "cpu_ms_per_answer", 7.5),
     ])  # fmt: skip
+    sent = {"rounds": 8, "bytes_down": 1000000, "bytes_up": 900000, "people": 17}
+    results.write(tmp_path / "results/personalisation-x.json", "command", [], federated=sent)
     personal = {"condition": {"bytes": 864, "kind": "embedding", "host_ms": 20.0, "answer_bytes": 27176},
                 "adapter": {"stage_ms": 3.0, "swap_ms": 2.0}}  # fmt: skip
     (tmp_path / "results/demo.json").write_text(json.dumps({"personal": personal}))
@@ -54,6 +56,7 @@ def test_every_file_has_its_lines(checkout):
     assert "| generation by `dit` | host | 12.5 ms |" in text and "7.5" not in text
     assert "| device | - |  | 864 |" in text and "27,176 |" in text
     assert "| local LoRA, labels of five minutes | device, in its place | 5.0 s | 700 MB |" in text
+    assert "federated averaging, 8 rounds with 17 people" in text and "| 1,000,000, 900,000 |" in text
     assert "25.0 ms, 1/200 of local LoRA training" in text
     assert costs.main(["--root", str(checkout), "--check"]) == 0
 

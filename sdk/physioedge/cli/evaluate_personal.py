@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from physioedge.cli.evaluate_vitals import TASKS as VITALS
 
@@ -44,6 +44,7 @@ def rows(args: argparse.Namespace) -> list[Row]:
     from physioedge import results
     from physioedge.adapters.sets.making import SetConfig
     from physioedge.evaluation.files import log_ds2
+    from physioedge.evaluation.personal.federated import FEDAVG, read_sent
     from physioedge.evaluation.personal.run import ALONE, Plan, judge_together, table_rows
     from physioedge.models import shipped
 
@@ -61,7 +62,9 @@ def rows(args: argparse.Namespace) -> list[Row]:
     name = f"personalisation-{args.of_task}{args.name and '-'}{args.name}"
     command = f"physioedge evaluate personalisation --task {args.of_task} --sets DIR --seeds {args.seeds} " \
               f"--arms {','.join(arms)} --groups '{','.join(groups)}'"  # fmt: skip
-    said = {"protocol": judged.protocol} if judged.protocol else {}
+    said: dict[str, Any] = {"protocol": judged.protocol} if judged.protocol else {}
+    if FEDAVG in arms:
+        said["federated"] = read_sent(plan.work)
     for option, value in (("name", args.name), ("taught-people", args.taught_people)):
         command += "" if value in ("", None) else f" --{option} {value}"
     command += " --taught FILE" if args.taught else ""
@@ -131,16 +134,16 @@ def _device(args: argparse.Namespace) -> list[Row]:
 def _costs(args: argparse.Namespace) -> list[Row]:
     """Costs of a set, of its generators and of training in their place, and ``costs.json``."""
     from physioedge import results
-    from physioedge.evaluation.personal.costs import FITTED, Places, cost_rows
+    from physioedge.evaluation.personal.costs import PARTS, Places, beside, cost_rows
     from physioedge.models import shipped
 
     places = Places(
         backbone=args.backbone or shipped.backbone(), data=args.data, folder=args.sets / "0",
-        generators=tuple(args.arms.split(",")) if args.arms else FITTED,
+        parts=tuple(args.arms.split(",")) if args.arms else PARTS,
     )  # fmt: skip
-    made = cost_rows(places, _say)
-    command = f"physioedge evaluate personalisation --parts {COSTS} --sets DIR --arms {','.join(places.generators)}"
-    results.write(args.out / "costs.json", command, made)
+    path = args.out / "costs.json"
+    made = beside(cost_rows(places, _say), results.read(path) if path.exists() else [])
+    results.write(path, f"physioedge evaluate personalisation --parts {COSTS} --sets DIR --arms PART,PART,...", made)
     return made
 
 

@@ -34,12 +34,15 @@ class Sources:
         The personal part of ``results/demo.json``.
     history : mapping
         Of the shipped backbone's pre-training.
+    federated : mapping
+        What federated averaging sent, of ``results/personalisation-*.json``.
     """
 
     costs: Mapping[tuple[str, str, str], Row]
     host: Mapping[tuple[str, str, str], Row]
     demo: Mapping[str, Any]
     history: Mapping[str, Any]
+    federated: Mapping[str, int]
 
 
 def sources(root: Path) -> Sources:
@@ -49,7 +52,9 @@ def sources(root: Path) -> Sources:
         host=_rows(root / "results/host.json"),
         demo=_values(root / "results/demo.json").get("personal", {}),
         history=_values(root / HISTORY),
-    )
+        federated=next((sent for path in sorted((root / "results").glob("personalisation-*.json"))
+                        if (sent := _values(path).get("federated"))), {}),
+    )  # fmt: skip
 
 
 def table(found: Sources) -> str:
@@ -117,6 +122,10 @@ def _training(found: Sources) -> list[str]:
         if row:
             peak = found.costs.get((arm, "one person", "peak_rss_mb"))
             lines.append(_line(words, "device, in its place", _time(row.value), _memory(peak)))
+    sent = found.federated
+    if sent:
+        words = f"federated averaging, {sent['rounds']} rounds with {sent['people']} people: down, and up"
+        lines.append(_line(words, "device, in its place", "", size=sent["bytes_down"], more=sent["bytes_up"]))
     return lines
 
 
@@ -129,8 +138,11 @@ def _ratio(found: Sources) -> list[str]:
             f"LoRA training ({_time(local.value)} of {local.n} people)."]  # fmt: skip
 
 
-def _line(what: str, where: str, took: str, memory: str = "", size: float | None = None) -> str:
-    return f"| {what} | {where} | {took} | {memory} | {'' if size is None else f'{size:,.0f}'} |"
+def _line(
+    what: str, where: str, took: str, memory: str = "", size: float | None = None, more: float | None = None
+) -> str:
+    sizes = ", ".join(f"{one:,.0f}" for one in (size, more) if one is not None)
+    return f"| {what} | {where} | {took} | {memory} | {sizes} |"
 
 
 def _time(seconds: float) -> str:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,8 +21,9 @@ from physioedge.results import Row
 
 TASK = "arrhythmia"
 ONCE, PERSON = "once, cloud", "one person"
-LOCAL, FULL, MERGE = "local", "full", "merge"
+SET, LOCAL, FULL, MERGE = "set", "local", "full", "merge"
 FITTED = ("krr", "mlp", "cgan", "dit")
+PARTS = (SET, *FITTED, LOCAL, FULL, MERGE)
 _MB = 1024.0 if sys.platform != "darwin" else 1024.0**2
 
 
@@ -37,8 +37,8 @@ class Places:
     data : Path, optional
     folder : Path
         What ``train adapters`` wrote.
-    generators : tuple of str
-        Whose fits are measured.
+    parts : tuple of str
+        Of `PARTS`, or generators' names.
     people : int
         How many judged people are fitted locally.
     """
@@ -46,18 +46,25 @@ class Places:
     backbone: Path
     data: Path | None
     folder: Path
-    generators: tuple[str, ...] = FITTED
+    parts: tuple[str, ...] = PARTS
     people: int = 3
 
 
 def cost_rows(places: Places, say: Callable[[str], None]) -> list[Row]:
     """Every cost a row: ``core_s`` of processor time, ``peak_rss_mb`` of a process that does nothing else."""
-    rows = list(_set_rows(places.folder))
-    for kind in places.generators:
-        rows += _measured(places, (kind,), ONCE, kind, say)
-    for arm in (LOCAL, FULL):
-        rows += _measured(places, (arm, places.people), PERSON, arm, say)
-    return [*rows, *_measured(places, (MERGE,), PERSON, MERGE, say)]
+    rows: list[Row] = []
+    for part in places.parts:
+        if part == SET:
+            rows += _set_rows(places.folder)
+        else:
+            rows += _measured(places, part, PERSON if part in (LOCAL, FULL, MERGE) else ONCE, say)
+    return rows
+
+
+def beside(rows: list[Row], known: list[Row]) -> list[Row]:
+    """Rows with those in place of older ones of the same arm: a table may be measured part by part."""
+    new = {row.arm for row in rows}
+    return [*(row for row in known if row.arm not in new), *rows]
 
 
 def _set_rows(folder: Path) -> Iterator[Row]:
@@ -75,20 +82,20 @@ def _set_rows(folder: Path) -> Iterator[Row]:
         yield _row("global adapters", ONCE, "core_s", "s", [sum(spent)])
 
 
-def _measured(places: Places, what: tuple[Any, ...], group: str, arm: str, say: Callable[[str], None]) -> Iterator[Row]:
+def _measured(places: Places, arm: str, group: str, say: Callable[[str], None]) -> Iterator[Row]:
     """Rows of one measurement in a process of its own, whose peak is then its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        seconds, peak_mb, idle_mb = pool.apply(_measure, (places, what))
+        seconds, peak_mb, idle_mb = pool.apply(_measure, (places, arm))
     say(f"{group}, {arm}: {np.mean(seconds):.3g} core-seconds, {peak_mb:.0f} MB")
     yield _row(arm, group, "core_s", "s", seconds)
     yield _row(arm, group, "peak_rss_mb", "MB", [peak_mb])
     yield _row(arm, group, "rss_before_mb", "MB", [idle_mb])
 
 
-def _measure(places: Places, what: tuple[Any, ...]) -> tuple[list[float], float, float]:
+def _measure(places: Places, arm: str) -> tuple[list[float], float, float]:
     """Seconds of each repetition, the process's peak, and its peak before the first of them began."""
     torch.set_num_threads(1)
-    calls = list(_calls(places, what))
+    calls = list(_calls(places, arm))
     idle_mb, seconds = _peak_mb(), []
     for call in calls:
         began_s = time.process_time()
@@ -97,14 +104,13 @@ def _measure(places: Places, what: tuple[Any, ...]) -> tuple[list[float], float,
     return seconds, _peak_mb(), idle_mb
 
 
-def _calls(places: Places, what: tuple[Any, ...]) -> Iterator[Callable[[], object]]:
-    name = what[0]
-    if name in (LOCAL, FULL):
-        yield from _local(places, name, what[1])
-    elif name == MERGE:
+def _calls(places: Places, arm: str) -> Iterator[Callable[[], object]]:
+    if arm in (LOCAL, FULL):
+        yield from _local(places, arm)
+    elif arm == MERGE:
         yield from _merge(places)
     else:
-        yield from _fit(places, name)
+        yield from _fit(places, arm)
 
 
 def _fit(places: Places, kind: str) -> Iterator[Callable[[], object]]:
@@ -115,7 +121,7 @@ def _fit(places: Places, kind: str) -> Iterator[Callable[[], object]]:
     yield lambda: GENERATORS[kind](found, 0)
 
 
-def _local(places: Places, name: str, people: int) -> Iterator[Callable[[], object]]:
+def _local(places: Places, name: str) -> Iterator[Callable[[], object]]:
     """Fits on the labels of the first five minutes, as in the personalisation table."""
     from physioedge.adapters.sets.base import load_base
     from physioedge.adapters.sets.making import everybody, global_folder
@@ -126,7 +132,7 @@ def _local(places: Places, name: str, people: int) -> Iterator[Callable[[], obje
     folder = global_folder(places.folder, everybody(judged.people.names))
     base = load_base(places.backbone, folder, np.zeros(len(judged.labels)))
     fit = LABELLED[name].fit
-    for person in judged.tests[:people]:
+    for person in judged.tests[: places.people]:
         subject = judged.subject(person, judged.variants[0])
         yield lambda subject=subject: fit(base, subject, None)  # type: ignore[misc]
 

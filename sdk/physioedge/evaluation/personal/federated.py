@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 
@@ -34,6 +35,12 @@ def ask_federated(asked: Asked, *, config: FederatedFit | None = None) -> Floats
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(said) + "\n", encoding="utf-8")
     return np.repeat(np.asarray(asked.kept[FEDAVG], np.float64)[None], len(asked.subjects), axis=0)
+
+
+def read_sent(work: Path) -> dict[str, int]:
+    """What the averaging of the last round of people sent: ``rounds``, ``bytes_down``, ``bytes_up``, ``people``."""
+    found: dict[str, int] = json.loads((work / LEDGER).read_text(encoding="utf-8"))
+    return found
 
 
 FEDERATED: dict[str, Own] = {FEDAVG: ask_federated}
