@@ -25,6 +25,7 @@ import numpy as np
 import torch
 
 from physioedge.adapters.lora.files import TASK_FILE
+from physioedge.adapters.sets.ledger import FOLDER as LEDGER
 from physioedge.adapters.sets.making import make_rows
 from physioedge.faults.killed_people import SEED, SET, Wearers, backbone_in
 
@@ -67,11 +68,11 @@ def _drive(out: Path, people: Wearers, workers: int, told: int | None) -> NoRetu
 
 
 def _tell(told: int, out: Path) -> None:
-    """A byte for every file of the set that is opened to be written or put in place."""
+    """A byte for every file of the set that is opened to be written or put in place; the ledger is no part of it."""
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
         opened = event == "open" and isinstance(args[2], int) and args[2] & _MARKS
-        if (opened or event == "os.rename") and str(args[0]).startswith(str(out)):
+        if (opened or event == "os.rename") and str(args[0]).startswith(str(out)) and LEDGER not in str(args[0]):
             os.write(told, b"w")
 
     sys.addaudithook(hook)

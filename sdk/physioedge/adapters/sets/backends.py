@@ -80,7 +80,7 @@ class Pool:
         from joblib import Parallel, delayed
 
         told, losses = set[str](), 0
-        while True:
+        while calls:
             try:
                 for name in self._start(Parallel)(delayed(job)(*call) for call in calls):
                     if name not in told:

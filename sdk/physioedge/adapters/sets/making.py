@@ -139,12 +139,15 @@ def make_rows(
     """
     folds = folds_of(people.names, config, seed=seed)
     with pool(Backend(name=backend, workers=workers, address=address)) as at:
-        for job in at.run(_global, [(people, fold, out, seed) for fold in folds]):
+        lacking = [fold for fold in folds if not (global_folder(out, fold) / REFERENCE).exists()]
+        for job in at.run(_global, [(people, fold, out, seed) for fold in lacking]):
             say(f"{job} is there")
         units = [(fold, name) for fold in folds for name in fold.held]
-        for job in at.run(_level, [(people, fold, name, out, seed) for fold, name in units]):
+        lacking_levels = [unit for unit in units if not _level_file(out, *unit).exists()]
+        for job in at.run(_level, [(people, *unit, out, seed) for unit in lacking_levels]):
             say(f"{job} is there")
         calls = [(people, *unit, wearer, out, config, seed) for unit in units for wearer in range(config.wearers)]
+        calls = [call for call in calls if not _path(*call).exists()]
         for finished, job in enumerate(at.run(_wearer, calls), 1):
             say(f"{job} is there, {finished} of {len(calls)} adapters")
     return [_read(_path(people, fold, name, wearer, out, config, seed), fold, name, wearer)
@@ -217,7 +220,9 @@ def _wearer(people: People, fold: Fold, name: str, wearer: int, out: Path, confi
 
 def _base(people: People, fold: Fold, out: Path, config: SetConfig, seed: int) -> Base:
     level, folder = common_level(out, folds_of(people.names, config, seed=seed), fold.held), global_folder(out, fold)
-    return _loaded(people.backbone, folder, (folder / REFERENCE).stat().st_mtime_ns, tuple(level.tolist()), people.device)
+    return _loaded(
+        people.backbone, folder, (folder / REFERENCE).stat().st_mtime_ns, tuple(level.tolist()), people.device
+    )
 
 
 @lru_cache(maxsize=1)
