@@ -1,7 +1,7 @@
 /* A bundle on a device, from its bytes to a label: verify, load, prove the engine, judge.
  *
- *   firmware BUNDLE           everything; exit code 0 when all that could be run agrees
- *   firmware --check BUNDLE   signature, digests and manifest alone
+ *   firmware BUNDLE...           everything; exit code 0 when all that could be run agrees
+ *   firmware --check BUNDLE...   signature, digests and manifest alone
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
@@ -49,6 +49,31 @@ static size_t numbers_of(size_t sensor) {
   return (size_t)physio_sensors[sensor].channels * physio_sensors[sensor].input_samples;
 }
 
+/* What the exporter computed with a graph, into buffers of all windows. */
+static bool read_outputs(const physio_bundle *b, const physio_graph *g, const physio_tensors *golden, bool adapted,
+                         float *outputs, float *embeddings) {
+  char name[PHYSIO_MAX_NAME + 40];
+  const char *prefix = adapted ? "adapted_" : "";
+  int file_bytes = (int)g->file->name_bytes;
+  snprintf(name, sizeof name, "%.*s/%s" PHYSIO_OUTPUT, file_bytes, g->file->name, prefix);
+  if (!physio_tensors_read(golden, name, outputs, b->golden_windows * PHYSIO_N_OUTPUTS)) return false;
+  snprintf(name, sizeof name, "%.*s/%sembedding", file_bytes, g->file->name, prefix);
+  return physio_tensors_read(golden, name, embeddings, b->golden_windows * PHYSIO_EMBEDDING_DIM);
+}
+
+/* Section 5: the outputs of every graph are there, also of those that are not run here, and nothing else is. */
+static bool check_outputs(const physio_bundle *b, const physio_tensors *golden) {
+  size_t wanted = PHYSIO_N_SENSORS + (has_adapter ? PHYSIO_N_SLOTS : 0);
+  float *outputs = malloc(b->golden_windows * PHYSIO_N_OUTPUTS * sizeof(float));
+  float *embeddings = malloc(b->golden_windows * PHYSIO_EMBEDDING_DIM * sizeof(float));
+  bool good = outputs && embeddings;
+  for (size_t i = 0; i < b->n_graphs; ++i)
+    for (int adapted = 0; adapted <= (b->graphs[i].slots && has_adapter); ++adapted, wanted += 2)
+      good = good && read_outputs(b, &b->graphs[i], golden, adapted, outputs, embeddings);
+  free(outputs), free(embeddings);
+  return good && physio_json_count(golden->header) - physio_tensors_has(golden, "__metadata__") == wanted;
+}
+
 /* Inputs of the golden check, out of the bundle. */
 static bool load_golden(const physio_bundle *b, physio_tensors *golden) {
   char name[200];
@@ -66,7 +91,7 @@ static bool load_golden(const physio_bundle *b, physio_tensors *golden) {
     if (i == 0) has_adapter = physio_tensors_has(golden, name);
     if (has_adapter && !physio_tensors_read(golden, name, adapter[i], physio_slots[i].numbers)) return false;
   }
-  return true;
+  return check_outputs(b, golden);
 }
 
 /* The vectors that are compiled in are those of the bundle this kit was made from. */
@@ -102,18 +127,11 @@ static void compare(const float *is, const float *should, size_t n, double *larg
 /* Every golden window through a graph, against what the exporter computed. */
 static bool run_windows(const physio_engine *engine, void *session, const physio_bundle *b, const physio_graph *g,
                         const physio_tensors *golden, bool adapted, found *f, char *why) {
-  char name[PHYSIO_MAX_NAME + 40];
   size_t n = b->golden_windows;
   float *outputs = malloc(n * PHYSIO_N_OUTPUTS * sizeof(float)), *embeddings = malloc(n * PHYSIO_EMBEDDING_DIM * sizeof(float));
   float output[PHYSIO_N_OUTPUTS], embedding[PHYSIO_EMBEDDING_DIM];
-  const char *prefix = adapted ? "adapted_" : "";
-  int file_bytes = (int)g->file->name_bytes;
   *f = (found){0, 0, 0, true};
-  snprintf(why, PHYSIO_WHY, "golden vectors without this graph");
-  snprintf(name, sizeof name, "%.*s/%s" PHYSIO_OUTPUT, file_bytes, g->file->name, prefix);
-  bool good = outputs && embeddings && physio_tensors_read(golden, name, outputs, n * PHYSIO_N_OUTPUTS);
-  snprintf(name, sizeof name, "%.*s/%sembedding", file_bytes, g->file->name, prefix);
-  good = good && physio_tensors_read(golden, name, embeddings, n * PHYSIO_EMBEDDING_DIM);
+  bool good = outputs && embeddings && read_outputs(b, g, golden, adapted, outputs, embeddings);
   for (size_t window = 0; good && window < n; ++window) {
     const float *inputs[PHYSIO_N_SENSORS];
     for (size_t i = 0; i < PHYSIO_N_SENSORS; ++i) inputs[i] = signals[i] + window * numbers_of(i);
@@ -223,19 +241,29 @@ static int use(const uint8_t *bytes, size_t size, bool check) {
   return good && tried ? 0 : 1;
 }
 
+static void forget(void) {
+  for (size_t i = 0; i < PHYSIO_N_SENSORS; ++i) free(signals[i]), signals[i] = NULL;
+  for (int i = 0; i < PHYSIO_N_SLOTS; ++i) free(adapter[i]), free(zeros[i]), adapter[i] = zeros[i] = NULL;
+}
+
 int main(int argc, char **argv) {
-  bool check = argc == 3 && !strcmp(argv[1], "--check");
-  size_t size = 0;
-  if (argc != 2 + check) {
-    fprintf(stderr, "usage: %s [--check] BUNDLE\n", argv[0]);
+  bool check = argc > 1 && !strcmp(argv[1], "--check");
+  int first = 1 + check, code = 0;
+  if (argc <= first) {
+    fprintf(stderr, "usage: %s [--check] BUNDLE...\n", argv[0]);
     return 2;
   }
-  uint8_t *bytes = read_file(argv[argc - 1], &size);
-  if (!bytes) {
-    fprintf(stderr, "%s cannot be read\n", argv[argc - 1]);
-    return 2;
+  for (int i = first; i < argc; ++i) {
+    size_t size = 0;
+    uint8_t *bytes = read_file(argv[i], &size);
+    if (!bytes) {
+      fprintf(stderr, "%s cannot be read\n", argv[i]);
+      return 2;
+    }
+    if (argc - first > 1) printf("bundle       %s\n", argv[i]);
+    code |= use(bytes, size, check);
+    forget();
+    free(bytes);
   }
-  int code = use(bytes, size, check);
-  free(bytes);
   return code;
 }
