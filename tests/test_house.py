@@ -141,10 +141,24 @@ def test_no_pickle():
 def test_typed_and_licensed():
     for package in PACKAGES:
         assert (Path(package.__file__).parent / "py.typed").exists()
+    assert (ROOT / "weights" / "physioedge_weights" / "py.typed").exists()
     assert "Apache License" in (ROOT / "LICENSE").read_text()
     assert (ROOT / "weights" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
     for folder in (ROOT / "samples" / "data", Path(physioedge_runtime.__file__).parent / "assets", ROOT / "weights"):
         assert "ODC-By" in (folder / "README.md").read_text()
+
+
+def test_what_is_said_of_a_release_agrees():
+    """Version and licence of the citation, and the Pythons that are named, are those of pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    cited = dict(re.findall(r"^(\w+): (\S.*)$", (ROOT / "CITATION.cff").read_text(), re.MULTILINE))
+    assert (cited["title"], cited["version"], cited["license"]) == tuple(
+        project[key] for key in ("name", "version", "license")
+    )
+    versions = {line.rpartition(" ")[2] for line in project["classifiers"] if ":: Python :: 3." in line}
+    assert versions == {"3.11", "3.12", "3.13"}
+    assert project["requires-python"] == f">={min(versions)}"
+    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_every_dependency_has_a_tested_version():
