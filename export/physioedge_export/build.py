@@ -14,6 +14,7 @@ from physioedge_export.feeds import Feeds, by_window
 from physioedge_export.forms import PRECISIONS, Artifact, Choice, Form
 from physioedge_export.quantize import QuantizeConfig, quantize, quantized_layers
 from physioedge_export.sqnr import layer_sqnr, worst_within
+from physioedge_export.steps import for_executorch, for_onnx, in_rows
 from physioedge_export.to_onnx import to_onnx, with_metadata
 from physioedge_runtime.bundle.contract import Contract
 from physioedge_runtime.bundle.manifest import STEP, WINDOW
@@ -59,7 +60,8 @@ def build(
 
 
 def _onnx(form: Form, contract: Contract, choice: Choice, calibration: Feeds) -> Iterator[Artifact]:
-    fp32 = to_onnx(form.model, contract, slots=form.slots, mode=form.mode)
+    model = for_onnx(form.model) if in_rows(form.model) else form.model
+    fp32 = to_onnx(model, contract, slots=form.slots, mode=form.mode)
     notes: dict[str, Any] = {"adapters": form.adapters, "precision": "fp32", **_mode(form)}
     yield _artifact("onnx", "fp32", form, choice, data=with_metadata(fp32, contract, notes), proto=fp32)
     if "int8" not in choice.precisions:
@@ -90,8 +92,10 @@ def _executorch(
         if scheme is not None and form.mode == STEP:
             scheme = "dynamic"
         notes = {"adapters": form.adapters, "precision": precision, "scheme": scheme, "delegate": "xnnpack"}
+        blocks = in_rows(form.model)
+        model = for_executorch(form.model, int8=scheme is not None) if blocks else form.model
         made = to_executorch(
-            form.model, contract, inputs[0], notes={**notes, **_mode(form)}, slots=form.slots, scheme=scheme,
+            model, contract, inputs[0], notes={**notes, **_mode(form)}, slots=form.slots, scheme=scheme,
             calibration=inputs, mode=form.mode, extractor=extractor,
         )  # fmt: skip
         yield _artifact(

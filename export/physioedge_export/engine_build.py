@@ -31,11 +31,20 @@ LIBRARIES = (
 )
 INFO_FILE = "engine.json"
 LICENCE_FILE = "LICENSE.executorch"
-SOURCE = Path(native.__file__).parent / "physioedge_engine.cpp"
+SOURCES = tuple(
+    Path(native.__file__).parent / name for name in ("physioedge_engine.cpp", "step_operator.cpp", "step_block.cpp")
+)
+_NATIVE = ("*.cpp", "*.h", "*.inc")
 OLDEST = (1, 5)
 _FLAGS = (
     "-std=c++17",
-    "-O2",
+    "-O3",
+    "-fopenmp-simd",
+    "-fno-math-errno",  # with the next three the loops of the step's operator become vector instructions
+    "-fno-trapping-math",
+    "-fno-signed-zeros",
+    "-ffinite-math-only",
+    "-Wno-psabi",
     "-fPIC",
     "-shared",
     "-fvisibility=hidden",
@@ -149,7 +158,7 @@ def is_current(folder: Path | None = None, version: str | None = None) -> bool:
         return bool(
             info["interface"] == native.ABI_VERSION
             and info["executorch"] == version
-            and built_at >= max(path.stat().st_mtime for path in (SOURCE, SOURCE.with_suffix(".h")))
+            and built_at >= max(path.stat().st_mtime for kind in _NATIVE for path in SOURCES[0].parent.glob(kind))
         )
     except (OSError, ValueError, KeyError, MissingExtra, ExportError):
         return False
@@ -244,7 +253,7 @@ def _compile(compiler: str, package: Package, out: Path, flags: Sequence[str]) -
         f"-I{headers}",
         f"-I{headers / 'executorch' / 'runtime' / 'core' / 'portable_type' / 'c10'}",
         *flags,
-        str(SOURCE),
+        *map(str, SOURCES),
         "-o",
         str(out),
         f"-L{package.libraries}",

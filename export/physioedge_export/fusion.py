@@ -168,7 +168,7 @@ def fused(model: nn.Module) -> nn.Module:
             _replace(made, name, SigmoidGelu())
     for module in list(made.modules()):
         if _is_backbone(module):
-            _fold_norms(module)
+            fold_norms(module)
     for name, module in list(made.named_modules()):
         if isinstance(module, nn.LayerNorm):
             _replace(made, name, PlainNorm(module))
@@ -193,7 +193,7 @@ def _is_backbone(module: nn.Module) -> bool:
     )
 
 
-def _fold_norms(backbone: Any) -> None:
+def fold_norms(backbone: Any) -> None:
     """Give each normalisation's work to its neighbours, which are constant.
 
     Every layer that writes to the residual stream is made to write with mean zero: a normalisation takes the mean away
@@ -231,6 +231,8 @@ def _attention_kind(module: nn.Module) -> type[JoinedHeads] | None:
     parts: Any = module
     slotted = isinstance(parts.q, SlottedLinear)
     if slotted != isinstance(parts.v, SlottedLinear) or not isinstance(parts.k, nn.Linear):
+        return None
+    if hasattr(module, "past_tokens"):  # in rows: see physioedge_export.steps
         return None
     if all(hasattr(module, name) for name in ("cos", "sin", "mask")):
         return FusedAttention

@@ -8,9 +8,12 @@ extractor, from the same signals.
 from __future__ import annotations
 
 import json
+import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -19,12 +22,15 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from physioedge_export.ends import graph_ends
+from physioedge_export.engine_build import build_engine, is_current
 from physioedge_export.feeds import Array
 from physioedge_export.lowering import delegate_friendly, export_program
 from physioedge_export.runners import Call, Runner, of_two
+from physioedge_export.step_block import NAME as OPERATOR
 from physioedge_runtime.bundle.contract import Contract, SlotSpec
 from physioedge_runtime.bundle.manifest import WINDOW
 from physioedge_runtime.engine.et import CONTRACT_METHOD, DISTANCES_METHOD, FORWARD_METHOD, NOTES_METHOD
+from physioedge_runtime.engine.native.library import engine_folder, load_library
 from physioedge_runtime.errors import ExportError, MissingExtra
 
 SCHEMES = ("dynamic", "static")
@@ -128,6 +134,9 @@ def executorch_call(data: bytes, names: Sequence[str], method_name: str = FORWAR
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from executorch.extension.pybindings import portable_lib
+
+        if OPERATOR.encode() in data:
+            load_operators()
         from executorch.runtime import Runtime
 
         portable_lib._unsafe_reset_threadpool(1)
@@ -140,6 +149,20 @@ def executorch_call(data: bytes, names: Sequence[str], method_name: str = FORWAR
 
     call.kept = data, program  # type: ignore[attr-defined]  # the method keeps neither alive
     return call
+
+
+@cache
+def load_operators() -> None:
+    """Give this process's ExecuTorch the operators of our programs: of the engine built here, or of one built for now.
+
+    Raises
+    ------
+    ExportError
+        There is no compiler, or compiling failed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        built = engine_folder() if is_current() else build_engine(Path(folder) / "engine").folder
+        load_library(built)
 
 
 def read_contract(data: bytes) -> str:

@@ -14,6 +14,7 @@ from physioedge.models.layout import Layout, SensorLayout
 from physioedge.models.modality import ACC, ECG, EDA, PPG, RR
 from physioedge.models.network import Network, network_on
 from physioedge.models.stepping import StepNetwork, step_spec
+from physioedge_runtime.bundle.specs import StepSpec
 from physioedge_runtime.engine.step_buffers import StepBuffers
 from physioedge_runtime.errors import ShapeError
 
@@ -28,6 +29,7 @@ def sensor(kind: str, n_tokens: int, channels: int = 1, **more: int) -> SensorLa
 
 CASES = {
     "one sensor": (Layout(sensors=(sensor("ecg", 20),)), 1.0),
+    "one sensor in columns": (Layout(sensors=(sensor("ecg", 20),)), 1.0),
     "three sensors": (Layout(sensors=(sensor("ppg", 16), sensor("acc", 8, 3), sensor("eda", 4))), 4.0),
     "a hop shorter than a token, three streams": (Layout(sensors=(sensor("acc", 4, 9),)), 0.5),
     "few tokens pooled": (Layout(sensors=(sensor("ppg", 8, pool_tokens=4), sensor("acc", 4, 3, pool_tokens=1))), 1.0),
@@ -44,9 +46,14 @@ def network(layout: Layout, seed: int = 0) -> Network:
     return made
 
 
-def stepped(made: Network, hop_s: float, steps: int, seed: int) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+def spec_of(name: str, made: Network) -> StepSpec:
+    return step_spec(made.backbone, CASES[name][1], "columns" if "columns" in name else None)
+
+
+def stepped(
+    made: Network, spec: StepSpec, hop_s: float, steps: int, seed: int
+) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """Signals of a whole recording, and the outputs of every step over it."""
-    spec = step_spec(made.backbone, hop_s)
     model, buffers, layout = StepNetwork(made, spec), StepBuffers(spec), made.backbone.layout
     torch.manual_seed(seed)
     kinds = [CONFIG.modality(one.kind) for one in layout.sensors]
@@ -77,8 +84,8 @@ def stepped(made: Network, hop_s: float, steps: int, seed: int) -> tuple[list[to
 def test_steps_give_what_one_causal_pass_over_the_whole_recording_gives(name: str, seed: int) -> None:
     layout, hop_s = CASES[name]
     made = network(layout, seed)
-    spec, steps = step_spec(made.backbone, hop_s), 14
-    signals, outs = stepped(made, hop_s, steps, seed)
+    spec, steps = spec_of(name, made), 14
+    signals, outs = stepped(made, spec, hop_s, steps, seed)
     window = layout.sensors[0].n_tokens // spec.streams[0].new_tokens
     per_sensor = iter(spec.streams)
     longer = []
@@ -103,9 +110,9 @@ def test_steps_give_what_one_causal_pass_over_the_whole_recording_gives(name: st
 def test_steps_over_a_window_from_scratch_give_what_the_network_gives_of_it(name: str) -> None:
     layout, hop_s = CASES[name]
     made = network(layout)
-    spec = step_spec(made.backbone, hop_s)
+    spec = spec_of(name, made)
     steps = layout.sensors[0].n_tokens // spec.streams[0].new_tokens
-    signals, outs = stepped(made, hop_s, steps, 3)
+    signals, outs = stepped(made, spec, hop_s, steps, 3)
     with torch.no_grad():
         logits, embedding = made(*signals)
     torch.testing.assert_close(outs[-1][0], logits, atol=1e-5, rtol=1e-5)
@@ -150,7 +157,7 @@ def test_what_cannot_be_stepped_is_refused() -> None:
 
 
 def test_a_mask_hides_what_is_too_old_and_what_is_not_there_yet() -> None:
-    spec = step_spec(network(CASES["one sensor"][0]).backbone, 1.0)  # 5 new tokens, 5 kept, each sees 5
+    spec = step_spec(network(CASES["one sensor"][0]).backbone, 1.0, "columns")  # 5 new tokens, 5 kept, each sees 5
     buffers = StepBuffers(spec)
     buffers.before(0)
     assert (buffers.inputs["past.mask"] < 0).all()
@@ -159,3 +166,7 @@ def test_a_mask_hides_what_is_too_old_and_what_is_not_there_yet() -> None:
     # the first new token sees itself and the four newest of the past; the last new one none of the past
     np.testing.assert_array_equal(seen.sum(1), [4, 3, 2, 1, 0])
     assert seen[0].tolist() == [False, True, True, True, True]
+    rows = StepBuffers(step_spec(network(CASES["one sensor"][0]).backbone, 1.0))
+    rows.before(1)
+    np.testing.assert_array_equal(rows.inputs["past.mask"][0, 0, :, :5] == 0, seen)
+    np.testing.assert_array_equal(rows.inputs["past.mask"][0, 0, :, 5:] == 0, np.tri(5, dtype=bool))

@@ -1,7 +1,7 @@
 """Everything needed to use a model rightly.
 
 The contract travels inside the signed manifest and, as JSON, in the metadata of every graph. Schema 1, with one sensor
-and labels only, is read and converted; schema 2 is what is written, and schema 3 where there are step graphs.
+and labels only, is read and converted; schema 2 is what is written, and schema 3 or 4 where there are step graphs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any, cast
 from physioedge_runtime.bundle.plain import build, build_all
 from physioedge_runtime.bundle.schema1 import to_schema_2
 from physioedge_runtime.bundle.specs import (
+    COLUMNS,
+    ROWS,
     SensorSpec,
     SlotSpec,
     StepSpec,
@@ -32,8 +34,8 @@ __all__ = [
     "WindowSpec",
 ]  # fmt: skip
 
-SCHEMA_VERSION, STEP_SCHEMA_VERSION = 2, 3
-"""Without and with step graphs."""
+SCHEMA_VERSION, STEP_SCHEMA_VERSION, ROWS_SCHEMA_VERSION = 2, 3, 4
+"""Without step graphs, with them, and with such whose keys and values lie in rows."""
 METADATA_KEY = "physioedge.contract"
 TRIGGERS = ("beat", "hop")
 INPUT, LOGITS, VALUES, EMBEDDING = "signal", "logits", "values", "embedding"
@@ -54,7 +56,7 @@ class Contract:
     Attributes
     ----------
     schema_version : int
-        `SCHEMA_VERSION`, or `STEP_SCHEMA_VERSION` where there is `step`.
+        That of `step_schema`.
     task : str
     labels : tuple of str
         Of a model that classifies; empty for one that gives values.
@@ -139,6 +141,8 @@ class Contract:
         values = cast(dict[str, Any], json.loads(json.dumps(asdict(self))))
         if self.step is None:
             del values["step"]  # schema 2 has no such field
+        elif self.step.layout == COLUMNS:
+            del values["step"]["layout"]  # nor schema 3 this one
         return values
 
     def to_json(self) -> str:
@@ -159,9 +163,9 @@ class Contract:
         if not isinstance(values, dict):
             raise _bad(f"a {type(values).__name__}", "an object")
         version = values.get("schema_version")
-        if isinstance(version, int) and version > STEP_SCHEMA_VERSION:
+        if isinstance(version, int) and version > ROWS_SCHEMA_VERSION:
             raise SchemaTooNew(
-                f"contract schema {version}", f"at most {STEP_SCHEMA_VERSION}", "Update physioedge on this machine."
+                f"contract schema {version}", f"at most {ROWS_SCHEMA_VERSION}", "Update physioedge on this machine."
             )
         try:
             parts = to_schema_2(values) if type(version) is int and version == 1 else dict(values)
@@ -192,8 +196,7 @@ class Contract:
         return nearest if abs(exact - nearest) <= 1e-9 * max(1.0, exact) else None
 
     def _check(self) -> None:
-        schema = SCHEMA_VERSION if self.step is None else STEP_SCHEMA_VERSION
-        _require(self.schema_version == schema, "schema_version", self.schema_version)
+        _require(self.schema_version == step_schema(self.step), "schema_version", self.schema_version)
         self._check_outputs()
         self._check_sensors()
         self._check_trigger()
@@ -252,6 +255,8 @@ class Contract:
         _require(self.trigger.kind == "hop" and self.trigger.lookahead_samples == 0, "step of a trigger", self.trigger)
         sizes = (step.hops, step.layers, step.heads, step.head_dim, step.reach_tokens, len(step.streams))
         _require(all(n >= 1 for n in sizes) and step.head_dim % 2 == 0, "step", sizes)
+        known = step.layout == COLUMNS or (step.layout == ROWS and len(step.streams) == 1)
+        _require(known, "step.layout", step.layout)
         _require(0 < step.position_s < math.inf and 1 < step.rotary_base < math.inf, "step.position_s", step)
         for s in step.streams:
             _require(1 <= s.new_tokens <= s.past_tokens and s.pooled_past >= 0, "step.streams", s)
@@ -264,6 +269,13 @@ class Contract:
         for sensor in self.sensors:
             samples = self.step_samples(sensor.name)
             _require(steps >= 1 and sensor.window_samples == steps * samples, f"step of {sensor.name}", samples)
+
+
+def step_schema(step: StepSpec | None) -> int:
+    """Schema of a contract with these step graphs."""
+    if step is None:
+        return SCHEMA_VERSION
+    return STEP_SCHEMA_VERSION if step.layout == COLUMNS else ROWS_SCHEMA_VERSION
 
 
 def _step(values: Any) -> StepSpec | None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+COLUMNS, ROWS = "columns", "rows"
+LAYOUTS = (COLUMNS, ROWS)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SensorSpec:
@@ -169,6 +172,9 @@ class StepSpec:
         Seconds of one step of the rotary positions.
     rotary_base : float
         Of their rates.
+    layout : str
+        How keys and values lie: ``columns`` (keys with tokens last, new ones apart) or, of one stream, ``rows`` (tokens
+        in rows of both, new ones written behind the past ones).
     """
 
     hops: int
@@ -179,6 +185,7 @@ class StepSpec:
     reach_tokens: int
     position_s: float
     rotary_base: float
+    layout: str = COLUMNS
 
     @property
     def new_tokens(self) -> int:
@@ -189,6 +196,11 @@ class StepSpec:
     def past_tokens(self) -> int:
         """Places for earlier tokens, of all streams."""
         return sum(stream.past_tokens for stream in self.streams)
+
+    @property
+    def places(self) -> int:
+        """Places of a step's keys and values in one array: past ones, and in rows the new ones after them."""
+        return self.past_tokens + (self.new_tokens if self.layout == ROWS else 0)
 
     @property
     def pooled_past(self) -> int:

@@ -17,6 +17,8 @@ from physioedge_runtime.engine.slots import check_adapter
 from physioedge_runtime.engine.step_buffers import StepBuffers
 from physioedge_runtime.errors import ContractError, EngineError, ShapeError, SignalError
 
+_ALIGNED = 16
+"""Numbers from one beginning to the next: 64 bytes."""
 Shapes = Mapping[str, tuple[int, ...]]
 Buffers = dict[str, NDArray[np.float32]]
 
@@ -49,14 +51,14 @@ class BufferedEngine(ABC):
         inputs = _signal_shapes(contract, entry)
         stepping = entry.mode == STEP and contract.step is not None
         self.step_buffers = StepBuffers(contract.step) if stepping and contract.step is not None else None
-        self._in, self._out = _zeros(inputs), _zeros(_output_shapes(contract))
+        self._in, self._answers, self._out = _zeros(inputs), *_joint(_output_shapes(contract))
         if self.step_buffers is not None:
             self._in |= self.step_buffers.inputs
             self._out |= self.step_buffers.outputs
         self._in |= _zeros({slot.name: slot.shape for slot in self.slots})
         self._signals = tuple((name, self._in[name]) for name in inputs)
         self.signal_buffers = tuple(buffer for _, buffer in self._signals)
-        self._first, self._embedding = self._out[contract.output_name], self._out[EMBEDDING]
+        self._n_outputs, self._embedding_from = contract.n_outputs, len(self._answers) - contract.embedding_dim
         self._adapter: Adapter | None = None
 
     @property
@@ -81,14 +83,14 @@ class BufferedEngine(ABC):
 
     def answer(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Copies of what was computed last; EngineError where it is not finite."""
-        first, embedding = self._first.copy(), self._embedding.copy()
-        if not (np.isfinite(first).all() and np.isfinite(embedding).all()):
+        answers = self._answers.copy()
+        if not _finite(answers):
             raise EngineError(
                 f"outputs of {self.entry.file} that are not finite",
                 "finite numbers",
                 "Check the input's scale and units.",
             )
-        return first, embedding
+        return answers[None, : self._n_outputs], answers[None, self._embedding_from :]
 
     def check_signals(self, given: tuple[NDArray[np.float32], ...], shapes: tuple[tuple[int, ...], ...]) -> None:
         """ShapeError or SignalError unless these are finite signals of these shapes."""
@@ -100,8 +102,7 @@ class BufferedEngine(ABC):
                 raise ShapeError(
                     f"a {name} {window.dtype}{window.shape}", f"float32{shape}", "Cut it as the contract says."
                 )
-        for (name, _), window in zip(self._signals, given, strict=True):
-            if not np.isfinite(window).all():  # int8 graphs turn NaN into plausible answers
+            if not _finite(window):  # int8 graphs turn NaN into plausible answers
                 raise SignalError(f"a {name} with NaN or infinities", "finite samples", "Leave such windows out.")
 
     @abstractmethod
@@ -156,6 +157,22 @@ def _signal_shapes(contract: Contract, entry: GraphEntry) -> dict[str, tuple[int
 
 def _output_shapes(contract: Contract) -> dict[str, tuple[int, ...]]:
     return {contract.output_name: (1, contract.n_outputs), EMBEDDING: (1, contract.embedding_dim)}
+
+
+def _finite(array: NDArray[np.float32]) -> bool:
+    """As ``isfinite(array).all()``, whose second half goes through Python and takes longer than a small product."""
+    return b"\0" not in np.isfinite(array).tobytes()
+
+
+def _joint(shapes: Shapes) -> tuple[NDArray[np.float32], Buffers]:
+    """Rows side by side in one array, each where engines like them to begin: one copy and one check for all."""
+    widths = {name: shape[1] for name, shape in shapes.items()}
+    starts, end = {}, 0
+    for name, width in widths.items():
+        starts[name] = -(-end // _ALIGNED) * _ALIGNED
+        end = starts[name] + width
+    whole = np.zeros(end, np.float32)
+    return whole, {name: whole[None, starts[name] : starts[name] + width] for name, width in widths.items()}
 
 
 def _zeros(shapes: Shapes) -> Buffers:

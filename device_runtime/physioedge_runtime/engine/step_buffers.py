@@ -8,13 +8,14 @@ a day.
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from physioedge_runtime.bundle.specs import StepSpec
+from physioedge_runtime.bundle.specs import ROWS, StepSpec
 
 COS, SIN, MASK = "position.cos", "position.sin", "past.mask"
 PAST_TOKENS, NEW_TOKENS = "past.tokens", "new.tokens"
@@ -25,11 +26,13 @@ Floats = NDArray[np.float32]
 
 def step_inputs(spec: StepSpec) -> dict[str, tuple[int, ...]]:
     """Shapes of the inputs between the signals and the slots, in order."""
-    n, past = spec.new_tokens, spec.past_tokens
-    shapes: dict[str, tuple[int, ...]] = {COS: (1, n, spec.head_dim), SIN: (1, n, spec.head_dim), MASK: (1, n, past)}
+    n, places, rows = spec.new_tokens, spec.places, spec.layout == ROWS
+    turn = (places, spec.head_dim // 2) if rows else (1, n, spec.head_dim)
+    shapes: dict[str, tuple[int, ...]] = {COS: turn, SIN: turn, MASK: (1, 1, n, places) if rows else (1, n, places)}
     for layer in range(spec.layers):
-        shapes[f"past.k.{layer}"] = (spec.heads, spec.head_dim, past)
-        shapes[f"past.v.{layer}"] = (spec.heads, past, spec.head_dim)
+        values = (spec.heads, places, spec.head_dim)
+        shapes[f"past.k.{layer}"] = (1, *values) if rows else (spec.heads, spec.head_dim, places)
+        shapes[f"past.v.{layer}"] = (1, *values) if rows else values
     if spec.pooled_past:
         shapes[PAST_TOKENS] = (1, spec.pooled_past, spec.heads * spec.head_dim)
     return shapes
@@ -37,11 +40,12 @@ def step_inputs(spec: StepSpec) -> dict[str, tuple[int, ...]]:
 
 def step_outputs(spec: StepSpec) -> dict[str, tuple[int, ...]]:
     """Shapes of the outputs after the embedding, in order."""
-    n = spec.new_tokens
+    n, ins = spec.new_tokens, step_inputs(spec)
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in range(spec.layers):
-        shapes[f"new.k.{layer}"] = (spec.heads, spec.head_dim, n)
-        shapes[f"new.v.{layer}"] = (spec.heads, n, spec.head_dim)
+        in_rows = spec.layout == ROWS
+        shapes[f"new.k.{layer}"] = ins[f"past.k.{layer}"] if in_rows else (spec.heads, spec.head_dim, n)
+        shapes[f"new.v.{layer}"] = ins[f"past.v.{layer}"] if in_rows else (spec.heads, n, spec.head_dim)
     if spec.pooled_past:
         shapes[NEW_TOKENS] = (1, n, spec.heads * spec.head_dim)
     return shapes
@@ -53,31 +57,42 @@ class StepBuffers:
     Attributes
     ----------
     inputs, outputs : dict of str to float32
-        Of `step_inputs` and `step_outputs`; the layers' keys and values are parts of one array each.
+        Of `step_inputs` and `step_outputs`; the layers' keys and values are parts of one array each. In rows, the
+        outputs are the inputs' own memory: a graph writes the new rows alone.
     """
 
     def __init__(self, spec: StepSpec) -> None:
         self.spec = spec
         ins, outs = step_inputs(spec), step_outputs(spec)
-        layers, first = spec.layers, {"k": "past.k.0", "v": "past.v.0"}
-        self._past = {kind: np.zeros((layers, *ins[name]), np.float32) for kind, name in first.items()}
-        self._new = {kind: np.zeros((layers, *outs[f"new.{kind}.0"]), np.float32) for kind in first}
-        self.inputs = {name: np.zeros(shape, np.float32) for name, shape in ins.items() if not name.startswith("past.")}
-        self.inputs[MASK] = np.full(ins[MASK], HIDDEN)
+        self._turns = np.zeros((2, *ins[COS]), np.float32)
+        self.inputs: dict[str, Floats] = {COS: self._turns[0], SIN: self._turns[1], MASK: np.full(ins[MASK], HIDDEN)}
         self.outputs: dict[str, Floats] = {}
-        for layer in range(layers):
-            for kind in first:
-                self.inputs[f"past.{kind}.{layer}"] = self._past[kind][layer]
+        self._new: dict[str, Floats]
+        if spec.layout == ROWS:  # one array: what is new of all layers moves at once
+            self._rows = np.zeros((2, spec.layers, *ins["past.k.0"]), np.float32)
+            self._remembered = self._new = dict(zip("kv", self._rows, strict=True))
+        else:
+            self._remembered = {kind: np.zeros((spec.layers, *ins[f"past.{kind}.0"]), np.float32) for kind in "kv"}
+            self._new = {kind: np.zeros((spec.layers, *outs[f"new.{kind}.0"]), np.float32) for kind in "kv"}
+        for layer in range(spec.layers):
+            for kind in "kv":
+                self.inputs[f"past.{kind}.{layer}"] = self._remembered[kind][layer]
                 self.outputs[f"new.{kind}.{layer}"] = self._new[kind][layer]
         if spec.pooled_past:
             self.inputs[PAST_TOKENS] = np.zeros(ins[PAST_TOKENS], np.float32)
+            self._remembered = {**self._remembered, "tokens": self.inputs[PAST_TOKENS]}
             self.outputs[NEW_TOKENS] = np.zeros(outs[NEW_TOKENS], np.float32)
-        self._masks: dict[tuple[int, ...], Floats] = {}
-
-    @property
-    def _remembered(self) -> dict[str, Floats]:
-        tokens = {"tokens": self.inputs[PAST_TOKENS]} if PAST_TOKENS in self.inputs else {}
-        return self._past | tokens
+        n, half = spec.new_tokens, spec.head_dim // 2
+        if spec.layout == ROWS:  # new tokens see themselves and those before them
+            mask = self.inputs[MASK][0, 0]
+            mask[:, spec.past_tokens :] = np.where(np.tri(n, dtype=bool), np.float32(0), HIDDEN)
+            self._past_mask, self._turned = mask[:, : spec.past_tokens], [self._turns[:, :n]]
+        else:
+            self._past_mask = self.inputs[MASK][0]
+            self._turned = [self._turns[:, 0, :, :half], self._turns[:, 0, :, half:]]
+        self._masks: dict[int, Floats] = {}
+        self._table = np.zeros((_TABLE, 2, n, half), np.float32)
+        self._table_from = -1
 
     def clear(self) -> None:
         """As before the first step."""
@@ -101,43 +116,69 @@ class StepBuffers:
 
     def before(self, steps: int) -> None:
         """Fill positions and mask for the step after so many."""
-        half = self.spec.head_dim // 2
-        angles = (self._offsets + steps * self._step_position)[:, None] * self._rates
-        for name, function in ((COS, np.cos), (SIN, np.sin)):
-            found = function(angles)
-            self.inputs[name][0, :, :half] = found
-            self.inputs[name][0, :, half:] = found
-        self.inputs[MASK][...] = self._mask(steps)
+        row = steps % _TABLE
+        if steps - row != self._table_from:
+            self._fill_table(steps - row)
+        for target in self._turned:
+            target[...] = self._table[row]
+        self._past_mask[...] = self._mask(steps)
 
     def after(self, steps: int) -> None:
         """Write what the step after so many gave over the oldest of what is remembered."""
+        if self.spec.layout == ROWS:
+            stream = self.spec.streams[0]
+            n, end = stream.new_tokens, stream.past_tokens
+            at = steps * n % end
+            self._rows[..., at : at + n, :] = self._rows[..., end:, :]
+            if stream.pooled_past:
+                at = steps * n % stream.pooled_past
+                self.inputs[PAST_TOKENS][:, at : at + n] = self.outputs[NEW_TOKENS]
+            return
         place = pooled = new = 0
         for stream in self.spec.streams:
             n = stream.new_tokens
             at = place + steps * n % stream.past_tokens
-            self._past["k"][..., at : at + n] = self._new["k"][..., new : new + n]
-            self._past["v"][:, :, at : at + n] = self._new["v"][:, :, new : new + n]
+            self._remembered["k"][..., at : at + n] = self._new["k"][..., new : new + n]
+            self._remembered["v"][:, :, at : at + n] = self._new["v"][:, :, new : new + n]
             if stream.pooled_past:
                 at = pooled + steps * n % stream.pooled_past
                 self.inputs[PAST_TOKENS][:, at : at + n] = self.outputs[NEW_TOKENS][:, new : new + n]
             place, pooled, new = place + stream.past_tokens, pooled + stream.pooled_past, new + n
 
+    def _fill_table(self, first: int) -> None:
+        """Cosines and sines of the new tokens of `_TABLE` steps: one after the other they cost more than the rings."""
+        times = self._offsets + (first + np.arange(_TABLE))[:, None] * self._step_position
+        angles = times[..., None] * self._rates
+        self._table[:, 0], self._table[:, 1] = np.cos(angles), np.sin(angles)
+        self._table_from = first
+
     def _mask(self, steps: int) -> Floats:
         """(new token, past token): 0 where a token may look, `HIDDEN` elsewhere."""
-        streams = self.spec.streams
-        filled = tuple(min(steps * s.new_tokens, s.past_tokens) for s in streams)
-        phase = (*(steps * s.new_tokens % s.past_tokens for s in streams), *filled)
-        if phase not in self._masks:
+        filled = self._filled_after
+        key = steps if steps < filled else filled + (steps - filled) % self._period
+        if key not in self._masks:
             if len(self._masks) >= _MASKS:
                 self._masks.clear()
             parts = []
-            for index, s in enumerate(streams):
-                place = steps * s.new_tokens % s.past_tokens
+            for index, s in enumerate(self.spec.streams):
+                place = key * s.new_tokens % s.past_tokens
                 age = (place - 1 - np.arange(s.past_tokens)) % s.past_tokens + 1  # 1 for the newest
                 reached = age[None] + self._ended[:, index, None] <= self.spec.reach_tokens
-                parts.append(np.where(reached & (age[None] <= filled[index]), np.float32(0.0), HIDDEN))
-            self._masks[phase] = np.concatenate(parts, axis=1, dtype=np.float32)
-        return self._masks[phase]
+                there = age[None] <= min(key * s.new_tokens, s.past_tokens)
+                parts.append(np.where(reached & there, np.float32(0.0), HIDDEN))
+            self._masks[key] = np.concatenate(parts, axis=1, dtype=np.float32)
+        return self._masks[key]
+
+    @cached_property
+    def _filled_after(self) -> int:
+        """Steps until every place for past tokens is taken; a whole number of periods, so that phases agree."""
+        most = max(s.past_tokens // s.new_tokens for s in self.spec.streams)
+        return math.ceil(most / self._period) * self._period
+
+    @cached_property
+    def _period(self) -> int:
+        """Steps until the rings of all streams are where they were."""
+        return math.lcm(*(s.past_tokens // s.new_tokens for s in self.spec.streams))
 
     @cached_property
     def _ends_s(self) -> NDArray[np.float64]:
@@ -167,3 +208,5 @@ class StepBuffers:
 
 _MASKS = 256
 """Masks kept: they come again every few steps."""
+_TABLE = 16
+"""Steps whose positions are worked out at once."""

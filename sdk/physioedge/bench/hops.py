@@ -16,7 +16,7 @@ from physioedge.models.modality import ECG
 from physioedge.models.network import Network
 from physioedge.models.stepping import step_spec
 from physioedge.signals.read import read_recording
-from physioedge_runtime.bundle.contract import STEP_SCHEMA_VERSION, Contract
+from physioedge_runtime.bundle.contract import Contract, step_schema
 from physioedge_runtime.signal.resample import resample
 
 WINDOW_S, HOP_S = 10.0, 1.0
@@ -34,15 +34,16 @@ def hop_network() -> tuple[Network, Contract]:
     base = contract_for(digest, TINY)
     lead = replace(base.sensor, window_samples=tokens * ECG.patch_samples, context_samples=ECG.context_samples)
     trigger = replace(base.trigger, kind="hop", lookahead_samples=0, hop_samples=round(HOP_S * ECG.fs_hz))
+    spec = step_spec(network.backbone, HOP_S)
     contract = replace(
         base,
-        schema_version=STEP_SCHEMA_VERSION,
+        schema_version=step_schema(spec),
         task="hops",
         labels=LABELS,
         sensors=(lead,),
         trigger=trigger,
         embedding_dim=layout.embedding_dim(TINY),
-        step=step_spec(network.backbone, HOP_S),
+        step=spec,
     )
     return network, Contract.from_dict(contract.to_dict())
 

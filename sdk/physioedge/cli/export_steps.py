@@ -7,7 +7,7 @@ from dataclasses import replace
 from physioedge.models.network import Network
 from physioedge.models.rate import RateNetwork
 from physioedge.models.stepping import StepNetwork, step_spec
-from physioedge_runtime.bundle.contract import STEP_SCHEMA_VERSION, Contract
+from physioedge_runtime.bundle.contract import Contract, step_schema
 from physioedge_runtime.errors import ContractError, ExportError
 
 
@@ -29,8 +29,17 @@ def with_hop(contract: Contract, hop_s: float) -> Contract:
     return Contract.from_dict(made.to_dict())
 
 
-def with_steps(contract: Contract, network: Network | RateNetwork) -> tuple[Contract, StepNetwork]:
+def with_steps(
+    contract: Contract, network: Network | RateNetwork, layout: str = "fastest"
+) -> tuple[Contract, StepNetwork]:
     """The contract with its step graphs, and the network as a step.
+
+    Parameters
+    ----------
+    contract : Contract
+    network : Network or RateNetwork
+    layout : str
+        ``columns``, or ``fastest``: what `step_spec` chooses.
 
     Raises
     ------
@@ -45,6 +54,7 @@ def with_steps(contract: Contract, network: Network | RateNetwork) -> tuple[Cont
             "a task whose windows follow each other by a hop, and whose network reads tokens alone",
             "Leave --steps out: windows are computed whole.",
         )
-    spec = step_spec(network.backbone, contract.trigger.hop_samples / contract.sensor.fs_hz)
-    made = replace(contract, schema_version=STEP_SCHEMA_VERSION, step=spec)
+    hop_s, chosen = contract.trigger.hop_samples / contract.sensor.fs_hz, None if layout == "fastest" else layout
+    spec = step_spec(network.backbone, hop_s, chosen)
+    made = replace(contract, schema_version=step_schema(spec), step=spec)
     return Contract.from_dict(made.to_dict()), StepNetwork(network, spec)

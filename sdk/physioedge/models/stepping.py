@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from physioedge.models.backbone import Attention, Backbone, Block, pooled_streams
 from physioedge.models.layout import POSITION_S, ROTARY_BASE, Layout, SensorLayout, attention_mask, token_ends
 from physioedge.models.network import Network
-from physioedge_runtime.bundle.specs import StepSpec, StepStream
+from physioedge_runtime.bundle.specs import COLUMNS, ROWS, StepSpec, StepStream
 from physioedge_runtime.errors import ShapeError
 
 
-def step_spec(backbone: Backbone, hop_s: float) -> StepSpec:
+def step_spec(backbone: Backbone, hop_s: float, layout: str | None = None) -> StepSpec:
     """How a network on this backbone goes on from hop to hop.
 
     A step covers as few hops as fill whole tokens of every stream.
@@ -33,6 +33,8 @@ def step_spec(backbone: Backbone, hop_s: float) -> StepSpec:
     backbone : Backbone
         Laid out for the windows of the task.
     hop_s : float
+    layout : str, optional
+        Of `StepSpec`; by default rows, which are faster, for one stream whose widths they suit, else columns.
 
     Raises
     ------
@@ -60,15 +62,18 @@ def step_spec(backbone: Backbone, hop_s: float) -> StepSpec:
         past = math.ceil(config.attention_window / new) * new
         pooled = max(0, one.pooled - new)
         streams.append(StepStream(new_tokens=new, past_tokens=past, pooled_past=pooled, token_s=float(length_s)))
+    head_dim = config.d_model // config.n_heads
+    suits = len(streams) == 1 and config.d_model % 16 == 0 and head_dim % 8 == 0
     return StepSpec(
         hops=int(step_s / hop),
         streams=tuple(streams),
         layers=config.n_layers,
         heads=config.n_heads,
-        head_dim=config.d_model // config.n_heads,
+        head_dim=head_dim,
         reach_tokens=config.attention_window,
         position_s=POSITION_S,
         rotary_base=ROTARY_BASE,
+        layout=layout or (ROWS if suits else COLUMNS),
     )
 
 
@@ -129,6 +134,44 @@ class StepAttention(nn.Module):
         return self.o(mixed.transpose(0, 1).reshape(x.shape)), k, v
 
 
+class RowStepAttention(StepAttention):
+    """The same on keys and values that lie in rows, with room for the new ones behind the past ones.
+
+    Parameters
+    ----------
+    attention : Attention
+        Its layers are shared.
+    spec : StepSpec
+        In rows.
+    """
+
+    def __init__(self, attention: Attention, spec: StepSpec) -> None:
+        super().__init__(attention, torch.zeros(1, spec.new_tokens, spec.new_tokens))
+        self.past_tokens = spec.past_tokens
+
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, past_k: Tensor, past_v: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Attended features (1, token, feature), and keys and values with the new ones in their places.
+
+        Parameters
+        ----------
+        x : (1, token, feature)
+        cos, sin : (place, head_dim / 2)
+            Of the tokens' rotary positions, in the first rows.
+        mask : (1, 1, token, place)
+        past_k, past_v : (1, head, place, head_dim)
+        """
+        n = x.shape[1]
+        q, k, v = (self._heads(layer(x)) for layer in (self.q, self.k, self.v))
+        cos, sin = (torch.cat([part[:n], part[:n]], dim=1) for part in (cos, sin))
+        q, k = (part * cos + torch.bmm(part, self.rotate) * sin for part in (q, k))
+        k, v = (torch.cat([past[0, :, : self.past_tokens], new], 1) for past, new in ((past_k, k), (past_v, v)))
+        scores = torch.bmm(q, k.transpose(1, 2)) + mask[0]
+        mixed = torch.bmm(torch.softmax(scores, dim=-1), v)
+        return self.o(mixed.transpose(0, 1).reshape(x.shape)), k[None], v[None]
+
+
 class StepBackbone(nn.Module):
     """A backbone laid out for one step; its attention takes what is remembered."""
 
@@ -141,15 +184,21 @@ class StepBackbone(nn.Module):
         seen = attention_mask(end_s, stream, spec.reach_tokens, causal=True)
         for block in self.blocks:
             assert isinstance(block, Block) and isinstance(block.attention, Attention)
-            block.attention = StepAttention(block.attention, seen)  # type: ignore[assignment]
+            rows = spec.layout == ROWS
+            made = RowStepAttention(block.attention, spec) if rows else StepAttention(block.attention, seen)
+            block.attention = made  # type: ignore[assignment]
+
+    def embedded(self, signals: tuple[Tensor, ...]) -> Tensor:
+        """What the blocks read: (1, new token, d_model)."""
+        rows = [front(x) for front, x in zip(self.frontends, self.per_stream(signals), strict=True)]
+        parts = [self.embed[one.kind](row) for one, row in zip(self.streams, rows, strict=True)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def forward(
         self, signals: tuple[Tensor, ...], cos: Tensor, sin: Tensor, mask: Tensor, past: tuple[Tensor, ...]
     ) -> tuple[Tensor, list[Tensor]]:
         """Token features (1, new token, d_model), and new keys and values of every block."""
-        rows = [front(x) for front, x in zip(self.frontends, self.per_stream(signals), strict=True)]
-        parts = [self.embed[one.kind](row) for one, row in zip(self.streams, rows, strict=True)]
-        h = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        h = self.embedded(signals)
         made: list[Tensor] = []
         blocks: Any = self.blocks
         for index, block in enumerate(blocks):
