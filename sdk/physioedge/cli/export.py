@@ -56,8 +56,9 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--keep-float", default="", metavar="LIST", help="more layers that stay in fp32 (ONNX)")
     parser.add_argument("--float-budget", type=int, default=0, metavar="KB", help="let ONNX files grow by so much for "
                         "the layers that int8 harms most to stay in fp32")  # fmt: skip
-    parser.add_argument("--steps", action="store_true", help="also graphs that compute only what is new in a window, "
-                        "see docs/incremental.md")  # fmt: skip
+    parser.add_argument("--steps", nargs="?", const="fastest", choices=("fastest", "columns"), help="also graphs that "
+                        "compute only what is new in a window; columns: of operators that every engine has, see "
+                        "docs/incremental.md")  # fmt: skip
     parser.add_argument("--hop-s", type=float, metavar="S", help="from one window to the next; by default the task's")
     parser.add_argument("--windows", type=Path, metavar="PATH", help="real windows: see below")
     parser.add_argument("--shapelets", default=SHIPPED, metavar="FILE", help="bank that conditions of shapelets are "
@@ -95,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
         from physioedge.cli.export_steps import with_hop, with_steps
 
         contract = model.contract if args.hop_s is None else with_hop(model.contract, args.hop_s)
-        contract, step = with_steps(contract, model.network) if args.steps else (contract, None)
+        contract, step = with_steps(contract, model.network, args.steps) if args.steps else (contract, None)
         model = replace(model, contract=contract, step=step)
     with Staged("physioedge_export.pipeline"):
         report = export_bundle(
