@@ -21,6 +21,8 @@ class Team:
     ----------
     cpu : bool
         Stay on processors where there is a graphics card.
+    bf16 : bool, optional
+        Compute what is prepared in bfloat16. None: on a graphics card alone.
 
     Attributes
     ----------
@@ -31,12 +33,13 @@ class Team:
         Whether this one writes files and shows progress.
     """
 
-    def __init__(self, *, cpu: bool = False) -> None:
+    def __init__(self, *, cpu: bool = False, bf16: bool | None = None) -> None:
         from accelerate import Accelerator
 
         card = torch.cuda.is_available() and not cpu
         # weights, gradients and the optimiser stay in float32; bfloat16 needs no scaling of the loss
-        self._accelerator: Any = Accelerator(cpu=not card, mixed_precision="bf16" if card else "no")
+        half = card if bf16 is None else bf16
+        self._accelerator: Any = Accelerator(cpu=not card, mixed_precision="bf16" if half else "no")
         self.device: torch.device = self._accelerator.device
         self.size: int = self._accelerator.num_processes
         self.rank: int = self._accelerator.process_index
