@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 CLIPPED = """() => [...document.querySelectorAll('main *')].filter((one) => {
   const style = getComputedStyle(one);
   const own = [...one.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
@@ -50,6 +52,13 @@ def fits(page: Any) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.evaluate(CLIPPED) == []
     assert page.evaluate(OVERLAPS) == []
+
+
+def is_accessible(page: Any) -> None:
+    """No rule of axe-core is violated: contrast, names, roles, order of headings and the rest."""
+    run = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed (extra dev)")
+    found = run.Axe().run(page).response["violations"]
+    assert [(one["id"], [node["html"][:100] for node in one["nodes"]]) for one in found] == []
 
 
 def kept(page: Any, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from looking import WORDS, fits, kept
+from looking import WORDS, fits, is_accessible, kept
 from made_up_view import browsing
 from physioedge.cli.main import main
 from physioedge.report import plots
@@ -41,6 +41,7 @@ def test_the_report_fits(browser, report, size, scheme):
         assert asked == [report]  # all is in the one file
         fits(page)
         assert page.evaluate(WORDS) == []
+        is_accessible(page)
         drawn = page.evaluate("[...document.querySelectorAll('section svg[role=img]')].map((s) => s.querySelectorAll("
                               "'path, rect, use').length)")  # fmt: skip
         assert len(drawn) == 4 and min(drawn) > 20

@@ -32,7 +32,7 @@ def matrix(columns: Sequence[str], rows: Mapping[str, Sequence[int]], *, title: 
 
 
 def _cell(count: int, total: int, right: bool) -> str:
-    share = 0 if not total else round(10 + 45 * count / total)
+    share = 0 if not total else round(10 + 38 * count / total)
     colour = "var(--good)" if right else "var(--class2)"
     tint = f" style='background:color-mix(in srgb,{colour} {share}%,transparent)'" if count else ""
     return f"<td{tint}>{count or '·'}</td>"
