@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from physioedge.cli.console import SHIPPED, print_json
 from physioedge.cli.firmware import add_options, kit_of, line_of
 from physioedge.cli.progress import Staged
-from physioedge_runtime import Bundle
 from physioedge_runtime.bundle.signing import public_key, read_private_key
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"Bundle {args.out}, {report.bundle_bytes} bytes; report in {args.report or args.out.parent}")
     if args.firmware:
         key = public_key(read_private_key(args.key))
-        print(line_of(kit_of(Bundle.open(args.out, trust=key), args.firmware, args, key)), file=sys.stderr)
+        print(line_of(kit_of(args.out, args.firmware, args, key)), file=sys.stderr)
     return 0 if report.holds else 1
 
 

@@ -47,19 +47,20 @@ def add_options(parser: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Write the kit; 0 when it is there."""
     path = SHIPPED_BUNDLE if args.bundle == SHIPPED else Path(args.bundle)
-    told = kit_of(Bundle.open(path, trust=args.trust), args.out, args, args.trust)
+    told = kit_of(path, args.out, args, args.trust)
     print_json(told) if args.json else print(line_of(told))
     return 0
 
 
-def kit_of(bundle: Bundle, folder: Path, args: argparse.Namespace, trust: Path | bytes | None) -> dict[str, Any]:
-    """Make the kit and tell what is in it."""
+def kit_of(path: Path, folder: Path, args: argparse.Namespace, trust: Path | bytes | None) -> dict[str, Any]:
+    """Make the kit of a bundle and tell what is in it."""
     from physioedge_export.firmware.making import make_kit
 
     rates: dict[str, list[float]] = {}
     for sensor, hz in args.from_hz:
         if hz not in rates.setdefault(sensor, []):
             rates[sensor].append(hz)
+    bundle = Bundle.open(path, trust=trust)
     kit = make_kit(bundle, folder, trust=trust, from_hz=rates, windows=args.golden_windows)
     return {
         "folder": str(kit.folder),

@@ -57,7 +57,8 @@ def settle_units(path: Path | str, said: str | None, found: str | None, how: str
             f"{path}: no unit", "a unit such as mV, or a.u.", f"State it with --units (units=...), or {how}."
         )
     if said and found and said != found:
-        raise UnitMismatch(f"{path}: {found} {_itself(path)}", f"{said} as stated", "Leave it out, or correct the file.")
+        do = "Leave the unit out, or correct the source."
+        raise UnitMismatch(f"{path}: {found} {_itself(path)}", f"{said} as stated", do)
     return found or said or ""
 
 
