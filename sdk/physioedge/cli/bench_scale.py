@@ -43,7 +43,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
                         "all)")  # fmt: skip
     parser.add_argument("--backends", type=_of(BACKENDS), default=BACKENDS, metavar="A,B", help="of sets and kill: of "
                         f"{','.join(BACKENDS)} (default both)")  # fmt: skip
-    parser.add_argument("--people", type=_count, default=10, metavar="N", help="of sets: two adapters each (default 10)")
+    parser.add_argument("--people", type=_count, default=10, metavar="N", help="of sets, two adapters each (default "
+                        "10)")  # fmt: skip
     parser.add_argument("--rounds", type=_count, default=2, metavar="N", help="of sets (default 2)")
     parser.add_argument("--kills", type=_count, default=100, metavar="N", help="of each backend (default 100)")
     parser.add_argument("--seed", type=int, default=0, help="of kills and of simulated days (default 0)")
