@@ -83,9 +83,10 @@ class StepBuffers:
             self._remembered = {**self._remembered, "tokens": self.inputs[PAST_TOKENS]}
             self.outputs[NEW_TOKENS] = np.zeros(outs[NEW_TOKENS], np.float32)
         n, half = spec.new_tokens, spec.head_dim // 2
-        if spec.layout == ROWS:  # new tokens see themselves and those before them
+        if spec.layout == ROWS:  # new tokens see themselves and those before them, as far as they reach
             mask = self.inputs[MASK][0, 0]
-            mask[:, spec.past_tokens :] = np.where(np.tri(n, dtype=bool), np.float32(0), HIDDEN)
+            seen = np.tri(n, dtype=bool) & ~np.tri(n, k=-spec.reach_tokens, dtype=bool)
+            mask[:, spec.past_tokens :] = np.where(seen, np.float32(0), HIDDEN)
             self._past_mask, self._turned = mask[:, : spec.past_tokens], [self._turns[:, :n]]
         else:
             self._past_mask = self.inputs[MASK][0]
