@@ -45,9 +45,11 @@ class PageServer:
             raise HostError(came, "a free one", "Choose another with --port, or 0 for any.") from error
         self.port: int = self._socket.getsockname()[1]
         self._token = secrets.token_urlsafe(24)
+        # loop and parser are named, since others are taken where they happen to be installed
         config = uvicorn.Config(
-            create_app(session, token=self._token, port=self.port), access_log=False, log_level="warning",
-            server_header=False, ws="none", proxy_headers=False, lifespan="off", timeout_graceful_shutdown=2,
+            create_app(session, token=self._token, port=self.port), loop="asyncio", http="h11", ws="none",
+            lifespan="off", access_log=False, log_level="warning", server_header=False, proxy_headers=False,
+            timeout_graceful_shutdown=2,
         )  # fmt: skip
         self._server = _Telling(config, self._told, session.board.close)
 
