@@ -33,6 +33,7 @@ def register(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--batch", type=int, help="of a fit of forecasts")
     own.add_argument("--factors", help="learning rates of forecasts that are tried, times each method's own; by "
                      "default 0.333,1,3")  # fmt: skip
+    own.add_argument("--rivals", metavar="LIST", help="of forecasts, where not all")
     own.add_argument("--series", default="", metavar="LIST", help="of forecasts, where not all")
     own.add_argument("--base-steps", type=int, help="of the forecaster's fit")
     own.add_argument("--base-batch", type=int, help="of the forecaster's fit")
@@ -66,10 +67,11 @@ def _forecast(args: argparse.Namespace) -> list[Row]:
         )  # fmt: skip
     arms = tuple(args.arms.split(",")) if args.arms else ARMS
     factors = tuple(float(one) for one in args.factors.split(",")) if args.factors else None
+    rivals = tuple(args.rivals.split(",")) if args.rivals else None
     plan = forecast.Plan(
         inputs=inputs, base=base, work=work, arms=arms, seeds=args.seeds, chronos=tuple(args.chronos),
         only=tuple(one for one in args.series.split(",") if one),
-        **_given(steps=args.steps, batch=args.batch, factors=factors),
+        **_given(steps=args.steps, batch=args.batch, factors=factors, rivals=rivals),
     )  # fmt: skip
     left = 0
     if FIT in stages:
@@ -82,7 +84,7 @@ def _forecast(args: argparse.Namespace) -> list[Row]:
 
 
 def _estimate(args: argparse.Namespace) -> list[Row]:
-    from physioedge.evaluation.vitals import estimate, estimate_data
+    from physioedge.evaluation.vitals import agreement, estimate, estimate_data
     from physioedge.models import shipped
 
     work = args.work / "estimate"
@@ -99,7 +101,11 @@ def _estimate(args: argparse.Namespace) -> list[Row]:
         left = estimate.run(plan, _crew(args), _say)
     if left:
         _say(f"{left} left undone: run it again")
-    return estimate.write(plan, args.out) if WRITE in stages else []
+    if WRITE not in stages:
+        return []
+    rows = estimate.write(plan, args.out)
+    agreement.draw(plan, args.out / f"vitals-{plan.task}.png")
+    return rows
 
 
 def _given(**options: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from physioedge.evaluation.arms import refuse_overlap
 from physioedge.evaluation.intervals import subject_bootstrap
 from physioedge.evaluation.vitals import workers
 from physioedge.evaluation.vitals.estimate_data import facts_known, load
-from physioedge.evaluation.vitals.estimate_jobs import FACTS, OPPONENTS, EstimateJob, answered
+from physioedge.evaluation.vitals.estimate_jobs import FACTS, OPPONENTS, EstimateJob, answered, half_from_others
 from physioedge.models.checkpoint import load_backbone, read_config
 from physioedge.models.layout import Layout, SensorLayout
 from physioedge.results import Row
@@ -31,7 +31,11 @@ ARMS_OF = {
 }
 """Of sets that are judged in several folds, fewer methods; of the others all."""
 STEPS = {"ecg_rate": 150, "ecg_age": 30, "heart_rate": 100, "blood_pressure": 40}
-_SUMS = ("count", "absolute", "squared", "error", "inside", "width")
+_SUMS = ("count", "absolute", "squared", "error", "inside", "width", "inside_kept", "width_kept")
+_SCORES = ("mae", "rmse", "bias", "agreement_low", "agreement_high", "coverage_90", "width_90", "coverage_90_kept",
+           "width_90_kept")  # fmt: skip
+"""Intervals are those of the other people judged, whom the network has not seen either; those that end in ``kept`` are
+what a bundle would have, of the few people kept from the fit."""
 _MEMORY = ("base_bytes", "trained_bytes", "gradient_bytes", "optimiser_bytes", "saved_bytes")
 _FEWEST = 3
 """Seeds of an opponent that is fitted."""
@@ -101,19 +105,26 @@ def run(plan: Plan, crew: workers.Crew, tell: Callable[[str], None]) -> int:
 def write(plan: Plan, out: Path) -> list[Row]:
     """Rows of every arm of which all folds of a seed are there, and the file."""
     rows: list[Row] = []
-    by_arm: dict[str, dict[int, list[EstimateJob]]] = {}
-    for job in plan.jobs():
-        by_arm.setdefault(job.name, {}).setdefault(job.seed, []).append(job)
-    for arm, seeds in by_arm.items():
-        whole = [jobs for jobs in seeds.values() if all(job.path.exists() for job in jobs)]
-        if whole:
-            rows += _rows(plan, arm, whole) + _cost_rows(plan, arm, whole)
+    for arm, whole in finished(plan).items():
+        rows += _rows(plan, arm, whole) + _cost_rows(plan, arm, whole)
     windows = load(plan.inputs, plan.task).windows
     results.write(
         out / f"vitals-{plan.task}.json", f"physioedge evaluate vitals --task {plan.task} --seeds {plan.seeds}", rows,
         protocol=windows.task.protocol, steps=plan.steps or STEPS[plan.task], backbone=read_config(plan.backbone).name,
     )  # fmt: skip
     return rows
+
+
+def finished(plan: Plan) -> dict[str, list[list[EstimateJob]]]:
+    """By arm, the jobs of every seed of which all folds are there; arms without such a seed are left out."""
+    by_arm: dict[str, dict[int, list[EstimateJob]]] = {}
+    for job in plan.jobs():
+        by_arm.setdefault(job.name, {}).setdefault(job.seed, []).append(job)
+    whole = {
+        arm: [jobs for jobs in seeds.values() if all(job.path.exists() for job in jobs)]
+        for arm, seeds in by_arm.items()
+    }
+    return {arm: seeds for arm, seeds in whole.items() if seeds}
 
 
 def judged(plan: Plan, jobs: Sequence[EstimateJob]) -> list[tuple[NDArray[Any], ...]]:
@@ -134,16 +145,17 @@ def _rows(plan: Plan, arm: str, whole: list[list[EstimateJob]]) -> list[Row]:
     columns = getattr(task_module(plan.task), "COLUMNS", ("",))
     sums = np.zeros((len(whole), len(people), len(columns), len(_SUMS)))
     for seed, jobs in enumerate(whole):
-        for truth, answer, half, subject in judged(plan, jobs):
-            error = answer - truth
-            each = np.stack(
-                [np.ones_like(error), np.abs(error), error**2, error, np.abs(error) <= half, 2 * half], axis=2
-            )
-            np.add.at(sums[seed], np.searchsorted(people, subject), each)
+        truth, answer, kept, subject = (np.concatenate(one) for one in zip(*judged(plan, jobs), strict=True))
+        error, size = answer - truth, np.abs(answer - truth)
+        half = half_from_others(size, subject)
+        each = np.stack(
+            [np.ones_like(error), size, error**2, error, size <= half, 2 * half, size <= kept, 2 * kept], axis=2
+        )
+        np.add.at(sums[seed], np.searchsorted(people, subject), each)
     rows = []
     for k, column in enumerate(columns):
         ending, unit = (f":{column}" if column else ""), windows.task.units
-        for name in ("mae", "rmse", "bias", "agreement_low", "agreement_high", "coverage_90", "width_90"):
+        for name in _SCORES:
             found = subject_bootstrap(sums[:, :, k], partial(_metric, name=name))
             rows.append(_row(plan, arm, "test", name + ending, "1" if "coverage" in name else unit, found, len(people),
                              len(whole)))  # fmt: skip
@@ -160,6 +172,7 @@ def _metric(sums: NDArray[np.float64], *, name: str) -> NDArray[np.float64]:
         {
             "mae": part["absolute"] / count, "rmse": np.sqrt(square), "bias": bias, "agreement_low": bias - spread,
             "agreement_high": bias + spread, "coverage_90": part["inside"] / count, "width_90": part["width"] / count,
+            "coverage_90_kept": part["inside_kept"] / count, "width_90_kept": part["width_kept"] / count,
         }[name]
     )  # fmt: skip
 

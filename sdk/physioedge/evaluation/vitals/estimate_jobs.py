@@ -123,21 +123,35 @@ def answered(module: Any, windows: TaskWindows, values: Floats) -> tuple[Floats,
 
 
 def half_width(module: Any, windows: TaskWindows, values: Floats) -> Floats:
-    """Half the width (k,) of an interval that holds `NOMINAL` of the answers of people nothing was fitted on.
+    """Half the width (k,) of an interval that holds `NOMINAL` of the answers of people nothing was fitted on."""
+    truth, found, subject = answered(module, windows, values)
+    return half_of(np.abs(found - truth), subject)
 
-    People weigh alike; the level is that of n + 1 people, and the largest error where that is more than all of them.
+
+def half_of(error: Floats, subject: NDArray[np.str_]) -> Floats:
+    """Half the width (k,) of an interval that holds `NOMINAL` of sizes of errors (n, k).
+
+    People weigh alike; the level is that of n + 1 people, and the largest error where that is more than all of them:
+    of fewer than nine people.
 
     Source: Lei et al., Distribution-free predictive inference for regression, J Am Stat Assoc 113:1094-1111, 2018.
     """
-    truth, found, subject = answered(module, windows, values)
     people, index, count = np.unique(subject, return_inverse=True, return_counts=True)
     weight = (1.0 / count)[index] / (len(people) + 1)
-    error, out = np.abs(found - truth), []
+    out = []
     for column in error.T:
         order = np.argsort(column)
         reached = np.searchsorted(np.cumsum(weight[order]), NOMINAL)
         out.append(column[order][min(int(reached), len(order) - 1)])
     return np.array(out)
+
+
+def half_from_others(error: Floats, subject: NDArray[np.str_]) -> Floats:
+    """`half_of` everybody else, for each person's sizes of errors (n, k): (n, k)."""
+    out = np.zeros_like(error)
+    for one in np.unique(subject):
+        out[subject == one] = half_of(error[subject != one], subject[subject != one])
+    return out
 
 
 def _scored(windows: TaskWindows) -> TaskWindows:

@@ -91,11 +91,12 @@ def run(plan: Plan, crew: workers.Crew, tell: Callable[[str], None]) -> int:
     digest = plan.digest
     fitted = [arm for arm in plan.arms if arm != ZERO_SHOT]
     chosen_on = [name for name in CHOSEN_ON if name in plan.series] or list(plan.series[:1])
+    chosen = len(plan.factors) > 1
     choice = [plan.job(name, arm, 0, factor, digest) for arm in fitted for name in chosen_on for factor in plan.factors]
     jobs: list[workers.Job] = []
     if ZERO_SHOT in plan.arms:
         jobs += [plan.job(name, ZERO_SHOT, 0, 1.0, digest) for name in plan.series]
-    left = workers.do([*jobs, *choice], crew, tell)
+    left = workers.do([*jobs, *choice] if chosen else jobs, crew, tell)
     if left:
         return left
     factors = {arm: chosen_factor(plan, arm, digest) for arm in fitted}
@@ -115,6 +116,8 @@ def run_rivals(plan: Plan, crew: workers.Crew, tell: Callable[[str], None]) -> i
 
 def chosen_factor(plan: Plan, arm: str, digest: str) -> float:
     """The learning rate, as a factor, with the least loss on the people kept for choices."""
+    if len(plan.factors) == 1:
+        return plan.factors[0]
     names = [name for name in CHOSEN_ON if name in plan.series] or list(plan.series[:1])
     loss = {
         factor: np.mean([float(workers.read(plan.job(name, arm, 0, factor, digest).path)["validation"])
