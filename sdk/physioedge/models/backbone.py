@@ -10,6 +10,8 @@ delegate.
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,9 @@ from torch import Tensor, nn
 from physioedge.models.config import BackboneConfig
 from physioedge.models.frontend import Frontend
 from physioedge.models.layout import Layout, attention_mask, rotary_tables, token_ends
+
+if TYPE_CHECKING:
+    from physioedge.models.checkpoint import Provenance
 
 _LEAST_VARIANCE = 1e-5
 """Added to the variance over tokens, so that its root has a slope at zero."""
@@ -119,6 +124,7 @@ class Backbone(nn.Module):
         tables = (cos, sin, attention_mask(end_s, stream, config.attention_window, config.causal))
         self.blocks = nn.ModuleList(Block(config, tables) for _ in range(config.n_layers))
         self.norm = nn.LayerNorm(config.d_model)
+        self.provenance: Provenance | None = None
         self._initialise()
 
     def _initialise(self) -> None:
@@ -129,12 +135,48 @@ class Backbone(nn.Module):
                 nn.init.normal_(module.weight, std=0.02 * math.sqrt(768 / self.config.d_model) / depth)
                 nn.init.zeros_(module.bias)
 
+    @classmethod
+    def from_pretrained(cls, place: Path | str, layout: Layout) -> Backbone:
+        """Weights of a folder that `save_pretrained` wrote, of a weights file, or those that ship: ``"shipped"``.
+
+        Nothing is downloaded. `provenance` says whom they have seen.
+
+        Raises
+        ------
+        PhysioEdgeError
+            There are no such weights, or they are damaged.
+        """
+        from physioedge.models.checkpoint import load_backbone, weights_file  # which know this class
+
+        backbone, backbone.provenance, _ = load_backbone(weights_file(place), layout)
+        return backbone
+
+    def save_pretrained(self, folder: Path | str, provenance: Provenance | None = None) -> str:
+        """Write weights, shape and provenance into a folder, and give their digest; weights are rounded to half.
+
+        Parameters
+        ----------
+        folder : path
+        provenance : Provenance, optional
+            Whom they have seen; by default what they were read with.
+
+        Raises
+        ------
+        PhysioEdgeError
+            Nobody has said whom they have seen.
+        """
+        from physioedge.models.checkpoint import save_pretrained
+
+        self.provenance = provenance or self.provenance
+        return save_pretrained(Path(folder), self, self.provenance)
+
     def laid_out(self, layout: Layout) -> Backbone:
         """The same weights for other inputs: parameters are shared, not copied."""
         other = Backbone(self.config, layout)
         for name, parameter in self.named_parameters():
             place, _, attribute = name.rpartition(".")
             setattr(other.get_submodule(place), attribute, parameter)
+        other.provenance = self.provenance
         return other.train(self.training)
 
     def per_stream(self, signals: tuple[Tensor, ...]) -> list[Tensor]:

@@ -13,12 +13,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from physioedge.models import shipped
 from physioedge.models.backbone import Backbone
 from physioedge.models.config import BackboneConfig
 from physioedge.models.layout import Layout
 from physioedge_runtime.errors import PhysioEdgeError
 
 HEADER = "physioedge"
+WEIGHTS_FILE = "backbone.safetensors"
+SHIPPED = "shipped"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,34 @@ def save_backbone(path: Path, backbone: Backbone, provenance: Provenance) -> str
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(state, path, metadata={HEADER: json.dumps(header, sort_keys=True)})
     return state_digest(backbone.config, state)
+
+
+def save_pretrained(folder: Path, backbone: Backbone, provenance: Provenance | None) -> str:
+    """`save_backbone` into a folder; weights of which nobody says whom they have seen are refused.
+
+    Raises
+    ------
+    PhysioEdgeError
+        There is no provenance.
+    """
+    if provenance is None:
+        raise PhysioEdgeError(
+            "a backbone without provenance", "whom and what it has seen", "Pass a Provenance to save_pretrained."
+        )
+    return save_backbone(folder / WEIGHTS_FILE, backbone, provenance)
+
+
+def weights_file(place: Path | str) -> Path:
+    """The weights file of a place: ``"shipped"``, a folder or a file.
+
+    Raises
+    ------
+    MissingExtra
+        The shipped ones are asked for and are not installed.
+    """
+    if place == SHIPPED:
+        return shipped.backbone()
+    return Path(place) / WEIGHTS_FILE if Path(place).is_dir() else Path(place)
 
 
 def read_config(path: Path) -> BackboneConfig:

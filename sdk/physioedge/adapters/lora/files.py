@@ -87,6 +87,11 @@ def save_adapter(folder: Path, wrapped: Any, note: TaskNote) -> None:
     config = json.loads((folder / CONFIG_FILE).read_text())
     config["target_modules"] = sorted(config["target_modules"])  # a set in peft: sorted, so that a rerun gives the same
     (folder / CONFIG_FILE).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+    write_note(folder, note)
+
+
+def write_note(folder: Path, note: TaskNote) -> None:
+    """Write what an adapter is for beside it, in one step."""
     values = {**{key: getattr(note, key) for key in note.__dataclass_fields__}, "layout": note.layout.to_dict()}
     part = folder / f"{TASK_FILE}.part"
     part.write_text(json.dumps(values, indent=1) + "\n")
