@@ -18,6 +18,7 @@ from physioedge.adapters.qlora.quantised import QuantisedLinear, nf4_levels
 from physioedge.models.backbone import Backbone
 from physioedge.models.config import BackboneConfig
 from physioedge.models.estimator import Estimator
+from physioedge.models.gpt2 import fill_from_gpt2
 from physioedge.models.layout import Layout, SensorLayout
 from physioedge.models.modality import ECG
 from physioedge.tasks.vital_contracts import interval_contract
@@ -146,6 +147,23 @@ def test_a_quantised_base_is_small_while_it_is_trained(name: str, share: float) 
     assert held[name].saved_bytes == held["lora"].saved_bytes  # no float copy of a weight waits for the backward pass
     assert held[name].trained_bytes == held["lora"].trained_bytes == held[name].gradient_bytes
     assert 2 * held[name].trained_bytes <= held[name].optimiser_bytes < 2.1 * held[name].trained_bytes
+
+
+def test_gpt2_is_a_quantised_base(tmp_path: Path) -> None:
+    """Blocks read through transformers, here of a model of random numbers, held in four bits under a LoRA."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(2)
+    config = transformers.GPT2Config(n_embd=32, n_head=2, n_layer=2, n_positions=8, vocab_size=5, bos_token_id=0,
+                                     eos_token_id=0)  # fmt: skip
+    transformers.GPT2Model(config).save_pretrained(tmp_path / "gpt2")
+    base = network()
+    fill_from_gpt2(base.backbone, str(tmp_path / "gpt2"))
+    before = copy.deepcopy(base.state_dict())
+    wrapped, losses = fitted("qlora_4bit", base)
+    assert losses[-1] < losses[0]
+    quantised = [m for m in inner(wrapped).modules() if isinstance(m, QuantisedLinear)]
+    assert len(quantised) == 12 and all(m.bits == 4 for m in quantised)
+    assert all(torch.equal(before[name], value) for name, value in base.state_dict().items())
 
 
 def test_four_bits_are_those_of_the_source() -> None:
