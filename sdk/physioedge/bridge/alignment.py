@@ -23,7 +23,7 @@ LEVEL = 0.01
 """Pairs whose peak chance would reach more often than so are not taken for pairs."""
 _CLIP = 4.0
 _LEAST = 1e-9
-_MOST_SEGMENTS = 400
+_MOST_SEGMENTS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +101,11 @@ def alignment(
     if len(inner) > _MOST_SEGMENTS:
         kept = np.sort(rng.choice(len(inner), _MOST_SEGMENTS, replace=False))
         inner, outer = inner[kept], outer[kept]
-    curve = _mean_curve(inner, outer)
+    curves = _Curves(inner, outer)
+    curve = curves.mean(0)
     best = int(np.abs(curve).argmax())
     shifts = rng.integers(1, len(inner), size=DRAWS)
-    chance = [np.abs(_mean_curve(inner, np.roll(outer, shift, axis=0))).max() for shift in shifts]
+    chance = [np.abs(curves.mean(int(shift))).max() for shift in shifts]
     reached = int((np.array(chance) >= abs(curve[best])).sum())
     return Alignment(
         lag_s=(best - reach) / GRID_HZ, correlation=float(curve[best]), by_chance=(1 + reached) / (DRAWS + 1),
@@ -149,17 +150,23 @@ def _segments(
     return np.stack(inner), np.stack(outer)
 
 
-def _mean_curve(inner: NDArray[np.float64], outer: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Correlation at every lag, (lag,), the mean over stretches."""
-    n, length = inner.shape
-    a = inner - inner.mean(1, keepdims=True)
-    a /= np.linalg.norm(a, axis=1, keepdims=True) + _LEAST
-    size = 1 << int(np.ceil(np.log2(outer.shape[1] + length)))
-    products = np.fft.irfft(np.fft.rfft(outer, size) * np.conj(np.fft.rfft(a, size)), size)
-    lags = outer.shape[1] - length + 1
-    sums = np.cumsum(np.pad(outer, ((0, 0), (1, 0))), axis=1)
-    squares = np.cumsum(np.pad(outer**2, ((0, 0), (1, 0))), axis=1)
-    total = sums[:, length:] - sums[:, :-length]
-    power = squares[:, length:] - squares[:, :-length]
-    spread = np.sqrt(np.maximum(power - total**2 / length, 0.0)) + _LEAST
-    return np.asarray((products[:, :lags] / spread).sum(0) / n)
+class _Curves:
+    """Correlation of stretches (n, length) with longer ones (n, length + 2 * reach) at every lag, paired or not."""
+
+    def __init__(self, inner: NDArray[np.float64], outer: NDArray[np.float64]) -> None:
+        length = inner.shape[1]
+        a = inner - inner.mean(1, keepdims=True)
+        a /= np.linalg.norm(a, axis=1, keepdims=True) + _LEAST
+        self._size = 1 << int(np.ceil(np.log2(outer.shape[1] + length)))
+        self._inner, self._outer = np.conj(np.fft.rfft(a, self._size)), np.fft.rfft(outer, self._size)
+        sums = np.cumsum(np.pad(outer, ((0, 0), (1, 0))), axis=1)
+        squares = np.cumsum(np.pad(outer**2, ((0, 0), (1, 0))), axis=1)
+        total = sums[:, length:] - sums[:, :-length]
+        power = squares[:, length:] - squares[:, :-length]
+        self._spread = np.sqrt(np.maximum(power - total**2 / length, 0.0)) + _LEAST
+
+    def mean(self, shift: int) -> NDArray[np.float64]:
+        """Mean over stretches (lag,), each with the one `shift` places before it; 0 is its own."""
+        products = np.fft.irfft(np.roll(self._outer, shift, axis=0) * self._inner, self._size)
+        spread = np.roll(self._spread, shift, axis=0)
+        return np.asarray((products[:, : spread.shape[1]] / spread).mean(0))

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from physioedge.bridge.original_stores import EEG, STAGE, STRESS
 from physioedge.bridge.pairs import PairStore
-from physioedge.bridge.stores import BEATS, CHANGE, OTHER_LEAD, RATE, RATE_WINDOW_S, STRESS
+from physioedge.bridge.stores import BEATS, CHANGE, OTHER_LEAD, RATE, RATE_WINDOW_S
 from physioedge.datasets import icu, mitbih, stress_predict, troika
+from physioedge.datasets.original import isruc, wesad
 from physioedge.datasets.splits import load_split
 from physioedge.models.layout import Layout, SensorLayout
-from physioedge.tasks import arrhythmia, stress
+from physioedge.tasks import arrhythmia, sleep, stress
 from physioedge.tasks.windowed import Task
 from physioedge_runtime.errors import EvaluationRefused
 
@@ -78,6 +80,9 @@ class Direction:
         `SHIPPED`, or the name of the labelled model that is fitted for it.
     scored : bool
         False where nobody has labelled the judged people: then agreement with the old model is all there is.
+    tolerance_s : float
+        Sensors whose lag is more are refused. A pulse is a quarter of a second late at the wrist and up to 0.6 s behind
+        a bedside monitor's filters; movement and skin conductance have no beat to be timed by.
     """
 
     name: str
@@ -89,6 +94,7 @@ class Direction:
     new: SensorLayout
     labelled: str
     scored: bool = True
+    tolerance_s: float = 0.5
 
     @property
     def old_layout(self) -> Layout:
@@ -107,6 +113,7 @@ def _of_stress(old: str, new: str) -> Direction:
     return Direction(
         name=f"{old}_to_{new}_stress", store=stress_predict.NAME, task="stress", target=STRESS,
         labels=stress.TASK.labels, old=_WRIST[old], new=_WRIST[new], labelled=f"stress-{old}",
+        tolerance_s=1.5,
     )  # fmt: skip
 
 
@@ -114,6 +121,25 @@ def _of_troika(task: Task, target: str) -> Direction:
     return Direction(
         name=f"ecg_to_ppg_{target}", store=troika.NAME, task=task.name, target=target, labels=task.labels, old=_CHEST,
         new=_PULSE, labelled=f"{target}-ecg",
+    )  # fmt: skip
+
+
+_CHEST_STRESS = SensorLayout(sensor="ecg", kind="ecg", channels=1, n_tokens=150, spread=True)
+_EEG = SensorLayout(sensor=EEG, kind=sleep.KIND, channels=1, n_tokens=150, spread=True)
+"""30 s: half of a window of stress, an epoch of sleep."""
+
+
+def _of_wesad(old: SensorLayout, new: SensorLayout) -> Direction:
+    return Direction(
+        name=f"{old.sensor}_to_{new.sensor}_wesad", store=wesad.NAME, task="stress", target=STRESS,
+        labels=stress.TASK.labels, old=old, new=new, labelled=f"wesad-{old.sensor}",
+    )  # fmt: skip
+
+
+def _of_isruc(old: SensorLayout, new: SensorLayout) -> Direction:
+    return Direction(
+        name=f"{old.sensor}_to_{new.sensor}_isruc", store=isruc.NAME, task=sleep.TASK.name, target=STAGE,
+        labels=sleep.LABELS, old=old, new=new, labelled=f"isruc-{old.sensor}", tolerance_s=1.5,
     )  # fmt: skip
 
 
@@ -131,9 +157,13 @@ DIRECTIONS: Mapping[str, Direction] = {
         _of_stress("acc", "ppg"),
         _of_troika(RATE_TASK, RATE),
         _of_troika(CHANGE_TASK, CHANGE),
+        _of_wesad(_WRIST["ppg"], _CHEST_STRESS),
+        _of_wesad(_CHEST_STRESS, _WRIST["ppg"]),
+        _of_isruc(_EEG, _CHEST_STRESS),
+        _of_isruc(_CHEST_STRESS, _EEG),
         Direction(
             name="ecg_to_ppg_bedside", store=icu.NAME, task=arrhythmia.NAME, target=BEATS, labels=arrhythmia.LABELS,
-            old=_BEAT, new=_BEAT_PULSE, labelled=SHIPPED, scored=False,
+            old=_BEAT, new=_BEAT_PULSE, labelled=SHIPPED, scored=False, tolerance_s=0.7,
         ),
     )
 }  # fmt: skip
@@ -143,8 +173,8 @@ def folds_of(direction: Direction, store: PairStore) -> tuple[Fold, ...]:
     """Who is in which part, fold by fold; over all folds everybody who is judged is judged once.
 
     Beats: pairs of DS1 without 201, DS2 is judged. Stress: labels of the people the split calls ``pretrain``, pairs of
-    every second one of the others, who are judged when the pairs are the rest's. Rates: three groups in turn.
-    Bedside: one out.
+    every second one of the others, who are judged when the pairs are the rest's. Rates, WESAD, ISRUC: three
+    groups in turn. Bedside: one out.
     """
     people = tuple(sorted(set(store.subject.tolist())))
     if direction.store == mitbih.NAME:
@@ -156,7 +186,7 @@ def folds_of(direction: Direction, store: PairStore) -> tuple[Fold, ...]:
         others = [p for p in people if p in split.people(split.evaluate)]
         halves = tuple(others[0::2]), tuple(others[1::2])
         return tuple(Fold(labelled=labelled, pairs=halves[k], test=halves[1 - k]) for k in (0, 1))
-    if direction.store == troika.NAME:
+    if direction.store in (troika.NAME, wesad.NAME, isruc.NAME):
         parts = [people[k::3] for k in range(3)]
         return tuple(Fold(labelled=parts[k], pairs=parts[(k + 1) % 3], test=parts[(k + 2) % 3]) for k in range(3))
     return tuple(Fold(labelled=(), pairs=tuple(p for p in people if p != one), test=(one,)) for one in people)

@@ -10,13 +10,14 @@ import numpy as np
 
 from physioedge.adapters.global_run import windows_note
 from physioedge.adapters.lora.files import TASK_FILE, load_network, save_adapter
-from physioedge.adapters.windows import WindowFit, fit_windows
+from physioedge.adapters.windows import SETTINGS, WindowFit, fit_windows
 from physioedge.bridge.directions import CHANGE_TASK, RATE_TASK, SHIPPED, Direction, Fold, rows_in
 from physioedge.bridge.pairs import PairStore
+from physioedge.datasets import stress_predict
 from physioedge.models import shipped
 from physioedge.models.checkpoint import Provenance, load_backbone
 from physioedge.models.network import Network
-from physioedge.tasks import stress
+from physioedge.tasks import sleep, stress
 from physioedge.tasks.windowed import CANONICAL_HZ, Task, TaskWindows
 from physioedge_runtime.errors import AdapterError
 
@@ -24,16 +25,17 @@ FITS = {
     "stress": WindowFit(steps=80, batch=32, class_power=0.0, prior_share=0.0),
     RATE_TASK.name: WindowFit(steps=80, batch=32, prior_share=0.5),
     CHANGE_TASK.name: WindowFit(steps=80, batch=32, prior_share=0.5),
+    sleep.TASK.name: SETTINGS[sleep.TASK.name],
 }
 """By task."""
-_TASKS = {task.name: task for task in (stress.TASK, RATE_TASK, CHANGE_TASK)}
+_TASKS = {task.name: task for task in (stress.TASK, RATE_TASK, CHANGE_TASK, sleep.TASK)}
 
 
 def folder_of(direction: Direction, fold: int, work: Path) -> Path:
-    """Where the adapter of a direction's labelled model is; that of ``stress`` serves all folds."""
+    """Where the adapter of a direction's labelled model is; that of ``stress_predict`` serves all folds."""
     if direction.labelled == SHIPPED:
         return shipped.adapter_of(direction.task)
-    fixed = direction.task == "stress"
+    fixed = direction.store == stress_predict.NAME
     return work / "labelled" / (direction.labelled if fixed else f"{direction.labelled}-{fold}")
 
 

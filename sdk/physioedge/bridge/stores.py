@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from physioedge.bridge.original_stores import EEG, STRESS, isruc_pairs, wesad_pairs
 from physioedge.bridge.pairs import UNKNOWN, PairStore, Strip
 from physioedge.datasets import icu, mitbih, stress_predict, troika
+from physioedge.datasets.original import isruc, wesad
 from physioedge.datasets.splits import load_split
 from physioedge.tasks import arrhythmia, stress
 from physioedge.tasks.cutting import at_canonical_rates
@@ -18,7 +20,7 @@ from physioedge.tasks.windowed import CANONICAL_HZ
 from physioedge_runtime.signal.beats import detect_beats
 from physioedge_runtime.signal.resample import resample
 
-BEATS, RATE, CHANGE, STRESS = "beats", "rate", "change", "stress"
+BEATS, RATE, CHANGE = "beats", "rate", "change"
 OTHER_LEAD = "ecg_other"
 RATE_WINDOW_S = 16.0
 """Long enough for a change of rate: the last 8 s against the 8 s before."""
@@ -42,14 +44,15 @@ def _inside(ends: Mapping[str, NDArray[np.int64]], signals: Mapping[str, NDArray
             ) -> NDArray[np.bool_]:  # fmt: skip
     """Windows that lie wholly in every sensor, with their past."""
     parts = [
-        (end >= round((window_s + _PAST_S) * _rate(sensor))) & (end <= signals[sensor].shape[1])
+        (end >= round((window_s + _PAST_S) * rate_of(sensor))) & (end <= signals[sensor].shape[1])
         for sensor, end in ends.items()
     ]
     return np.asarray(np.logical_and.reduce(parts), np.bool_)
 
 
-def _rate(sensor: str) -> float:
-    return CANONICAL_HZ["ecg" if sensor == OTHER_LEAD else sensor]
+def rate_of(sensor: str) -> float:
+    """Canonical rate of a sensor of a store, in Hz."""
+    return CANONICAL_HZ["ecg" if sensor in (OTHER_LEAD, EEG) else sensor]
 
 
 def mitbih_pairs(root: Path | None = None) -> PairStore:
@@ -181,6 +184,8 @@ SOURCES: Mapping[str, Source] = {
     mitbih.NAME: Source(make=mitbih_pairs, steps={"ecg": 0.005, OTHER_LEAD: 0.005}),
     stress_predict.NAME: Source(make=stress_pairs, steps={"ppg": 0.2, "acc": 1 / 64, "eda": 0.002}),
     troika.NAME: Source(make=troika_pairs, steps={"ecg": 0.5, "ppg": 0.1}),
+    wesad.NAME: Source(make=wesad_pairs, steps={"ecg": 0.001, "ppg": 0.1}),
+    isruc.NAME: Source(make=isruc_pairs, steps={EEG: 0.005, "ecg": 0.005}),
     icu.NAME: Source(make=icu_pairs, steps={"ecg": 0.005, "ppg": 0.002}),
 }
 """By dataset. Steps are those of the converters, or well below what a frontend tells apart."""

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from physioedge.results import Row
 
 NAME = "bridge"
-PARTS = ("prepare", "fits", "table")
+PARTS, EXTRA = ("prepare", "fits", "table"), ("lag", "bundle")
 
 
 def register(parser: argparse.ArgumentParser) -> None:
     """Adds the options to those of ``evaluate``."""
-    own = parser.add_argument_group("bridge", f"--parts of it are {', '.join(PARTS)}; without --parts, all")
+    own = parser.add_argument_group("bridge", f"--parts of it are {', '.join(PARTS)}; without --parts, all "
+                                    "of these; lag and bundle when named")  # fmt: skip
     own.add_argument("--directions", default="", help="see docs/bridge.md; by default all whose recordings are here")
     own.add_argument("--ablations", default="", help="directions whose bridge is ablated; 'none' for none")
     own.add_argument("--carried", default="", help="directions in which centring and adapters are tried through the "
@@ -33,7 +34,7 @@ def rows(args: argparse.Namespace) -> list[Row]:
     from physioedge.evaluation.bridge import plan
 
     wanted = set(args.parts.split(","))
-    parts = wanted & set(PARTS) or set(PARTS)
+    parts = wanted & {*PARTS, *EXTRA} or set(PARTS)
     names = tuple(args.directions.split(",")) if args.directions else tuple(DIRECTIONS)
     if "prepare" in parts:
         from physioedge.evaluation.bridge.prepare import prepare
@@ -41,6 +42,12 @@ def rows(args: argparse.Namespace) -> list[Row]:
         names = prepare(names, args.work, _backbone(args), args.data, _say)
     if "fits" in parts:
         _fits(args, names, _some(args.ablations, plan.ABLATED, names), _some(args.carried, plan.CARRIED, names))
+    if "lag" in parts:
+        from physioedge.evaluation.bridge.lags import find_lags
+
+        find_lags(args.work, names, _say)
+    if "bundle" in parts:
+        return _bundle(args, names[0])
     if "table" not in parts:
         return []
     from physioedge.datasets import mitbih
@@ -70,6 +77,35 @@ def _fits(args: argparse.Namespace, names: tuple[str, ...], ablated: tuple[str, 
         Wanted(directions=names, arms=arms, seeds=args.seeds, ablations=ablated, carried=carried, config=config),
         args.work, workers=args.workers, limit_s=args.fits_limit_s, tell=_say,
     )  # fmt: skip
+
+
+def _bundle(args: argparse.Namespace, name: str) -> list[Row]:
+    """Export the bridge of the table, verify it, and write ``bridge-bundle.json``."""
+    from physioedge.bridge.directions import direction_of
+    from physioedge.bridge.files import NOTE_FILE
+    from physioedge.cli import main as command
+    from physioedge.evaluation.bridge.bundled import SECTIONS, Case, write_bundle_rows
+    from physioedge.evaluation.bridge.saved import write_saved
+    from physioedge_runtime.bundle.signing import make_keys
+    from physioedge_runtime.errors import EvaluationRefused
+
+    folder, keys = args.work / "saved" / name, args.work / "keys"
+    bundle = args.work / "saved" / f"{name}.physio"
+    if not (folder / NOTE_FILE).exists():
+        write_saved(args.work, name, _backbone(args), folder)
+    if not keys.exists():
+        make_keys(keys)
+    exported = ["export", "--bridge", str(folder), "--bridge-work", str(args.work), "--weights", str(_backbone(args)),
+                "--key", str(keys / "private.pem"), "--out", str(bundle)]  # fmt: skip
+    steps = [] if bundle.exists() else [exported]
+    for words in (*steps, ["verify", str(bundle), "--trust", str(keys / "public.pem")]):
+        if command.main(words) != 0:
+            raise EvaluationRefused(f"`physioedge {words[0]}` that did not hold", "one that does", "See its report.")
+    case = Case(direction=direction_of(name), bridge=folder, bundle=bundle, trust=keys / "public.pem", work=args.work,
+                backbone=_backbone(args))  # fmt: skip
+    wanted = (args.arms or ",".join(SECTIONS)).split(",")
+    sections = tuple(one for one in SECTIONS if one.split(",")[0] in wanted)
+    return write_bundle_rows(case, args.out, f"physioedge evaluate bridge --parts bundle --directions {name}", sections)
 
 
 def _some(said: str, usual: tuple[str, ...], names: tuple[str, ...]) -> tuple[str, ...]:

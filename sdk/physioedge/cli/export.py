@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from physioedge.cli import export_bridge
 from physioedge.cli.console import SHIPPED, print_json
 from physioedge.cli.firmware import add_options, kit_of, line_of
 from physioedge.cli.progress import Staged
@@ -68,6 +69,7 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--firmware", type=Path, metavar="DIR", help="also the firmware kit of the bundle, see "
                         "docs/firmware.md")  # fmt: skip
     add_options(parser)
+    export_bridge.register(parser)
     parser.add_argument("--name", help="name of the bundle; by default the task")
     parser.add_argument("--version", dest="bundle_version", default="1", help="version of the bundle")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -90,6 +92,8 @@ def run(args: argparse.Namespace) -> int:
     from physioedge_export.request import Destination
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision's absence concerns nobody here
+    if args.bridge:
+        return export_bridge.run(args)
     model = _model(args.task, args.weights, args.adapter)
     if args.hop_s is not None or args.steps:
         from physioedge.cli.export_steps import with_hop, with_steps
@@ -254,7 +258,7 @@ def _card(model: _Model, name: str, version: str) -> Card:
         name=name,
         version=version,
         model_card=_model_card(model, name),
-        licence_text=_licence(),
+        licence_text=licence_text(),
         provenance=provenance,
         task_info=dict(card_of(note.task).answers),
     )
@@ -305,7 +309,8 @@ def _warnings(model: _Model) -> list[str]:
     ]
 
 
-def _licence() -> str:
+def licence_text() -> str:
+    """The licence that this distribution comes with."""
     from importlib.metadata import PackageNotFoundError, files
 
     try:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from physioedge.cli import train_personal
+from physioedge.cli import train_bridge, train_personal
 from physioedge.cli.console import print_json
 
 if TYPE_CHECKING:
@@ -45,8 +45,9 @@ def register(subparsers: Any) -> None:
     shapelets.add_argument("--kinds", default="", help="some of ecg,ppg,acc,eda,temp,rr; default: all")
     shapelets.add_argument("--steps", type=int, default=400)
     train_personal.register(what)
+    train_bridge.register(what)
     for each in (backbone, adapter, shapelets, what.choices["adapters"], what.choices["generator"],
-                 what.choices["teacher"]):  # fmt: skip
+                 what.choices["teacher"], what.choices["bridge"]):  # fmt: skip
         each.add_argument("--seed", type=int, default=0)
         each.add_argument("--out", type=Path, required=True, help=_ONCE)
         each.add_argument("--data", type=Path, help="folder that holds the datasets")
@@ -82,7 +83,8 @@ def run(args: argparse.Namespace) -> int:
 
     torch.set_num_threads(args.threads)
     steps = {"backbone": _backbone, "global": _adapter, "shapelets": _shapelets, "adapters": train_personal.adapters,
-             "generator": train_personal.generator, "teacher": train_personal.teacher}  # fmt: skip
+             "generator": train_personal.generator, "teacher": train_personal.teacher,
+             "bridge": train_bridge.bridge}  # fmt: skip
     if not args.json:
         return steps[args.what](args)
     began, said = time.monotonic(), io.StringIO()

@@ -21,6 +21,7 @@ from physioedge.bridge.labelled import fit_labelled, load_labelled
 from physioedge.bridge.module import Positions
 from physioedge.bridge.pairs import load_store
 from physioedge.bridge.selection import select_positions
+from physioedge.bridge.training import held_agreement
 from physioedge.evaluation.arms import refuse_overlap
 from physioedge.evaluation.bridge import plan
 from physioedge.evaluation.bridge.plan import Fit
@@ -232,17 +233,11 @@ def run_fit(place: Place, fit: Fit, base: BridgeConfig, selected: Positions) -> 
     kept = fit.arm == plan.BRIDGE and not fit.changed
     out = []
     for i, seed in enumerate(fit.seeds):
-        agreement = _agreement(here, fitted.predict(rows[i].watch)[i], rows[i].watch)
+        agreement = held_agreement(fitted.predict(rows[i].watch)[i], here.frozen.made.answer[rows[i].watch])
         record = {"key": fit.key(seed), **common, "held_agreement": agreement, **_scores(here, answers[i])}
         state = fitted.team.member(i).state_dict() if kept else {}
         out.append((record, {name: value.cpu().numpy() for name, value in state.items()}))
     return out
-
-
-def _agreement(here: Prepared, logits: NDArray[np.float32], rows: NDArray[np.int64]) -> float:
-    """Balanced accuracy on people held out of a fit, the old model's answers taken for the truth."""
-    truth, told = here.frozen.made.answer[rows], logits.argmax(1)
-    return round(float(np.mean([np.mean(told[truth == label] == label) for label in np.unique(truth)])), 4)
 
 
 def _facts(fitted: Fitted, fit: Fit, positions: Positions) -> dict[str, Any]:

@@ -23,6 +23,11 @@ _NAMES = {
     plan.CHANCE: "chance",
 }
 METRICS = ("balanced_accuracy", "macro_f1", "weighted_f1")
+HELD, LAGGED = "held out of the pairs", "lag"
+_APART = ("fits", "after 5 min", HELD, LAGGED)
+_MISSING = (
+    "**Not fitted in every fold:** the arms that are missing here were not run to the end, and nothing is claimed."
+)
 _ABLATED = ("rank", "prototypes", "share", "centred")
 
 
@@ -39,7 +44,7 @@ def write_page(path: Path, rows: list[Row], command: str) -> None:
 
 def _direction(task: str, rows: list[Row]) -> list[str]:
     lines = [f"## {task}", ""]
-    for group in dict.fromkeys(row.group for row in rows if row.group not in ("fits", "after 5 min")):
+    for group in dict.fromkeys(row.group for row in rows if row.group not in _APART):
         here = [row for row in rows if row.group == group]
         found = {(row.arm, row.metric): row for row in here}
         cost = {row.arm: row for row in rows if row.metric == "trainable_parameters"}
@@ -56,7 +61,10 @@ def _direction(task: str, rows: list[Row]) -> list[str]:
             text = "; ".join(f"{row.metric.split(':')[1]} {_cell(row, signed=True)}" for row in gains)
             lines += ["", f"Balanced accuracy of the bridge less that of: {text}."]
         lines.append("")
-    return lines + _ablations(rows) + _carried(rows)
+    judged = {row.arm for row in rows if row.group not in _APART}
+    if not {plan.BRIDGE, plan.KD} <= judged:
+        lines += [_MISSING, ""]
+    return lines + _ablations(rows) + _carried(rows) + _beside(rows)
 
 
 def _ablations(rows: list[Row]) -> list[str]:
@@ -70,6 +78,21 @@ def _ablations(rows: list[Row]) -> list[str]:
             cells.sort(key=lambda c: (c[1], _number(c[0])))
             lines += [f"| {name} | arm | balanced accuracy |", "|--:|---|--:|"]
             lines += [f"| {value} | {arm} | {text} |" for value, arm, text in cells] + [""]
+    return lines
+
+
+def _beside(rows: list[Row]) -> list[str]:
+    """Trial fits that settings were chosen from, and the lag between the sensors."""
+    lines = []
+    held = [f"{_NAMES[row.arm].strip('*')} {row.value:.3f}" for row in rows if row.group == HELD]
+    if held:
+        lines += [f"On people held out of the pairs, who chose the settings, agreement with the old model (balanced "
+                  f"accuracy): {'; '.join(held)}.", ""]  # fmt: skip
+    lag = {row.metric: row for row in rows if row.group == LAGGED}
+    if lag:
+        lines += [f"The new sensor is {lag['lag_s'].value:+.2f} s from the old one, correlation "
+                  f"{lag['correlation'].value:.3f}, reached by {100 * lag['by_chance'].value:.1f} % of unpaired "
+                  f"stretches; {lag['lag_s'].n} stretches.", ""]  # fmt: skip
     return lines
 
 

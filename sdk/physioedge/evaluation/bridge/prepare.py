@@ -9,7 +9,7 @@ from physioedge.bridge.directions import direction_of, folds_of
 from physioedge.bridge.labelled import fit_labelled
 from physioedge.bridge.pairs import load_store, save_store
 from physioedge.bridge.stores import SOURCES
-from physioedge.datasets import registry
+from physioedge.datasets import location
 from physioedge_runtime.errors import DatasetError
 
 
@@ -33,7 +33,7 @@ def prepare(
         direction = direction_of(name)
         path = work / f"{direction.store}.npz"
         if not path.exists():
-            if registry.folder(direction.store, data) is None:
+            if not _here(direction.store, data):
                 tell(f"{name}: no {direction.store} here, left out")
                 continue
             source = SOURCES[direction.store]
@@ -46,3 +46,12 @@ def prepare(
     if not here:
         raise DatasetError("no recordings of any direction", ", ".join(names), "See `physioedge datasets`.")
     return tuple(here)
+
+
+def _here(dataset: str, data: Path | None) -> bool:
+    """Whether the folder of a set is here; original distributions count too."""
+    try:
+        location.find(dataset, data)
+    except DatasetError:
+        return False
+    return True

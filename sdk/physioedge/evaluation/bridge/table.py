@@ -16,7 +16,8 @@ from physioedge.bridge.config import BridgeConfig
 from physioedge.bridge.directions import direction_of
 from physioedge.evaluation import metrics
 from physioedge.evaluation.bridge import plan
-from physioedge.evaluation.bridge.page import write_heat_map, write_page
+from physioedge.evaluation.bridge.lags import LAG
+from physioedge.evaluation.bridge.page import HELD, LAGGED, write_heat_map, write_page
 from physioedge.evaluation.bridge.run import FITS
 from physioedge.evaluation.intervals import subject_bootstrap
 from physioedge.results import Row
@@ -26,7 +27,7 @@ METRICS = ("balanced_accuracy", "macro_f1", "weighted_f1")
 GROUP, AGREEMENT = "test", "agreement with the old model"
 OPPONENTS = (*plan.DISTILLED, plan.FULL, plan.FIXED, plan.RANDOM, plan.DIRECT, plan.ORACLE)
 Record = Mapping[str, Any]
-_NO_FITS = ("labelled", "frozen", "choice", "carried")
+_NO_FITS = ("labelled", "frozen", "choice", "carried", LAG)
 
 
 def weighted_f1(matrix: NDArray[np.float64], labels: tuple[str, ...]) -> NDArray[np.float64]:
@@ -119,6 +120,7 @@ def write_table(work: Path, out: Path, names: Sequence[str], seeds: int) -> list
         if not counts.frozen:
             continue
         rows += direction_rows(counts) + cost_rows(counts) + carried_rows(records, name)
+        rows += lag_rows(records, name) + choice_rows(records, name)
         chosen[name] = {k: v for k, v in records.get(f"{name}/choice", {}).items() if k != "key"}
         selected[name] = [{k: r[k] for k in ("positions", "probe", "similarity", "pairs", "test", "answers")}
                           for r in counts.frozen]  # fmt: skip
@@ -200,6 +202,36 @@ def carried_rows(records: Mapping[str, Record], name: str) -> list[Row]:
             value, low, high = subject_bootstrap(flat, lambda sums, m=metric: metric_of(sums, m, labels))  # type: ignore[misc]
             rows.append(Row(task=name, arm=f"carried:{way}", group="after 5 min", metric=metric, unit="1", value=value,
                             low=low, high=high, n=len(counts), seeds=1))  # fmt: skip
+    return rows
+
+
+def lag_rows(records: Mapping[str, Record], name: str) -> list[Row]:
+    """How late the new sensor is, and how often chance does as well."""
+    found = records.get(f"{name}/{LAG}")
+    if found is None:
+        return []
+    units = {"lag_s": "s", "correlation": "1", "by_chance": "1"}
+    return [Row(task=name, arm=LAG, group=LAGGED, metric=metric, unit=unit, value=found[metric], low=None, high=None,
+                n=found["segments"], seeds=1) for metric, unit in units.items()]  # fmt: skip
+
+
+def choice_rows(records: Mapping[str, Record], name: str) -> list[Row]:
+    """What the best candidate of each choice came to on people held out of the pairs, the old model taken for right.
+
+    These people chose it, so it is a bit too good; it is all there is of directions whose main fits are missing.
+    """
+    rows = []
+    for arm, candidates in plan.CHOICES.items():
+        means = []
+        for changed in candidates:
+            ending = "/".join(f"{one}={value}" for one, value in (*changed, (plan.TRIED, True)))
+            found = [r["held_agreement"] for key, r in records.items()
+                     if key.startswith(f"{name}/{arm}/") and key.endswith(f"/{ending}")]  # fmt: skip
+            means += [(float(np.mean(found)), len(found))] if found else []
+        if means:
+            value, n = max(means)
+            rows.append(Row(task=name, arm=arm, group=HELD, metric="balanced_accuracy", unit="1", value=value,
+                            low=None, high=None, n=n, seeds=len(plan.SEEDS_OF_CHOICES)))  # fmt: skip
     return rows
 
 
