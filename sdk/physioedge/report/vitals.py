@@ -54,7 +54,7 @@ def page(folder: Path) -> str:
 
 
 def _estimates(task: str, rows: Sequence[Row], said: dict[str, Any]) -> str:
-    lines = [f"## {task}\n", f"{said['protocol']} {said['steps']} steps a fit.\n"]
+    lines = [f"## {task}\n", f"{said['protocol']}{_folds(said)} {said['steps']} steps a fit.\n"]
     for ending in sorted({row.metric.partition(":")[2] for row in rows if row.metric.startswith("mae")}, reverse=True):
         names = [name + (f":{ending}" if ending else "") for name in _METRICS]
         unit = next(row.unit for row in rows if row.metric == names[0])
@@ -86,6 +86,10 @@ def _forecasts(rows: Sequence[Row], said: dict[str, Any]) -> str:
             lines.append(_row([arm, *cells, *_cost(mine, mine["mae"].seeds)]))
         lines.append("")
     return "\n".join(lines)
+
+
+def _folds(said: dict[str, Any]) -> str:
+    return f" Here people are judged in {said['folds']} folds, not one by one." if said.get("folds", 1) > 1 else ""
 
 
 def _head(cells: Sequence[str]) -> list[str]:

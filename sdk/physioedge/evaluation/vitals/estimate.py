@@ -110,7 +110,8 @@ def write(plan: Plan, out: Path) -> list[Row]:
     windows = load(plan.inputs, plan.task).windows
     results.write(
         out / f"vitals-{plan.task}.json", f"physioedge evaluate vitals --task {plan.task} --seeds {plan.seeds}", rows,
-        protocol=windows.task.protocol, steps=plan.steps or STEPS[plan.task], backbone=read_config(plan.backbone).name,
+        protocol=windows.task.protocol, folds=len(set(windows.fold.tolist()) - {-1}),
+        steps=plan.steps or STEPS[plan.task], backbone=read_config(plan.backbone).name,
     )  # fmt: skip
     return rows
 
