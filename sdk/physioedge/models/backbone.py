@@ -148,7 +148,8 @@ class Backbone(nn.Module):
         """
         from physioedge.models.checkpoint import load_backbone, weights_file  # which know this class
 
-        backbone, backbone.provenance, _ = load_backbone(weights_file(place), layout)
+        backbone, seen, _ = load_backbone(weights_file(place), layout)
+        backbone.provenance = seen
         return backbone
 
     def save_pretrained(self, folder: Path | str, provenance: Provenance | None = None) -> str:
