@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from physioedge_runtime.bundle.container import Bundle
-from physioedge_runtime.bundle.manifest import STEP, WINDOW, GraphEntry
+from physioedge_runtime.bundle.manifest import ENGINES, STEP, WINDOW, GraphEntry
 from physioedge_runtime.engine.buffered import BufferedEngine
 from physioedge_runtime.engine.golden import check_golden
 from physioedge_runtime.engine.protocol import Adapter, Engine
@@ -33,7 +33,8 @@ def load_engine(
         Verified bundle.
     engine, precision, adapters : str
         Which graph; see `GraphEntry`. ``executorch`` needs the engine that `physioedge engines build` makes; ``auto``
-        is that one where it is built and the bundle has such a program, else onnxruntime.
+        is that one where it is built and the bundle has such a program, else onnxruntime. Another name is that of an
+        engine of another package, see `physioedge_runtime.engine.plugged`.
     threads : int
         Threads inside one operator, at least 1. ExecuTorch has one number for the whole process.
     fallback : bool
@@ -55,6 +56,10 @@ def load_engine(
     """
     if threads < 1:
         raise EngineError(f"{threads} threads", "at least 1", "Pass threads=1.")
+    if engine not in (*ENGINES, AUTO):
+        from physioedge_runtime.engine.plugged import load_plugged  # importlib.metadata: paid by those who ask
+
+        return load_plugged(engine, bundle, precision=precision, adapters=adapters, threads=threads)
     if engine == AUTO:
         from physioedge_runtime.engine.native.library import is_built  # ctypes: paid by those who ask
 

@@ -27,7 +27,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(args: argparse.Namespace) -> int:
     """Print the list; 0 whether or not anything is here."""
-    found = [describe(name, args.data) for name in args.name or registry.NAMES]
+    found = [describe(name, args.data) for name in args.name or registry.names()]
     if args.json:
         print_json(found)
         return 0
@@ -91,6 +91,10 @@ def describe(name: str, root: Path | None) -> dict[str, Any]:
 
 
 def _split(name: str) -> dict[str, Any]:
+    if name not in registry.NAMES:  # of another package, which splits its people itself
+        none = {"kind": "none", "amount": 0, "why": "no stored split"}
+        counts = dict.fromkeys(("pretrain", "evaluate", "excluded", "folds"), 0)
+        return {"version": 0, "rule": "no stored split", **counts, "calibration": none}
     split = splits.load_split(name)
     part = split.calibration
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import cast
 
@@ -23,10 +24,17 @@ MODULES = {
 }
 """Name of a set to its module."""
 NAMES = tuple(MODULES)
+GROUP = "physioedge.datasets"
+"""Entry points of other packages: name is the set's, value a module or object like those here (`Dataset`)."""
+
+
+def names() -> tuple[str, ...]:
+    """Every set: those here, then those that other packages bring."""
+    return (*NAMES, *(point.name for point in entry_points(group=GROUP) if point.name not in MODULES))
 
 
 def dataset(name: str) -> Dataset:
-    """Module of a dataset.
+    """Module of a dataset, here or of another package.
 
     Raises
     ------
@@ -34,7 +42,10 @@ def dataset(name: str) -> Dataset:
         No set of that name.
     """
     if name not in MODULES:
-        raise DatasetError(f"dataset {name!r}", f"one of {', '.join(NAMES)}", "See `physioedge datasets`.")
+        for point in entry_points(group=GROUP):
+            if point.name == name:
+                return cast(Dataset, point.load())
+        raise DatasetError(f"dataset {name!r}", f"one of {', '.join(names())}", "See `physioedge datasets`.")
     return cast(Dataset, importlib.import_module(f"physioedge.datasets.{MODULES[name]}"))
 
 

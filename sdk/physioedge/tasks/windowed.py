@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -13,11 +15,13 @@ from numpy.typing import NDArray
 from physioedge.models.config import BackboneConfig
 from physioedge.models.layout import Layout, SensorLayout
 from physioedge.models.modality import ALL
-from physioedge_runtime.errors import ShapeError
+from physioedge_runtime.errors import DatasetError, ShapeError
 
 CANONICAL_HZ: Mapping[str, float] = {modality.kind: modality.fs_hz for modality in ALL}
 """The one rate of each kind of sensor that graphs take; ``rr`` is the interval series, held between beats."""
 
+GROUP = "physioedge.tasks"
+"""Entry points of other packages: name is the task's, value a module or object as `task_module` says."""
 CONTEXT_S = 2.0
 """Past before every window unless a frontend needs more: the same for every arm, so that all judge the same windows."""
 
@@ -124,9 +128,20 @@ def task_module(name: str) -> Any:
     """The module of a task: ``TASK``, ``windows``; optional ``VERSION``, ``COLUMNS``, ``BY_RECORD``, ``smoothed``.
 
     Where the source gives recordings rather than windows, ``recordings(record, root)`` too; where values are learned as
-    deviations from the person's own, ``relative(windows)`` and ``calibrated(values, windows)``.
+    deviations from the person's own, ``relative(windows)`` and ``calibrated(values, windows)``. Tasks of other packages
+    come by an entry point of `GROUP`.
+
+    Raises
+    ------
+    DatasetError
+        No task of that name.
     """
-    return importlib.import_module(f"physioedge.tasks.{name}")
+    if name.isidentifier() and find_spec(f"physioedge.tasks.{name}") is not None:
+        return importlib.import_module(f"physioedge.tasks.{name}")
+    for point in entry_points(group=GROUP):
+        if point.name == name:
+            return point.load()
+    raise DatasetError(f"task {name!r}", f"a module of physioedge.tasks or an entry point of {GROUP}", "Name one.")
 
 
 def chosen(windows: TaskWindows, kept: NDArray[np.bool_], without: tuple[str, ...] = ()) -> TaskWindows:
