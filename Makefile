@@ -53,6 +53,6 @@ $(VENV)/.ready-demo: $(PINNED) | $(VENV)/pyvenv.cfg
 
 # executorch and torch are most of this: about 2 GB and a minute or two
 $(VENV)/.ready-test: $(PINNED) | $(VENV)/pyvenv.cfg
-	$(PIP) install -q -c constraints.txt -e ./weights -e '.[train,export,executorch,sources,host,view,completion,ray,fleet,dev]'
+	$(PIP) install -q -c constraints.txt -e ./weights -e '.[train,export,executorch,sources,host,view,completion,ray,fleet,docs,dev]'
 	$(BIN)/physioedge engines build --if-possible
 	@touch $(VENV)/.ready-demo $@

@@ -20,7 +20,7 @@ from physioedge_runtime.errors import MissingExtra
 
 SELF = "physioedge"
 BASE = "base"
-NOT_SHIPPED = frozenset({"dev", "fuzz", "all"})
+NOT_SHIPPED = frozenset({"dev", "docs", "fuzz", "all"})
 """Extras for working on this package."""
 UNKNOWN = "not stated"
 _SPEC = "1.5"
