@@ -141,7 +141,8 @@ class ProductTransform(nn.Module):
         found = sum(cross[1:], cross[0]).reshape(1, blocks * BLOCK, count)
         size = sum(energy[1:], energy[0]).reshape(1, blocks * BLOCK, 1)
         every = (self.get_buffer(f"own_{index}") - 2 * found + size) * (1.0 / (n_rows * length))
-        return every[:, :positions].amin(1)
+        out: Tensor = every[:, :positions].amin(1)
+        return out
 
 
 class Extractor(nn.Module):

@@ -54,7 +54,7 @@ class Denoiser(nn.Module):
         told = self.shapelet(shapelets)
         told = torch.where(shapelets.any(2, keepdim=True), told, self.empty)
         when = self.time(time_features(times).to(noisy))[:, None]
-        h = torch.cat([when, told, self.into(padded.unflatten(1, (self.chunks, self.chunk)))], 1) + self.position
+        h = torch.cat([when, told, self.into(padded.reshape(-1, self.chunks, self.chunk))], 1) + self.position
         h = self.blocks(h, mask=self.mask, is_causal=True)
         out: Tensor = self.out(h[:, -self.chunks :]).flatten(1)[:, : self.numbers]
         return out
