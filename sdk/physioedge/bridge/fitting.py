@@ -18,6 +18,7 @@ from physioedge.adapters.lora.inject import inject
 from physioedge.bridge.activations import AT_ONCE, Activations
 from physioedge.bridge.config import BridgeConfig
 from physioedge.bridge.layers import upper_part
+from physioedge.bridge.losses import contrast, cosine_distance, distilled
 from physioedge.bridge.module import AnyBridge, FullBridge, Positions, PrototypeBridge
 from physioedge.bridge.team import Team
 from physioedge.models.backbone import Backbone
@@ -29,7 +30,6 @@ from physioedge.training.watch import Watch, fit_watched
 WATCHED = 512
 """Windows of held-out people that a fit looks at."""
 KD, CONTRAST, ORACLE = "kd", "kd_contrast", "oracle"
-_LEAST = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,13 +138,6 @@ class Frozen:
     def put(self, array: NDArray[Any]) -> Tensor:
         """An array on the device."""
         return torch.from_numpy(array).to(self.device)
-
-
-def cosine_loss(found: Tensor, wanted: Tensor, middle: Tensor | None = None) -> Tensor:
-    """One less the cosine between embeddings (batch, dim), about `middle` (dim,) where it is given."""
-    if middle is not None:
-        found, wanted = found - middle, wanted - middle
-    return 1.0 - nn.functional.cosine_similarity(found, wanted, dim=1).mean()
 
 
 @dataclass(frozen=True)
@@ -275,32 +268,6 @@ def _student(frozen: Frozen, seed: int, config: BridgeConfig, n_classes: int, *,
     if lora:
         inject(network, config.lora, train_modules=("projection",))  # wraps layers of the network in place
     return Student(network).to(frozen.device)
-
-
-def cosine_distance(found: Tensor, wanted: Tensor) -> Tensor:
-    """One less the cosine between embeddings (seed, batch, dim), the mean of each seed."""
-    return 1.0 - nn.functional.cosine_similarity(found, wanted, dim=2).mean(1)
-
-
-def distilled(found: Tensor, wanted: Tensor, temperature: float) -> Tensor:
-    """Divergence of softened answers (seed, batch, class), the mean of each seed."""
-    log_found = torch.log_softmax(found / temperature, dim=2)
-    share = torch.softmax(wanted / temperature, dim=2)
-    apart = share * (torch.log(share.clamp(min=_LEAST**2)) - log_found)
-    return apart.sum(2).mean(1) * temperature**2
-
-
-def contrast(found: Tensor, wanted: Tensor, temperature: float) -> Tensor:
-    """Which of the batch's old embeddings belongs to each new one, and the other way round, (seed,).
-
-    Both are (seed, batch, dim), and taken about their batch's mean.
-    """
-    a = nn.functional.normalize(found - found.mean(1, keepdim=True), dim=2)
-    b = nn.functional.normalize(wanted - wanted.mean(1, keepdim=True), dim=2)
-    scores = torch.matmul(a, b.transpose(1, 2)) / temperature
-    there, back = torch.log_softmax(scores, dim=2), torch.log_softmax(scores, dim=1)
-    own = torch.diagonal(there, dim1=1, dim2=2) + torch.diagonal(back, dim1=1, dim2=2)
-    return -0.5 * own.mean(1)
 
 
 def _fit(

@@ -81,8 +81,8 @@ def judged(tried: Sequence[Trial], source: str) -> Outcome:
         figures={**figures, "harmful": supply["harmful"]},
         notes=(
             f"candidates of {source}",
-            f"{len({t.person for t in tried})} people, {len({t.variant for t in tried})} leads; {int(truth.harmful.sum())} candidates did harm, "
-            f"{int(truth.harmless.sum())} did none",
+            f"{len({t.person for t in tried})} people, {len({t.variant for t in tried})} leads; "
+            f"{int(truth.harmful.sum())} candidates did harm, {int(truth.harmless.sum())} did none",
             *few,
             f"not reverted though harmful: {len(missed)}, of the kinds {', '.join(kinds) or 'none'}",
             "many adapters do their harm after the trial, where no rule that stops looking can see it: "
