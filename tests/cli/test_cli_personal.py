@@ -14,7 +14,8 @@ from physioedge.adapters.sets.residual import ResidualFit
 from physioedge.cli.main import main
 from physioedge.datasets import mitbih
 from physioedge.evaluation import intervals
-from physioedge.evaluation.personal import judged
+from physioedge.evaluation.personal import federated, judged
+from physioedge.generator.federated import FederatedFit
 from physioedge.generator.files import load_generator
 from physioedge.tasks import arrhythmia
 from tiny_training import LAYOUT, write_backbone, write_mitbih
@@ -35,6 +36,8 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(judged, "CALIBRATION_S", 25.0)
     quick = SetConfig(folds=2, wearers=2, stretches=2, stretch_s=(15.0, 25.0), residual=ResidualFit(steps=2))
     monkeypatch.setattr(making, "SetConfig", lambda: quick)
+    monkeypatch.setattr(federated, "FederatedFit", lambda: FederatedFit(
+        rounds=1, clients=1, local=ResidualFit(steps=1, batch=8)))  # fmt: skip
     monkeypatch.setattr(mitbih, "DS2", TEST)
     monkeypatch.setattr(intervals, "DRAWS", 40)
     return tmp_path
@@ -55,12 +58,16 @@ def test_from_recordings_to_a_table(small, capsys):
     def evaluate(out):
         return run(
             small, "evaluate", "personalisation", "--sets", str(sets), "--seeds", "1", "--work", str(small / "work"),
-            "--arms", "global,levelling,centring_half,mean,krr,shuffled_krr", "--out", str(small / out),
+            "--arms", "global,levelling,centring_half,mean,krr,shuffled_krr,fedavg",
+            "--workers", "1", "--out", str(small / out),
         )  # fmt: skip
 
     assert evaluate("first") == 0
-    rows = json.loads((small / "first" / "personalisation-arrhythmia.json").read_text())["rows"]
+    document = json.loads((small / "first" / "personalisation-arrhythmia.json").read_text())
+    assert document["federated"]["rounds"] == 1 and document["federated"]["bytes_up"] > 0
+    rows = document["rows"]
     arms = {row["arm"] for row in rows}
+    assert {"fedavg", "fedavg_levelling"} <= arms
     assert {"global", "levelling", "krr", "krr_levelling", "krr_centring", "shuffled_krr"} <= arms
     groups = {row["group"].split(":")[0] for row in rows}
     assert groups == {f"{where}, lead {lead}" for where in ("DS1 folds", "DS2") for lead in (1, 2)}
