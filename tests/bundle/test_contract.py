@@ -109,8 +109,8 @@ def test_schema_1_with_something_else_is_refused(change: dict[str, Any]) -> None
 
 
 def test_a_newer_schema_is_named_as_such() -> None:
-    with pytest.raises(SchemaTooNew, match="contract schema 4"):
-        Contract.from_dict({**PAIR.to_dict(), "schema_version": 4})
+    with pytest.raises(SchemaTooNew, match="contract schema 5"):
+        Contract.from_dict({**PAIR.to_dict(), "schema_version": 5})
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_another_spelling_of_the_same_values_opens(tmp_path: Path, files: dict[s
         (("schema_version",), 2, SchemaTooNew),
         (("schema_version",), 0, FormatError),
         (("schema_version",), True, FormatError),
-        (("contract", "schema_version"), 4, SchemaTooNew),
+        (("contract", "schema_version"), 5, SchemaTooNew),
         (("contract", "sensors", 0, "fs_hz"), -1, ContractError),
         (("contract", "sensors", 0, "fs_hz"), 10**400, ContractError),
         (("contract", "sensors", 0, "gain"), 2, ContractError),

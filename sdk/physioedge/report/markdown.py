@@ -52,7 +52,7 @@ def _table(lines: list[str]) -> str:
     ruled = len(rows) > 1 and all(re.fullmatch(r":?-+:?", cell) for cell in rows[1])
     head = _row("th", rows[0]) if ruled else ""
     body = "".join(_row("td", row) for row in rows[2 if ruled else 0 :])
-    return f"<div class='scroll'><table>{head}{body}</table></div>"
+    return f"<div class='scroll' tabindex='0'><table>{head}{body}</table></div>"
 
 
 def _row(tag: str, cells: list[str]) -> str:

@@ -28,7 +28,7 @@ def matrix(columns: Sequence[str], rows: Mapping[str, Sequence[int]], *, title: 
         for truth, counts in rows.items()
     )
     caption = f"<caption>{escape(title)}</caption>" if title else ""
-    return f"<div class='scroll'><table class='matrix'>{caption}{head}{body}</table></div>"
+    return f"<div class='scroll' tabindex='0'><table class='matrix'>{caption}{head}{body}</table></div>"
 
 
 def _cell(count: int, total: int, right: bool) -> str:

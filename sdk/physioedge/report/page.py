@@ -104,7 +104,7 @@ def _strips(streamed: Streamed) -> str:
         "Above: the signal with each beat's label. Middle: its probability, with the threshold below which it is "
         f"withheld. Below: signal quality, green where it is good enough to judge.{cut}"
     )
-    inner = f"<ul class='key'>{items}{differs}</ul><div class='scroll wide'>{plots.strips(streamed)}</div>"
+    inner = f"<ul class='key'>{items}{differs}</ul><div class='scroll wide' tabindex='0'>{plots.strips(streamed)}</div>"
     return _section("The signal", text, inner)
 
 
@@ -179,7 +179,7 @@ def _beats(streamed: Streamed) -> str:
             f"{escape(result.label or '?')}</span></td><td class='n'>{result.probability:.3f}</td>"
             f"<td class='n'>{result.quality:.2f}</td>{truth}<td>{escape(', '.join(result.flags))}</td></tr>"
         )
-    table = f"<div class='scroll'><table><tr>{head}</tr>{''.join(rows)}</table></div>"
+    table = f"<div class='scroll' tabindex='0'><table><tr>{head}</tr>{''.join(rows)}</table></div>"
     return f"<section><details><summary>All {len(rows)} beats</summary>{table}</details></section>"
 
 

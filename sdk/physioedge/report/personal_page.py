@@ -100,7 +100,7 @@ def _rows(head: Iterable[str], rows: Iterable[Iterable[str]], *, words_first: in
         return "".join(f"<{tag}{' class=n' if i >= words_first else ''}>{escape(c)}</{tag}>" for i, c in marked)
 
     body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
-    return f"<div class='scroll'><table><tr>{line(head, 'th')}</tr>{body}</table></div>"
+    return f"<div class='scroll' tabindex='0'><table><tr>{line(head, 'th')}</tr>{body}</table></div>"
 
 
 def _heading(title: str, text: str) -> str:

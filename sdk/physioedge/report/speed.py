@@ -221,7 +221,7 @@ def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
         "<tr>" + "".join(f"<td{mark}>{escape(cell)}</td>" for mark, cell in zip(marks, row, strict=True)) + "</tr>"
         for row in body
     )
-    return f"<div class='scroll'><table class='speed'><tr>{top}</tr>{lines}</table></div>"
+    return f"<div class='scroll' tabindex='0'><table class='speed'><tr>{top}</tr>{lines}</table></div>"
 
 
 def _number(value: float | None) -> str:

@@ -97,7 +97,7 @@ def section(worn: Worn) -> str:
         )
     if not worn.personal:
         words += f" {NOT_PERSONAL}"
-    drawn = f"<div class='scroll wide'>{plot(worn)}</div>" if plots.available() and worn.judged else ""
+    drawn = f"<div class='scroll wide' tabindex='0'>{plot(worn)}</div>" if plots.available() and worn.judged else ""
     title = escape(value.name.replace("_", " ").capitalize())
     return f"<section><h2>{title} from the wrist</h2><p>{escape(words)}</p>{drawn}</section>"
 
