@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -107,3 +109,15 @@ def test_taught_people_as_a_file(tmp_path):
     person = np.array(["100", "taught:b", "taught:b", "taught:a", "101", "taught:c"])
     assert first_taught(person, 2).tolist() == [True, True, True, True, True, False]
     assert first_taught(person, 0).tolist() == [True, False, False, False, True, False]
+
+
+def test_a_teachers_people_are_asked_for_where_they_are_and_are_of_heart_beats():
+    from physioedge.adapters.sets.taught_rows import taught_for
+
+    class Others:
+        task = "stress"
+
+    with pytest.raises(DatasetError, match="--taught"):
+        taught_for(Others(), None)
+    with pytest.raises(DatasetError, match="for stress"):
+        taught_for(Others(), Path("taught.npz"))

@@ -92,14 +92,13 @@ def _practising(args: argparse.Namespace, judged: Judged, arms: tuple[str, ...])
     if not any(kind in arm for arm in arms for kind in TUNED):
         return None
     from physioedge.adapters.sets.base import slotted
-    from physioedge.adapters.sets.beats import BeatPeople
     from physioedge.adapters.sets.making import everybody
-    from physioedge.adapters.sets.taught import load_taught
+    from physioedge.adapters.sets.taught_rows import taught_for
 
     people = judged.people
     taught: tuple[BeatRecord, ...] = ()
-    if args.taught is not None and isinstance(people, BeatPeople):
-        taught = tuple(load_taught(args.taught, people.fs_hz)[: args.taught_people])
+    if args.taught is not None:
+        taught = tuple(taught_for(people, args.taught)[1][: args.taught_people])
     practising = Practising(people=people, work=args.work, taught=taught)
     folder = global_folder(args.sets / "0", everybody(people.names))
     practising.prepare(slotted(people.backbone, folder)[0].network, workers=args.workers)

@@ -91,15 +91,13 @@ def adapters(args: argparse.Namespace) -> int:
 
 def _taught(args: argparse.Namespace, people: People, config: SetConfig) -> list[Row]:
     """Rows of people whom a teacher has labelled, where there are any."""
-    from physioedge.adapters.sets.beats import BeatPeople
+    from physioedge.adapters.sets.taught_rows import make_taught_rows, taught_for
 
-    if args.taught is None or not isinstance(people, BeatPeople):
+    if args.taught is None:
         return []
-    from physioedge.adapters.sets.taught import load_taught
-    from physioedge.adapters.sets.taught_rows import make_taught_rows
-
+    beats, taught = taught_for(people, args.taught)
     return make_taught_rows(
-        people, load_taught(args.taught, people.fs_hz), args.out, config, seed=args.seed,
+        beats, taught, args.out, config, seed=args.seed,
         say=lambda line: print(line, file=sys.stderr),
     )  # fmt: skip
 
@@ -107,12 +105,10 @@ def _taught(args: argparse.Namespace, people: People, config: SetConfig) -> list
 def _with_taught(args: argparse.Namespace, people: People) -> People:
     """The same people, with everybody whom a teacher has labelled behind their global adapters."""
     from physioedge.adapters.sets.beats import BeatPeople
-    from physioedge.adapters.sets.taught import load_taught
+    from physioedge.adapters.sets.taught_rows import taught_for
 
-    if args.taught is None or not isinstance(people, BeatPeople):
-        return people
-    taught = load_taught(args.taught, people.fs_hz)
-    return BeatPeople(people.backbone, people.data, taught=taught, device=args.device)
+    beats, taught = taught_for(people, args.taught)
+    return BeatPeople(beats.backbone, beats.data, taught=taught, device=args.device)
 
 
 def _people(task: str, backbone: Path, data: Path | None, device: str) -> tuple[People, SetConfig]:

@@ -25,15 +25,32 @@ from physioedge.adapters.sets.making import (
     hash_seed,
     save_arrays,
 )
-from physioedge.adapters.sets.people import Worn
+from physioedge.adapters.sets.people import People, Worn
 from physioedge.adapters.sets.residual import LabelledWindows, fit_residuals
+from physioedge.adapters.sets.taught import load_taught
 from physioedge.adapters.sets.wearers import first_lead
 from physioedge.tasks.arrhythmia import BeatRecord
 from physioedge.tasks.levels import levels
+from physioedge_runtime.errors import DatasetError
 
 LEAST_WINDOWS = 16
 """Labelled windows that a recording must have: fewer say too little of a person."""
 _AT_ONCE = 64
+
+
+def taught_for(people: People, path: Path | None) -> tuple[BeatPeople, list[BeatRecord]]:
+    """A task's people, and those of a teacher's file that may be learned from beside them.
+
+    Raises
+    ------
+    DatasetError
+        There is no file, it cannot be read, or it is of another task.
+    """
+    if path is None:
+        raise DatasetError("no people of a teacher", "a file of them", "Make it by `train teacher`; name it: --taught.")
+    if not isinstance(people, BeatPeople):
+        raise DatasetError(f"a teacher's people for {people.task}", "the task arrhythmia", "Leave --taught out.")
+    return people, load_taught(path, people.fs_hz)
 
 
 def make_taught_rows(
