@@ -15,8 +15,8 @@ from torch import Tensor
 
 from physioedge.adapters.memory import TrainingMemory, training_memory
 from physioedge.adapters.methods import inner, trained_numbers, wrap
-from physioedge.models.forecaster import CONTEXT_STEPS, HORIZON_STEPS, Forecaster
-from physioedge.pretraining.vitals import SPAN, quantile_loss
+from physioedge.models.forecaster import CONTEXT_STEPS, HORIZON_STEPS, Forecaster, pinball
+from physioedge.pretraining.vitals import LIMIT, SPAN, quantile_loss
 from physioedge.training.loop import LoopConfig, fit
 
 FULL, PROBE, ZERO_SHOT = "full", "probe", "zero_shot"
@@ -106,18 +106,25 @@ def fit_forecaster(
     if how == ZERO_SHOT:
         return Fitted(wrapped=wrapped.eval(), trained=0, seconds=0.0, memory=None)
     draw = _Draw(spans, person, config.batch, seed)
+    began_s = time.perf_counter()
+    still = _Still(network, spans, device) if how == PROBE else None
+
+    def loss_of(forecaster: Forecaster, step: int) -> Tensor:
+        if still is not None:
+            return still.loss(forecaster, draw.rows_of(step))
+        return quantile_loss(forecaster, torch.from_numpy(draw(step)).to(device))
 
     def loss_of_step(step: int) -> Tensor:
-        return quantile_loss(network, torch.from_numpy(draw(step)).to(device))
+        return loss_of(network, step)
 
     wrapped.train()
     memory = None
     if measure:
+        measured_s = time.perf_counter()
         copied = copy.deepcopy(wrapped)
         twin = copied if isinstance(copied, Forecaster) else inner(copied)
-        batch = torch.from_numpy(draw(0)).to(device)
-        memory = training_memory(copied, lambda: quantile_loss(twin, batch))
-    began_s = time.perf_counter()
+        memory = training_memory(copied, lambda: loss_of(twin, 0))
+        began_s += time.perf_counter() - measured_s
     course = LoopConfig(steps=config.steps, learning_rate=config.factor * LEARNING_RATES[how], weight_decay=0.0)
     fit(wrapped, loss_of_step, course, progress=False)
     return Fitted(
@@ -173,10 +180,32 @@ class _Draw:
 
     def __call__(self, step: int) -> Spans:
         """Spans (batch, `SPAN`)."""
+        return self.spans[self.rows_of(step)]
+
+    def rows_of(self, step: int) -> NDArray[np.int64]:
+        """Indices (batch,) of a step's spans."""
         rng = np.random.default_rng((self.seed, step))
         who = rng.integers(len(self.rows), size=self.batch)
-        picked = [self.rows[one][rng.integers(len(self.rows[one]))] for one in who]
-        return self.spans[picked]
+        return np.array([self.rows[one][rng.integers(len(self.rows[one]))] for one in who])
+
+
+class _Still:
+    """What a frozen backbone makes of all spans, made once: a step then costs no more than its head."""
+
+    def __init__(self, network: Forecaster, spans: Spans, device: str) -> None:
+        parts = []
+        with torch.no_grad():
+            for first in range(0, len(spans), _AT_ONCE):
+                span = torch.from_numpy(spans[first : first + _AT_ONCE]).to(device)
+                seen, mean, deviation = network.scaled(span[:, None, :CONTEXT_STEPS])
+                truth = ((span[:, None, CONTEXT_STEPS:] - mean) / deviation)[:, 0].clamp(-LIMIT, LIMIT)
+                parts.append((network.embed(seen), seen[:, :, -1:], truth))
+        self.embedding, self.newest, self.truth = (torch.cat(one) for one in zip(*parts, strict=True))
+
+    def loss(self, network: Forecaster, rows: NDArray[np.int64]) -> Tensor:
+        """`physioedge.pretraining.vitals.quantile_loss` of these spans."""
+        at = torch.from_numpy(rows).to(self.truth.device)
+        return pinball(network.head(self.embedding[at]) + self.newest[at], self.truth[at])
 
 
 def spans_of(values: NDArray[np.float32], every: int) -> Spans:

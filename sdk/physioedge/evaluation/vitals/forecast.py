@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physioedge import results
-from physioedge.adapters.forecasting import ZERO_SHOT, ForecastFit
+from physioedge.adapters.forecasting import LEARNING_RATES, ZERO_SHOT, ForecastFit
 from physioedge.evaluation.arms import refuse_overlap
 from physioedge.evaluation.intervals import subject_bootstrap
 from physioedge.evaluation.vitals import workers
@@ -74,8 +74,9 @@ class Plan:
 
     @property
     def series(self) -> tuple[str, ...]:
-        """Those that are asked for, of the packed ones."""
-        return tuple(name for name in names_in(self.inputs) if name in self.only or not self.only)
+        """Those that are asked for, of the packed ones, in the order that they are asked for."""
+        packed = names_in(self.inputs)
+        return tuple(name for name in self.only or packed if name in packed)
 
     def job(self, series: str, arm: str, seed: int, factor: float, digest: str) -> ForecastJob:
         """One fit."""
@@ -90,9 +91,11 @@ def run(plan: Plan, crew: workers.Crew, tell: Callable[[str], None]) -> int:
     _refuse(plan)
     digest = plan.digest
     fitted = [arm for arm in plan.arms if arm != ZERO_SHOT]
-    chosen_on = [name for name in CHOSEN_ON if name in plan.series] or list(plan.series[:1])
     chosen = len(plan.factors) > 1
-    choice = [plan.job(name, arm, 0, factor, digest) for arm in fitted for name in chosen_on for factor in plan.factors]
+    choice = [
+        plan.job(name, arm, 0, factor, digest)
+        for arm in fitted for name in _chosen_on(plan) for factor in plan.factors
+    ]  # fmt: skip
     jobs: list[workers.Job] = []
     if ZERO_SHOT in plan.arms:
         jobs += [plan.job(name, ZERO_SHOT, 0, 1.0, digest) for name in plan.series]
@@ -103,7 +106,7 @@ def run(plan: Plan, crew: workers.Crew, tell: Callable[[str], None]) -> int:
     tell("learning rates, times the middle one: " + ", ".join(f"{arm} {value:.2g}" for arm, value in factors.items()))
     jobs = [
         plan.job(name, arm, seed, factors[arm], digest)
-        for seed in range(plan.seeds) for name in plan.series for arm in fitted
+        for name in plan.series for seed in range(plan.seeds) for arm in fitted
     ]  # fmt: skip
     jobs.sort(key=lambda job: isinstance(job, ForecastJob) and job.arm in LAST)
     return workers.do(jobs, crew, tell)
@@ -118,13 +121,16 @@ def chosen_factor(plan: Plan, arm: str, digest: str) -> float:
     """The learning rate, as a factor, with the least loss on the people kept for choices."""
     if len(plan.factors) == 1:
         return plan.factors[0]
-    names = [name for name in CHOSEN_ON if name in plan.series] or list(plan.series[:1])
     loss = {
         factor: np.mean([float(workers.read(plan.job(name, arm, 0, factor, digest).path)["validation"])
-                         for name in names])
+                         for name in _chosen_on(plan)])
         for factor in plan.factors
     }  # fmt: skip
     return min(loss, key=lambda factor: loss[factor])
+
+
+def _chosen_on(plan: Plan) -> list[str]:
+    return [name for name in CHOSEN_ON if name in plan.series] or list(plan.series[:1])
 
 
 def write(plan: Plan, out: Path) -> list[Row]:
@@ -143,13 +149,28 @@ def write(plan: Plan, out: Path) -> list[Row]:
         for job in _rival_jobs(plan):
             if job.series == name and job.path.exists():
                 rows += _rows(name, job.arm, [workers.read(job.path)], people)
-    said = f"physioedge evaluate vitals --task forecast --seeds {plan.seeds} --steps {plan.steps} --batch {plan.batch}"
-    said += f" --factors {','.join(f'{one:.3g}' for one in plan.factors)} --series {','.join(plan.series)}"
+    details = load_forecaster(plan.base)[1].details
     results.write(
-        out / "vitals-forecast.json", said, rows, steps=plan.steps, batch=plan.batch, factors=factors,
-        base=load_forecaster(plan.base)[1].details, series={name: VITALS[name].words for name in plan.series},
+        out / "vitals-forecast.json", command(plan, rows, details["fit"]), rows, steps=plan.steps, batch=plan.batch,
+        factors=factors, rates={arm: factors[arm] * LEARNING_RATES[arm] for arm in fitted},
+        grid=[round(one, 4) for one in plan.factors], chosen_on=_chosen_on(plan), base=details,
+        series={name: VITALS[name].words for name in plan.series},
     )  # fmt: skip
     return rows
+
+
+def command(plan: Plan, rows: Sequence[Row], base: dict[str, Any]) -> str:
+    """What makes a file of these rows: it names the series, arms and rivals that are in them, and no others."""
+    present = {row.arm for row in rows}
+    series = [name for name in plan.series if any(row.group.startswith(f"{name} ") for row in rows)]
+    options = {
+        "seeds": max((row.seeds for row in rows), default=0), "steps": plan.steps, "batch": plan.batch,
+        "factors": ",".join(f"{one:.3g}" for one in plan.factors), "series": ",".join(series),
+        "arms": ",".join(arm for arm in plan.arms if arm in present),
+        "rivals": ",".join(arm for arm in plan.rivals if arm in present),
+        "base-steps": base["steps"], "base-batch": base["batch"],
+    }  # fmt: skip
+    return f"physioedge evaluate vitals --task {TASK} " + " ".join(f"--{k} {v}" for k, v in options.items())
 
 
 def _rival_jobs(plan: Plan) -> list[RivalJob]:
