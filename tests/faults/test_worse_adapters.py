@@ -47,6 +47,7 @@ def tried(person: str, candidate: str, *, wrong: float = 0.0, mended: float = 0.
     return Trial(
         person=person, variant="lead 1", candidate=candidate, before=logits(truth), beside=logits(old),
         during=logits(new if shows else old), target=truth, called=np.stack([truth, old, new]),
+        drift=np.full((3, N), wrong if shows else 0.0),
     )  # fmt: skip
 
 

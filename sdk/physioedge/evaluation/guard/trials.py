@@ -21,7 +21,8 @@ from physioedge.adapters.sets.making import SetConfig
 from physioedge.adapters.sets.people import Worn
 from physioedge.adapters.sets.residual import LabelledWindows, ResidualFit, fit_residual
 from physioedge.adapters.sets.wearers import first_lead, second_lead
-from physioedge.evaluation.guard.candidates import Floats, Known, candidates
+from physioedge.evaluation.guard.candidates import Floats, Known, candidates, kind_of
+from physioedge.evaluation.guard.drift import drifts
 from physioedge.evaluation.personal.judged import CALIBRATION_S, JudgedBeats, Round, rounds
 from physioedge.generator.adapter_set import AdapterSet
 from physioedge.generator.regression import compacted, fit_krr
@@ -57,6 +58,8 @@ class Trial:
         Classes; -1 where a window has none. Only rules that are given labels look at them.
     called : int64 (3, n_after)
         Classes after the trial: true, by the model in use, by the candidate.
+    drift : float64 (3, n_trial)
+        How far the candidate has moved the embeddings by each window of the trial: `physioedge.evaluation.guard.drift`.
     """
 
     person: str
@@ -67,6 +70,7 @@ class Trial:
     during: Floats
     target: NDArray[np.int64]
     called: NDArray[np.int64]
+    drift: Floats
 
     @property
     def gain(self) -> float:
@@ -147,7 +151,7 @@ class Trying:
         for name in names:
             for variant in self.judged.variants if variants is None else variants:
                 path = work / f"{self.seed}-{self.each.group}-{name}-{variant}.npz".replace(" ", "")
-                if not path.exists():
+                if not _whole(path):
                     _save(path, self.tried(name, variant))
                     say(f"{self.each.group}, {name}, {variant}")
                 made += _read(path, name, variant)
@@ -166,11 +170,14 @@ class Trying:
             misdirected=self.generate(base.features(base.embed(other.signals)))[0], wrong_task=of_another_task(base),
         )  # fmt: skip
         residuals = candidates(told, f"{name}-{variant}", seed=self.seed)
-        said = [(_logits(base, trial, r), _logits(base, after, r).argmax(1)) for r in residuals.values()]
+        beside = base.embed(trial.signals)
+        during = [base.embed(trial.signals, r) for r in residuals.values()]
         return {
-            "before": base.logits(embedding), "beside": _logits(base, trial, None), "target": trial.target,
-            "true": after.target, "old": _logits(base, after, None).argmax(1), "candidates": np.array(list(residuals)),
-            "during": np.stack([x for x, _ in said]), "new": np.stack([x for _, x in said]),
+            "before": base.logits(embedding), "beside": base.logits(beside), "target": trial.target,
+            "true": after.target, "old": _called(base, after, None), "candidates": np.array(list(residuals)),
+            "during": np.stack([base.logits(one) for one in during]),
+            "drift": np.stack([drifts(embedding, beside, one) for one in during]),
+            "new": np.stack([_called(base, after, r) for r in residuals.values()]),
         }  # fmt: skip
 
 
@@ -233,8 +240,17 @@ def _of(found: AdapterSet, name: str, wearer: int) -> Floats:
     return np.asarray(rows[wearer * stretches])
 
 
-def _logits(base: Base, worn: Worn, residual: Floats | None) -> Floats:
-    return base.logits(base.embed(worn.signals, residual))
+def _called(base: Base, worn: Worn, residual: Floats | None) -> NDArray[np.int64]:
+    return np.asarray(base.logits(base.embed(worn.signals, residual)).argmax(1))
+
+
+def _whole(path: Path) -> bool:
+    """Whether a file is there, and not one of an earlier release with less in it."""
+    if not path.exists():
+        return False
+    with np.load(path, allow_pickle=False) as file:
+        kinds = {kind_of(str(one)) for one in file["candidates"]}
+        return "drift" in file.files and "wrong_task" in kinds
 
 
 def _read(path: Path, name: str, variant: str) -> Iterator[Trial]:
@@ -244,5 +260,5 @@ def _read(path: Path, name: str, variant: str) -> Iterator[Trial]:
         yield Trial(
             person=name, variant=variant, candidate=str(candidate), before=arrays["before"], beside=arrays["beside"],
             during=arrays["during"][number], target=arrays["target"],
-            called=np.stack([arrays["true"], arrays["old"], arrays["new"][number]]),
+            called=np.stack([arrays["true"], arrays["old"], arrays["new"][number]]), drift=arrays["drift"][number],
         )  # fmt: skip
