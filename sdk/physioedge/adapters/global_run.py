@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -10,22 +11,31 @@ import numpy as np
 
 from physioedge.adapters.beats import HEAD_SEED, BeatFit, fit_beats
 from physioedge.adapters.lora.files import TaskNote, head_constants, save_adapter
+from physioedge.adapters.sets.taught import load_taught, record_name
 from physioedge.adapters.windows import HEAD_SEED as WINDOWS_HEAD_SEED
 from physioedge.adapters.windows import SETTINGS, WindowFit, fit_windows, layout_for
-from physioedge.datasets import mitbih
+from physioedge.datasets import cinc2017, mitbih
 from physioedge.models.checkpoint import load_backbone, read_config
 from physioedge.tasks import arrhythmia
 from physioedge.tasks.windowed import CONTEXT_S, TaskWindows, chosen, context_needed_s, task_module
 
 
 def train_beats(
-    backbone_file: Path, out: Path, config: BeatFit, *, seed: int, data: Path | None, int8_aware: bool = False
-) -> None:
-    """Fit on the records of DS1 without 201 and write the adapter to `out`; a run cut off goes on from there."""
+    backbone_file: Path, out: Path, config: BeatFit, *, seed: int, data: Path | None, int8_aware: bool = False,
+    taught: Path | None = None,
+) -> None:  # fmt: skip
+    """Fit on the records of DS1 without 201 and write the adapter to `out`; a run cut off goes on from there.
+
+    Half of every batch is of the people of `taught`, what ``train teacher`` wrote, where it is given.
+    """
     backbone, _, digest = load_backbone(backbone_file, arrhythmia.LAYOUT)
-    records = arrhythmia.load_records(mitbih.FIT, backbone.config.modality("ecg").fs_hz, data)
-    wrapped = fit_beats(backbone, records, config, seed=seed, checkpoint=out / "checkpoint.pt", int8_aware=int8_aware)
-    save_adapter(out, wrapped, _said(beats_note(wrapped, digest, records, config, seed), int8_aware))
+    fs_hz = backbone.config.modality("ecg").fs_hz
+    records = arrhythmia.load_records(mitbih.FIT, fs_hz, data)
+    others = load_taught(taught, fs_hz) if taught else []
+    wrapped = fit_beats(
+        backbone, records, config, seed=seed, taught=others, checkpoint=out / "checkpoint.pt", int8_aware=int8_aware
+    )  # fmt: skip
+    save_adapter(out, wrapped, _said(beats_note(wrapped, digest, records, config, seed, taught=others), int8_aware))
 
 
 def train_windows(
@@ -77,8 +87,12 @@ def windows_note(
     )
 
 
-def beats_note(wrapped: Any, digest: str, records: list[arrhythmia.BeatRecord], config: BeatFit, seed: int) -> TaskNote:
-    """What is to be known of a fitted adapter."""
+def beats_note(
+    wrapped: Any, digest: str, records: list[arrhythmia.BeatRecord], config: BeatFit, seed: int,
+    *, taught: Sequence[arrhythmia.BeatRecord] = (),
+) -> TaskNote:  # fmt: skip
+    """What is to be known of an adapter fitted on `records`, and on people labelled by a teacher."""
+    others = [cinc2017.subject_of(record_name(record.name)) for record in taught]
     return TaskNote(
         task=arrhythmia.NAME,
         labels=arrhythmia.LABELS,
@@ -86,7 +100,7 @@ def beats_note(wrapped: Any, digest: str, records: list[arrhythmia.BeatRecord], 
         backbone_digest=digest,
         head_seed=HEAD_SEED,
         head=head_constants(wrapped.base_model.model),
-        training_subjects=tuple(sorted({r.subject for r in records})),
-        datasets=(mitbih.NAME,),
-        fit={"seed": seed, **asdict(config)},
+        training_subjects=tuple(sorted({*(r.subject for r in records), *others})),
+        datasets=(mitbih.NAME, cinc2017.NAME) if others else (mitbih.NAME,),
+        fit={"seed": seed, **asdict(config), **({"taught_people": len(others)} if others else {})},
     )

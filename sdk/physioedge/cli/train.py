@@ -41,6 +41,8 @@ def register(subparsers: Any) -> None:
     adapter.add_argument("--steps", type=int, help="default: the task's own; heart_rate has none")
     adapter.add_argument("--int8-aware", action="store_true", help="round as int8 graphs do while fitting; not for "
                          "heart_rate")  # fmt: skip
+    adapter.add_argument("--taught", type=Path, help="arrhythmia: half of every batch is of people whom a teacher has "
+                         "labelled; what `train teacher` wrote")  # fmt: skip
     shapelets = what.add_parser("shapelets", help="find and learn the bank of shapelets on people nobody judges")
     shapelets.add_argument("--kinds", default="", help="some of ecg,ppg,acc,eda,temp,rr; default: all")
     shapelets.add_argument("--steps", type=int, default=400)
@@ -76,8 +78,11 @@ def _backbone_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code: 0 when the weights are written, 2 when options do not go together."""
-    if args.what == "backbone" and (fault := _fault(args)):
-        print(f"physioedge train backbone: {fault}", file=sys.stderr)
+    fault = _fault(args) if args.what == "backbone" else ""
+    if args.what == "global" and args.taught and args.task != "arrhythmia":
+        fault = f"--taught goes with arrhythmia, not with {args.task}"
+    if fault:
+        print(f"physioedge train {args.what}: {fault}", file=sys.stderr)
         return 2
     import torch
 
@@ -196,7 +201,9 @@ def _adapter(args: argparse.Namespace) -> int:
     changed = {} if args.steps is None else {"steps": args.steps}
     if args.task == "arrhythmia":
         config = replace(BeatFit(), **changed)
-        train_beats(backbone, args.out, config, seed=args.seed, data=args.data, int8_aware=args.int8_aware)
+        train_beats(
+            backbone, args.out, config, seed=args.seed, data=args.data, int8_aware=args.int8_aware, taught=args.taught
+        )  # fmt: skip
     elif args.task == "heart_rate":
         train_rate(backbone, args.out, seed=args.seed, data=args.data)
     else:

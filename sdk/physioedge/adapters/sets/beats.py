@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -58,10 +57,7 @@ class BeatPeople:
         wrapped = fit_beats(
             backbone.to(self.device), records, config, seed=seed, taught=self.taught, checkpoint=folder / CHECKPOINT
         )  # fmt: skip
-        note = beats_note(wrapped, digest, records, config, seed)
-        if self.taught:
-            note = replace(note, fit={**note.fit, "taught_people": len(self.taught)})
-        save_adapter(folder, wrapped, note)
+        save_adapter(folder, wrapped, beats_note(wrapped, digest, records, config, seed, taught=self.taught))
 
     def worn(self, name: str, wearer: int, *, seed: int) -> Worn:
         """The beats of a record: as it is, on its other lead, and then as random wearers show them."""

@@ -29,6 +29,11 @@ def taught_name(record: str) -> str:
     return _MARK + record
 
 
+def record_name(person: str) -> str:
+    """Name of the record of a person whom a teacher has labelled."""
+    return person.removeprefix(_MARK)
+
+
 def first_taught(person: NDArray[np.str_], count: int) -> NDArray[np.bool_]:
     """Rows (row,) of everybody else and of the first `count` taught people, in the order in which they come."""
     taught = [name for name in dict.fromkeys(person.tolist()) if is_taught(name)]
