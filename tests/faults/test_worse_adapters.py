@@ -13,9 +13,11 @@ from physioedge.evaluation.guard import fitted_here, page
 from physioedge.evaluation.guard import trials as guard_trials
 from physioedge.evaluation.guard.candidates import KINDS, Known, candidates, kind_of
 from physioedge.evaluation.guard.choosing import choose, curve, left_out, rates, truth_of
+from physioedge.evaluation.guard.drift import BEFORE, BESIDE, PAIRED, drifts
 from physioedge.evaluation.guard.measuring import CHOSEN_ON, ONCE, devices
 from physioedge.evaluation.guard.rules import RULES, lasting, looked, reverted
 from physioedge.evaluation.guard.seen import entropy_of, told_gain
+from physioedge.evaluation.guard.signals import area, signal_rows
 from physioedge.evaluation.guard.trials import Trial
 from physioedge.evaluation.personal.judged import JudgedBeats
 from physioedge.faults import run
@@ -95,6 +97,33 @@ def test_entropy_is_that_of_the_probabilities() -> None:
     assert share == RULES["entropy"].look(GOOD[0], N)[0] and grown > 0.5
 
 
+def test_drift_is_a_distance_of_means_in_units_of_the_spread_before() -> None:
+    rng = np.random.default_rng(0)
+    before, old = rng.normal(5.0, 2.0, (4000, 3)), rng.normal(5.0, 2.0, (300, 3))
+    same = drifts(before, old, old)
+    assert same.shape == (3, 300) and not same[BESIDE].any() and not same[PAIRED].any() and same[BEFORE, -1] < 0.2
+    spread = 2.0 * np.sqrt(3.0)
+    moved = drifts(before, old, old + np.array([spread, 0.0, 0.0]))
+    assert moved[[BESIDE, PAIRED], -1] == pytest.approx([1.0, 1.0], rel=0.03) and moved[BEFORE, -1] > 0.8
+    apart = np.where(np.arange(300) % 2, 1.0, -1.0)[:, None] * [spread, 0.0, 0.0]
+    to_and_fro = drifts(before, old, old + apart)  # each window is moved, their mean is not
+    assert to_and_fro[PAIRED, -1] == pytest.approx(1.0, rel=0.03) and to_and_fro[BESIDE, -1] < 1e-9
+    assert np.allclose(moved[:, :100], drifts(before, old[:100], old[:100] + np.array([spread, 0.0, 0.0])))
+
+
+def test_a_signal_that_tells_has_an_area_near_one_and_one_that_does_not_a_half() -> None:
+    trials = [*GOOD, *BAD]
+    truth = truth_of(trials)
+    assert area(truth.harmful.astype(float), truth) == (1.0, 1.0, 1.0)
+    assert area(-truth.harmful.astype(float), truth)[0] == 0.0
+    assert area(np.zeros(len(trials)), truth) == (0.5, 0.5, 0.5)
+    one = np.where(truth.person == "0", 0.0, truth.harmful.astype(float))
+    value, low, high = area(one, truth)  # of one person in six it tells nothing
+    assert low < value < high == 1.0 and value == pytest.approx(5 / 6 + 1 / 6 / 2)
+    by = {row.arm: row.value for row in signal_rows("DS2", trials, 100)}
+    assert by["signal_drift_beside_100"] == by["signal_differ_beside_100"] == 1.0
+
+
 def test_a_few_labels_tell_good_from_bad_where_both_change_much() -> None:
     much = [tried(str(i), "own:", mended=0.1) for i in range(6)]
     seen = looked(RULES["asked"], [*much, *BAD], N)
@@ -148,6 +177,8 @@ def test_what_is_committed_has_every_decision_and_both_groups(tmp_path: Path, mo
     log = (tmp_path / "guard-decisions.csv").read_text().splitlines()
     assert len(log) == 1 + 30 and log[0].endswith("device_asked_300")
     assert sum(line.endswith(",kept,kept,kept,kept") for line in log) >= 12
+    assert value["drift_100", ONCE, "harmful_reverted"] == 0 and value["every_100", CHOSEN_ON, "harmful_reverted"] == 1
+    assert "| `drift_paired`: each embedding" in (tmp_path / "guard.md").read_text()
     assert (tmp_path / "guard.png").stat().st_size > 1000 and "## DS2, 6 people" in (tmp_path / "guard.md").read_text()
 
 

@@ -78,7 +78,7 @@ def points(groups: Mapping[str, Sequence[Trial]]) -> list[Point]:
     out = []
     for name, rule in RULES.items():
         for windows in (*WINDOWS, 0):
-            if not windows and name in ("before", "entropy"):  # they see how sure it is, which is not kept afterwards
+            if not windows and not rule.lasts:
                 continue
             chosen: Threshold = ()
             for group in (CHOSEN_ON, ONCE):

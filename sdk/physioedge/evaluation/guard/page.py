@@ -12,6 +12,7 @@ from physioedge.evaluation.guard.measuring import (
     CHOSEN_ON,
     DEVICE,
     ONCE,
+    WINDOWS,
     Gone,
     Point,
     devices,
@@ -21,6 +22,7 @@ from physioedge.evaluation.guard.measuring import (
 )
 from physioedge.evaluation.guard.rules import RULES
 from physioedge.evaluation.guard.seen import differing, margin_of, shift_of
+from physioedge.evaluation.guard.signals import ARM, SIGNALS, signal_rows
 from physioedge.evaluation.guard.trials import Trial
 from physioedge_runtime.adaptation.guard import ChangePlan
 
@@ -38,6 +40,7 @@ def write(out: Path, command: str, groups: Mapping[str, Sequence[Trial]], plan: 
         gone = devices(trials, plan)
         rows += supply_rows(group, trials)
         rows += [row for arm, by in gone.items() for row in rows_of(arm, group, by, trials)]
+        rows += [row for windows in WINDOWS for row in signal_rows(group, trials, windows)]
         lines += [_logged(group, trial, number, gone, plan) for number, trial in enumerate(trials)]
     head = ",".join([_LOG, *gone])
     for point in found:
@@ -97,7 +100,9 @@ def _markdown(command: str, rows: Sequence[results.Row], chosen: Mapping[str, An
     out = ["# Adapters that are worse, and the guard", "",
            f"Written by `{command}` beside the JSON of the same name; not edited by hand. A candidate is harmful that "
            "lowers accuracy on the windows after its trial by 5 points or more, harmless that does not lower it, "
-           "helpful that raises it by 1 point or more. Intervals are 95 % over people.", ""]  # fmt: skip
+           "helpful that raises it by 1 point or more. Intervals are 95 % over people. The area under the curve is the "
+           "share of pairs, one harmful and one harmless, in which the harmful one has the greater signal: 0.5 tells "
+           "nothing. Distances of embeddings are in units of their spread before the trial.", ""]  # fmt: skip
     for group in dict.fromkeys(row.group for row in rows):
         here = {(row.arm, row.metric): row for row in rows if row.group == group}
         said = "; each person by thresholds chosen on the others" if group == CHOSEN_ON else "; thresholds of DS1"
@@ -105,7 +110,7 @@ def _markdown(command: str, rows: Sequence[results.Row], chosen: Mapping[str, An
         out += [f"## {group}, {people} people{said}", "",
                 "| rule | thresholds | harmful reverted | of those harmful in the trial already | harmless reverted "
                 "| helpful reverted |", "|---|---|--:|--:|--:|--:|"]  # fmt: skip
-        for arm in dict.fromkeys(arm for arm, _ in here if arm != "candidates"):
+        for arm in dict.fromkeys(arm for arm, metric in here if arm != "candidates" and metric != "auc"):
             cells = [_cell(here.get((arm, metric))) for metric in _COLUMNS]
             out.append(f"| {arm} | {' '.join(f'{x:g}' for x in chosen.get(arm, [])) or '-'} | {' | '.join(cells)} |")
         out += ["", "| candidates | | tried | harmful | harmless | helpful | change of accuracy |",
@@ -117,13 +122,24 @@ def _markdown(command: str, rows: Sequence[results.Row], chosen: Mapping[str, An
             parts = [here["candidates", f"{m}{after}"] for m in ("harmful", "harmless", "helpful", "accuracy_change")]
             shares = " | ".join(f"{100 * row.value:.1f} %" for row in parts[:3])
             out.append(f"| {kind or 'all'} | {KINDS.get(kind, '')} | {parts[0].n} | {shares} | {parts[3].value:+.3f} |")
-        out.append("")
+        out += ["", *_signals(here), ""]
     return "\n".join(out + [f"- `{name}`: {rule.what}" for name, rule in RULES.items()] + [
         f"- `{DEVICE}`: the runtime's guard itself, replayed result by result under the default plan, whose bounds "
         "were not chosen on anybody; `_beside`: with the model in use on the same windows; `_asked`: and ten confirmed "
         "labels; `_300`: the same under `min_windows` 300",
         "- `_100`, `_300`: windows of the trial; `_lasting`: a guard that never stops looking, so that it looks at the "
         "very windows by which harm is told", "", "![curves](guard.png)", ""])  # fmt: skip
+
+
+def _signals(here: Mapping[tuple[str, str], results.Row]) -> list[str]:
+    """What each signal is worth alone."""
+    heads = [f"after {windows} windows" for windows in WINDOWS]
+    out = [f"| signal alone, area under the curve | {' | '.join(heads)} |", f"|---|{'--:|' * len(WINDOWS)}"]
+    for name, (what, _) in SIGNALS.items():
+        found = [here[f"{ARM}_{name}_{windows}", "auc"] for windows in WINDOWS]
+        cells = [f"{row.value:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in found]
+        out.append(f"| `{name}`: {what} | {' | '.join(cells)} |")
+    return out
 
 
 def _cell(row: results.Row | None) -> str:

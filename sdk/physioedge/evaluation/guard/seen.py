@@ -47,6 +47,11 @@ def entropy_of(logits: Floats) -> float:
     return float(-(p * np.log(np.maximum(p, 1e-12))).sum(1).mean())
 
 
+def drift_of(trial: Trial, windows: int, which: int) -> float:
+    """One of the distances of `physioedge.evaluation.guard.drift` after the first windows of a trial."""
+    return float(trial.drift[which, min(windows, trial.drift.shape[1]) - 1])
+
+
 def differing(trial: Trial, windows: int) -> NDArray[np.bool_]:
     """Where the candidate and the model in use call the first windows of the trial otherwise."""
     return np.asarray(trial.beside[:windows].argmax(1) != trial.during[:windows].argmax(1))
