@@ -144,3 +144,14 @@ def test_predictions_without_a_network_have_no_head(tmp_path):
     found, extra = load_predictions(tmp_path / "p.npz")
     assert list(extra) == ["log_prior"] and found[0].embedding.shape == (6, 0)
     np.testing.assert_array_equal(table.matrices([found], NO_PRIOR), table.matrices([SEED], NO_PRIOR))
+
+
+def test_what_an_arm_gains_is_taken_person_by_person():
+    """A gain that everybody has alike has no width, however far the people are apart."""
+    base = np.array([[[[8, 2, 0], [0, 0, 0], [0, 0, 0]], [[4, 6, 0], [0, 0, 0], [0, 0, 0]]]], float)
+    better = base + np.array([[1, -1, 0], [0, 0, 0], [0, 0, 0]], float)
+    rows = table.gain_rows("global_taught", "DS2", better, "global", base)
+    found = row(rows, "accuracy")
+    assert (found.arm, found.group) == ("global_taught", "DS2:minus:global")
+    assert found.value == pytest.approx(0.1) and found.low == pytest.approx(0.1) == pytest.approx(found.high)
+    assert row(table.gain_rows("a", "DS2", base, "b", base), "macro_f1").value == 0.0

@@ -13,7 +13,7 @@ from physioedge.datasets import mitbih
 from physioedge.evaluation import jobs as module
 from physioedge.evaluation.arms import ARMS, load_predictions
 from physioedge.evaluation.folds import candidates, folds
-from physioedge.evaluation.jobs import CLASSIC, Job, run_job, run_jobs
+from physioedge.evaluation.jobs import CLASSIC, TAUGHT, Job, run_job, run_jobs
 from physioedge.evaluation.report import Plan, jobs_of
 from physioedge_runtime.errors import EvaluationRefused
 from tiny_training import write_backbone, write_mitbih
@@ -113,6 +113,15 @@ def test_only_the_classic_split_shares_a_person(tmp_path):
     assert [(j.arm, j.seed) for j in found] == [("global", 0), (CLASSIC, 0), ("global", 1)]  # one seed of it is enough
     assert found[0].train == mitbih.FIT and found[1].train == mitbih.DS1
     assert all(j.test == mitbih.DS2 and not j.development for j in found)
+
+
+def test_the_taught_arm_and_the_teachers_people_go_together(tmp_path):
+    plan = Plan(arms=("global", TAUGHT), seeds=1, backbone=Path("b"), twin=None, config=CONFIG, work=tmp_path,
+                data=None, workers=1, taught=Path("t"))  # fmt: skip
+    assert [j.taught for j in jobs_of(plan)] == [None, Path("t")]
+    for wrong in (replace(plan, taught=None), replace(plan, arms=("global",))):
+        with pytest.raises(EvaluationRefused, match="--taught"):
+            jobs_of(wrong)
 
 
 def test_the_twin_needs_its_own_weights(tmp_path):

@@ -31,7 +31,8 @@ def register(parser: argparse.ArgumentParser) -> None:
     own.add_argument("--sets", type=Path, help="folder with one folder a seed, 0, 1, ..., of `train adapters`")
     own.add_argument("--name", default="", help="what is added to the name of the results file")
     own.add_argument("--groups", default="", help="by default all of the task's: for arrhythmia 'DS1 folds,DS2'")
-    own.add_argument("--taught", type=Path, help="what `train teacher` wrote: arms named tuned practise on these too")
+    own.add_argument("--taught", type=Path, help="what `train teacher` wrote: arms named tuned practise on these too; "
+                     "of arrhythmia, for the arm global_taught")  # fmt: skip
     own.add_argument("--taught-people", type=int, metavar="N", help="learn from the first N taught people of the sets; "
                      "all of them else")  # fmt: skip
     own.add_argument("--device", default="cpu", help="of torch, where networks compute")

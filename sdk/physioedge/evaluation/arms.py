@@ -5,7 +5,7 @@ The others, `OPPONENTS`, are in `physioedge.evaluation.beat_opponents`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,10 @@ class Fitted:
 
 
 def fit_arm(
-    arm: str, backbone: Backbone, records: list[BeatRecord], config: BeatFit, *, seed: int, checkpoint: Path
-) -> Fitted:
-    """Fit one arm on `records`; for ``bidirectional`` pass the twin backbone."""
+    arm: str, backbone: Backbone, records: list[BeatRecord], config: BeatFit, *, seed: int, checkpoint: Path,
+    taught: Sequence[BeatRecord] = (),
+) -> Fitted:  # fmt: skip
+    """Fit one arm on `records`; for ``bidirectional`` pass the twin backbone. Networks see people of a teacher, too."""
     torch.manual_seed(seed)
     if arm == "cnn":
         cnn = SmallCnn(backbone.config, backbone.layout, len(LABELS), seed=HEAD_SEED)
@@ -77,7 +78,7 @@ def fit_arm(
         )  # fmt: skip
         cnn.eval()
         return Fitted(lambda x: (cnn.head.scores(e := cnn.embed(x)), e), cnn.head, cnn)
-    module = fit_beats(backbone, records, config, _HOW[arm], seed=seed, checkpoint=checkpoint)
+    module = fit_beats(backbone, records, config, _HOW[arm], seed=seed, taught=taught, checkpoint=checkpoint)
     network: Network = module.base_model.model if _HOW[arm] == GLOBAL else module
     return Fitted(lambda x: _answer(network, x), network.head, module)
 

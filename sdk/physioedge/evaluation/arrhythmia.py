@@ -55,6 +55,28 @@ def metric_rows(arm: str, group: str, counts: NDArray[np.float64]) -> list[Row]:
     return rows
 
 
+def gain_rows(arm: str, group: str, counts: NDArray[np.float64], over: str, base: NDArray[np.float64]) -> list[Row]:
+    """Accuracy, macro-F1 and V sensitivity of an arm less another's, with paired intervals over the same records.
+
+    Parameters
+    ----------
+    counts, base : float64 (seed, record, class, class)
+        Confusion matrices of both, of the same records and as many seeds.
+    """
+    rows, both = [], np.stack([counts, base], axis=2)
+    for metric in ("accuracy", "macro_f1", "sensitivity:V"):
+        value, low, high = subject_bootstrap(both, _differ(_picker(metric)))
+        rows.append(
+            Row(task=NAME, arm=arm, group=f"{group}:minus:{over}", metric=metric, unit="1", value=value, low=low,
+                high=high, n=counts.shape[1], seeds=counts.shape[0])
+        )  # fmt: skip
+    return rows
+
+
+def _differ(pick: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Callable[..., NDArray[np.float64]]:
+    return lambda sums: pick(sums[..., 0, :, :]) - pick(sums[..., 1, :, :])
+
+
 def _picker(metric: str) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     return lambda sums: from_confusion(sums, LABELS)[metric]
 

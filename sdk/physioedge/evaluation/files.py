@@ -45,10 +45,11 @@ def write_arms(args: argparse.Namespace) -> list[Row]:
     """``arrhythmia.json`` with its table and plot: every arm on DS2; the run is logged."""
     plan = Plan(
         arms=tuple(args.arms.split(",")), seeds=args.seeds, backbone=args.backbone or backbone(), twin=args.twin,
-        config=BeatFit(), work=args.work, data=args.data, workers=args.workers,
+        config=BeatFit(), work=args.work, data=args.data, workers=args.workers, taught=args.taught,
     )  # fmt: skip
     rows = fitted_rows(plan, args.out / "arrhythmia.png")
     command = f"physioedge evaluate arrhythmia --parts arms --arms {args.arms} --seeds {args.seeds}"
+    command += " --taught FILE" if args.taught else ""
     results.write(args.out / "arrhythmia.json", command, rows)
     text = "\n\n".join(
         f"## {group}\n\n{table(rows, group, TABLE)}"

@@ -16,6 +16,7 @@ import torch
 from physioedge.adapters.beats import BeatFit, log_prior
 from physioedge.adapters.global_run import beats_note
 from physioedge.adapters.lora.files import save_adapter
+from physioedge.adapters.sets.taught import load_taught
 from physioedge.evaluation.arms import OPPONENTS, fit_arm, predict, refuse_overlap, save_predictions
 from physioedge.evaluation.beat_opponents import opponent_predictions
 from physioedge.models.checkpoint import load_backbone
@@ -23,6 +24,8 @@ from physioedge.tasks import arrhythmia
 
 CLASSIC = "global_classic_split"
 """The global adapter fitted on all of DS1, the person of 202 included."""
+TAUGHT = "global_taught"
+"""The global adapter fitted on people of a teacher, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,7 @@ class Job:
     Attributes
     ----------
     arm : str
-        Of ``physioedge.evaluation.arms.ARMS``, or `CLASSIC`.
+        Of ``physioedge.evaluation.arms.ARMS``, `CLASSIC` or `TAUGHT`.
     seed : int
     backbone : Path
         Weights file; for ``bidirectional`` the twin's.
@@ -41,6 +44,8 @@ class Job:
         Records fitted on and predicted.
     development : bool
         A fold of DS1: the backbone may have seen the test records unlabelled, the adapter may not.
+    taught : Path or None
+        What ``train teacher`` wrote, for `TAUGHT`.
     work : Path
         Folder for predictions, checkpoints and adapters.
     data : Path or None
@@ -56,13 +61,14 @@ class Job:
     work: Path
     data: Path | None
     development: bool = False
+    taught: Path | None = None
 
     @property
     def name(self) -> str:
         """File stem: arm, seed and a digest of all that shapes the scores; the prior is applied later."""
         config = {key: value for key, value in asdict(self.config).items() if key != "prior_share"}
         shape = json.dumps([config, self.train, self.test], sort_keys=True).encode()
-        shape += self.backbone.read_bytes()
+        shape += self.backbone.read_bytes() + (self.taught.read_bytes() if self.taught else b"")
         return f"{self.arm}-{self.seed}-{hashlib.sha256(shape).hexdigest()[:10]}"
 
     @property
@@ -93,12 +99,14 @@ def run_job(job: Job) -> Path:
         found = opponent_predictions(job.arm, train, test, job.config.draw, cut, fs_hz, seed=job.seed)
         save_predictions(job.predictions, found, None, extra)
         return job.predictions
-    arm = "global" if job.arm == CLASSIC else job.arm
+    arm = "global" if job.arm in (CLASSIC, TAUGHT) else job.arm
     checkpoint = job.work / "checkpoints" / f"{job.name}.pt"
-    fitted = fit_arm(arm, backbone, train, job.config, seed=job.seed, checkpoint=checkpoint)
-    keep = job.arm == "global" and not job.development
+    taught = load_taught(job.taught, fs_hz) if job.taught else []
+    fitted = fit_arm(arm, backbone, train, job.config, seed=job.seed, checkpoint=checkpoint, taught=taught)
+    keep = job.arm in ("global", TAUGHT) and not job.development
     if keep:
-        save_adapter(job.adapter, fitted.module, beats_note(fitted.module, digest, train, job.config, job.seed))
+        note = beats_note(fitted.module, digest, train, job.config, job.seed, taught=taught)
+        save_adapter(job.adapter, fitted.module, note)
     reference = [p.embedding.mean(0) for p in predict(fitted, thinned(train), cut, fs_hz)] if keep else []
     if reference:
         extra["reference"] = np.mean(reference, axis=0)

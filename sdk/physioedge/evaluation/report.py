@@ -13,7 +13,7 @@ from physioedge.adapters.beats import BeatFit
 from physioedge.datasets import mitbih
 from physioedge.evaluation import arrhythmia as table
 from physioedge.evaluation.arms import ARMS, load_predictions
-from physioedge.evaluation.jobs import CLASSIC, Job, run_jobs
+from physioedge.evaluation.jobs import CLASSIC, TAUGHT, Job, run_jobs
 from physioedge.evaluation.plots import confusion_and_calibration
 from physioedge.results import Row
 from physioedge.tasks.arrhythmia import LABELS
@@ -35,6 +35,7 @@ class Plan:
     work: Path
     data: Path | None
     workers: int
+    taught: Path | None = None
 
 
 def seeds_of(arm: str, seeds: int) -> int:
@@ -49,11 +50,16 @@ def jobs_of(plan: Plan) -> list[Job]:
     ------
     EvaluationRefused
         An arm that there is none of; the bidirectional arm without the twin's weights: it would be the causal one by
-        another name.
+        another name; the taught one without a teacher's people.
     """
-    unknown = sorted(set(plan.arms) - {*ARMS, CLASSIC})
+    unknown = sorted(set(plan.arms) - {*ARMS, CLASSIC, TAUGHT})
     if unknown:
-        raise EvaluationRefused(f"arms {', '.join(unknown)}", f"any of {', '.join((*ARMS, CLASSIC))}", "Name those.")
+        known = ", ".join((*ARMS, CLASSIC, TAUGHT))
+        raise EvaluationRefused(f"arms {', '.join(unknown)}", f"any of {known}", "Name those.")
+    if (TAUGHT in plan.arms) != (plan.taught is not None):
+        raise EvaluationRefused(
+            f"arm {TAUGHT!r} without --taught, or the other way round", "both", "Make the file by `train teacher`."
+        )
     if "bidirectional" in plan.arms and plan.twin is None:
         raise EvaluationRefused(
             "arm 'bidirectional' without --twin", "the twin's weights", "Name them, or leave it out."
@@ -75,38 +81,50 @@ def jobs_of(plan: Plan) -> list[Job]:
                     test=mitbih.DS2,
                     work=plan.work,
                     data=plan.data,
+                    taught=plan.taught if arm == TAUGHT else None,
                 )
             )
     return out
 
 
 def fitted_rows(plan: Plan, plot: Path) -> list[Row]:
-    """Fit what is missing and return the rows of every arm; the plot shows the global adapter."""
+    """Fit what is missing and return the rows of every arm; the plot shows the global adapter, or the taught one."""
     jobs = jobs_of(plan)
     paths = dict(zip(((job.arm, job.seed) for job in jobs), run_jobs(jobs, plan.workers), strict=True))
     rows: list[Row] = []
+    counts: dict[str, NDArray[np.float64]] = {}
     for arm in plan.arms:
         loaded = [load_predictions(paths[arm, seed]) for seed in range(seeds_of(arm, plan.seeds))]
         seeds = [predictions for predictions, _ in loaded]
         prior = [extra["log_prior"].astype(float) * plan.config.prior_share for _, extra in loaded]
         if not rows:
             rows += table.all_n_rows(seeds[0])
-        rows += table.metric_rows(arm, "DS2", table.matrices(seeds, prior))
+        counts[arm] = table.matrices(seeds, prior)
+        rows += table.metric_rows(arm, "DS2", counts[arm])
         rows.append(table.calibration_row(arm, "DS2", seeds, prior))
-        if arm == "global":
-            rows += _global_rows(loaded, seeds, prior)
+        if arm in ("global", TAUGHT):
+            rows += _global_rows(arm, seeds, prior)
+        if arm == (TAUGHT if TAUGHT in plan.arms else "global"):
             _plot(seeds, prior, plot)
+        if arm == "global":
+            rows += _centred_rows(loaded, seeds, prior)
+    if {"global", TAUGHT} <= set(plan.arms):
+        rows += table.gain_rows(TAUGHT, "DS2", counts[TAUGHT], "global", counts["global"])
     return rows
 
 
-def _global_rows(loaded: list[Any], seeds: table.Seeds, prior: list[NDArray[np.float64]]) -> list[Row]:
-    """What is said of the global adapter only: per subject, without 202, F and Q, and centring on the rest."""
-    rows = table.subject_rows("global", seeds, prior)
-    rows += table.landing_rows("global", seeds, prior)
+def _global_rows(arm: str, seeds: table.Seeds, prior: list[NDArray[np.float64]]) -> list[Row]:
+    """What is said of global adapters only: per subject, without 202, F and Q."""
+    rows = table.subject_rows(arm, seeds, prior)
+    rows += table.landing_rows(arm, seeds, prior)
     others = [[p for p in predictions if p.record != WITHOUT] for predictions in seeds]
-    rows += table.metric_rows("global", "DS2 without 202", table.matrices(others, prior))
+    return rows + table.metric_rows(arm, "DS2 without 202", table.matrices(others, prior))
+
+
+def _centred_rows(loaded: list[Any], seeds: table.Seeds, prior: list[NDArray[np.float64]]) -> list[Row]:
+    """Centring on what comes after five minutes, beside the global adapter there."""
     group = "DS2 after 5 min"
-    rows += table.metric_rows("global", group, table.matrices(seeds, prior, table.CALIBRATION_S))
+    rows = table.metric_rows("global", group, table.matrices(seeds, prior, table.CALIBRATION_S))
     for arm, share in (("centring_half", 0.5), ("centring", 1.0)):
         moved = [table.centred(predictions, extra, extra["reference"], share) for predictions, extra in loaded]
         rows += table.metric_rows(arm, group, table.matrices(moved, prior, table.CALIBRATION_S))
