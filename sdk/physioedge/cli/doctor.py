@@ -37,12 +37,12 @@ _EXTRAS = {
     "mqtt": ("paho",),
     "view": ("matplotlib", "starlette", "uvicorn"),
     "completion": ("shtab",),
-    "rivals": ("scipy", "sklearn", "aeon"),
+    "rivals": ("scipy", "sklearn", "aeon", "neurokit2"),
     "forecast-rivals": ("statsforecast", "chronos"),
     "ray": ("ray",),
     "fleet": ("fastapi", "uvicorn", "safetensors", "physioedge_weights", "redis", "simpy", "matplotlib"),
 }
-_SLOW = frozenset({"aeon", "ray", "statsforecast", "chronos"})
+_SLOW = frozenset({"aeon", "ray", "statsforecast", "chronos", "neurokit2"})
 """Importing these takes long: they are only looked for."""
 _DISTRIBUTION = {"sklearn": "scikit-learn", "paho": "paho-mqtt", "chronos": "chronos-forecasting"}
 _INT8_FLAGS = ("avx512_vnni", "avx_vnni", "avx512f", "avx2", "asimddp", "i8mm")

@@ -108,6 +108,7 @@ ARMS: Mapping[str, Arm] = {
     "minirocket_noacc": Arm(module=f"{_HERE}.minirocket", without=_ACC),
     "cnn": Arm(module=f"{_HERE}.cnn"),
     "cnn_noacc": Arm(module=f"{_HERE}.cnn", without=_ACC),
+    "peaks": Arm(module=f"{_HERE}.peaks", seeded=False, tasks=(*_RATE, "ecg_rate", "ptt_rate")),
     "spectral": Arm(module=f"{_HERE}.spectral", seeded=False, smooth=False, tasks=_RATE),
     "spectral_noacc": Arm(module=f"{_HERE}.spectral", seeded=False, smooth=False, without=_ACC, tasks=_RATE),
     "spectral_causal": Arm(

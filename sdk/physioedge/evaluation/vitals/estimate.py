@@ -16,13 +16,22 @@ from physioedge import results
 from physioedge.adapters.estimating import ABLATIONS, RATES
 from physioedge.evaluation.arms import refuse_overlap
 from physioedge.evaluation.intervals import subject_bootstrap
+from physioedge.evaluation.opponents import ARMS
 from physioedge.evaluation.vitals import workers
 from physioedge.evaluation.vitals.estimate_data import facts_known, load
-from physioedge.evaluation.vitals.estimate_jobs import FACTS, OPPONENTS, EstimateJob, answered, half_from_others
+from physioedge.evaluation.vitals.estimate_jobs import (
+    FACTS,
+    FITTED_OPPONENTS,
+    OPPONENTS,
+    OWN_MEAN,
+    EstimateJob,
+    answered,
+    half_from_others,
+)
 from physioedge.models.checkpoint import load_backbone, read_config
 from physioedge.models.layout import Layout, SensorLayout
 from physioedge.results import Row
-from physioedge.tasks.windowed import chosen, task_module
+from physioedge.tasks.windowed import TaskWindows, chosen, task_module
 
 QUANTISED, PLAIN = "qlora_4bit", "lora"
 ARMS_OF = {
@@ -77,7 +86,7 @@ class Plan:
         made = []
         for seed in range(self.seeds):
             for arm, variant in self._arms(data):
-                if (arm in OPPONENTS and seed >= _FEWEST) or (arm in ("majority", "own_mean") and seed):
+                if arm in OPPONENTS and seed >= (_FEWEST if arm in FITTED_OPPONENTS else 1):
                     continue
                 made += [replace(first, arm=arm, variant=variant, seed=seed, fold=fold) for fold in folds]
         return [job for job in made if not self.arms or job.name in self.arms]
@@ -88,9 +97,15 @@ class Plan:
             found += [(PLAIN, FACTS), (QUANTISED, FACTS)]
         if len(set(data.windows.fold.tolist()) - {-1}) == 1 and self.task == "ecg_rate":
             found += [(PLAIN, variant) for variant in ABLATIONS]
-        people, calibrated = (np.unique(data.windows.subject[part]) for part in (..., data.windows.calibration))
-        owned = len(people) == len(calibrated)
-        return found + [(arm, "") for arm in OPPONENTS if arm != "own_mean" or owned]
+        return found + [(arm, "") for arm in opponents_of(self.task, data.windows)]
+
+
+def opponents_of(task: str, windows: TaskWindows) -> list[str]:
+    """Opponents that a task can have; a person's own mean wants a calibration part of everybody judged."""
+    judged, calibrated = (np.unique(windows.subject[part]) for part in (windows.fold >= 0, windows.calibration))
+    owned = set(judged.tolist()) <= set(calibrated.tolist())
+    known = [arm for arm in OPPONENTS if not ARMS[arm].tasks or task in ARMS[arm].tasks]
+    return [arm for arm in known if arm != OWN_MEAN or owned]
 
 
 def run(plan: Plan, crew: workers.Crew, tell: Callable[[str], None]) -> int:

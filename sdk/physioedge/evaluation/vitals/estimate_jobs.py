@@ -21,7 +21,10 @@ CALIBRATE_EVERY = 4
 """Of the people fitted on, so many-th is kept to calibrate intervals."""
 FACTS = "facts"
 VARIANTS = ("", FACTS, *ABLATIONS)
-OPPONENTS = ("majority", "own_mean", "classical", "cnn")
+OWN_MEAN = "own_mean"
+OPPONENTS = ("majority", OWN_MEAN, "peaks", "spectral_alone", "spectral", "classical", "cnn")
+FITTED_OPPONENTS = ("classical", "cnn")
+"""Those that differ from seed to seed."""
 Floats = NDArray[np.float64]
 
 
@@ -79,6 +82,8 @@ class EstimateJob:
             values, extra = self._estimated(data, train, (fitted, kept, judged), device)
         else:
             answer = arm_of(self.arm, self.task).load()
+            if self.arm == OWN_MEAN:
+                everything = with_own_part(everything)
             values = [answer(train, chosen(everything, part), self.seed) for part in (kept, judged)]
             extra = {}
         half = half_width(module, chosen(everything, kept), values[0])
@@ -109,6 +114,15 @@ class EstimateJob:
                                            memory.optimiser_bytes, memory.saved_bytes]
             ),
         }  # fmt: skip
+
+
+def with_own_part(windows: TaskWindows) -> TaskWindows:
+    """The same windows; of people without a calibration part, who are fitted on, it is the time that others have."""
+    has = np.isin(windows.subject, np.unique(windows.subject[windows.calibration]))
+    if has.all():
+        return windows
+    first = windows.start_s <= windows.start_s[windows.calibration].max()
+    return replace(windows, calibration=np.where(has, windows.calibration, first))
 
 
 def answered(module: Any, windows: TaskWindows, values: Floats) -> tuple[Floats, Floats, NDArray[np.str_]]:
