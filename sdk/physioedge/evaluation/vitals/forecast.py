@@ -26,8 +26,8 @@ from physioedge.results import Row
 from physioedge.tasks.series import VITALS
 
 TASK = "forecast"
-CHOSEN_ON = ("heart_rate_sleep", "heart_rate_wrist")
-"""Series whose calibration people choose each method's learning rate, for all series."""
+CHOSEN_ON = ("heart_rate_wrist",)
+"""Series whose people kept from the fit choose each method's learning rate, for all series."""
 LAST = ("lora_shared", "dora", "ia3")
 """Methods that neither source has: fitted when all others are."""
 _MEMORY = ("base_bytes", "trained_bytes", "gradient_bytes", "optimiser_bytes", "saved_bytes")
