@@ -32,8 +32,9 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--parts", default="arms,shipped,beats", help=f"any of {','.join(PARTS)}: choices on folds of "
                         "DS1; arms fitted and scored on DS2; the bundle on DS2; the beat detector; the bundle's graphs "
                         "against each other. Of other tasks: arms; bundle for a bundle on its task's windows and "
-                        "recordings; or incremental for one with step graphs. Of personalisation: arms, or device for "
-                        "levelling by the bundle")  # fmt: skip
+                        "recordings; or incremental for one with step graphs. Of personalisation: arms; device for "
+                        "levelling by the bundle; conditions for what it sends beside what generators learn from; or "
+                        "costs")  # fmt: skip
     parser.add_argument("--arms", help="by default global,probe,cnn,full,bidirectional,classical,minirocket; for "
                         "the other tasks majority,classical,minirocket,cnn,global,probe")  # fmt: skip
     parser.add_argument("--candidates", default="base", help="for choose: names of physioedge.evaluation.folds")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from physioedge.tasks.arrhythmia import BeatRecord
 
 TASKS = ("arrhythmia", "stress", "sleep_rr", "ppg_rhythm")
-DEVICE, COSTS = "device", "costs"
+DEVICE, COSTS, CONDITIONS = "device", "costs", "conditions"
 GENERATED = ("mean", "nearest", "knn", "ridge", "krr", "mlp", "cgan", "dit", "shuffled_krr", "null_krr")
 AGAINST = ("global", "centring_half", "levelling")
 
@@ -40,8 +40,9 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def rows(args: argparse.Namespace) -> list[Row]:
     """Judge the arms, and write ``personalisation-<task>.json``; a run that looked at DS2 is logged."""
-    if args.parts in (DEVICE, COSTS):
-        return _device(args) if args.parts == DEVICE else _costs(args)
+    parts = {DEVICE: _device, COSTS: _costs, CONDITIONS: _conditions}
+    if args.parts in parts:
+        return parts[args.parts](args)
     from physioedge import results
     from physioedge.adapters.sets.making import SetConfig
     from physioedge.evaluation.files import log_ds2
@@ -128,6 +129,30 @@ def _device(args: argparse.Namespace) -> list[Row]:
     command = "physioedge evaluate personalisation --parts device"
     results.write(args.out / "personal-device.json", command, made, bundle=bundle.digest)
     log_ds2(args.out, command, f"levelling on bundle {bundle.digest[:12]}")
+    return made
+
+
+def _conditions(args: argparse.Namespace) -> list[Row]:
+    """Conditions of the bundle beside those that generators learn from, and ``conditions.json``; no label is read."""
+    from physioedge import results
+    from physioedge.adapters.sets.beats import BeatPeople
+    from physioedge.datasets import mitbih
+    from physioedge.evaluation.personal.conditions import compared, condition_rows
+    from physioedge.generator.files import load_generator
+    from physioedge.models import shipped
+    from physioedge.tasks.arrhythmia import NAME
+    from physioedge_runtime import Bundle
+    from physioedge_runtime.engine import load_engine
+
+    bundle = Bundle.open(args.bundle or shipped.BUNDLE, trust=args.trust)
+    people = BeatPeople(args.backbone or shipped.backbone(), args.data)
+    generator, folder = load_generator(shipped.generator_of(NAME)), args.adapter or shipped.adapter_of(NAME)
+    found = compared(people, folder, generator, bundle, load_engine(bundle), (*mitbih.FIT, *mitbih.DS2))
+    made = condition_rows(found, "MIT-BIH, first 5 min")
+    results.write(
+        args.out / "conditions.json", f"physioedge evaluate personalisation --parts {CONDITIONS}", made,
+        bundle=bundle.digest,
+    )  # fmt: skip
     return made
 
 
