@@ -11,7 +11,7 @@ import pytest
 
 from physioedge_runtime.bundle.archive import MANIFEST, read_archive
 from physioedge_runtime.bundle.container import Bundle
-from physioedge_runtime.bundle.contract import STEP_SCHEMA_VERSION
+from physioedge_runtime.bundle.contract import ROWS_SCHEMA_VERSION
 from physioedge_runtime.bundle.signing import public_key
 from physioedge_runtime.engine import load_engine
 from physioedge_runtime.engine.verification import verify_bundle
@@ -25,9 +25,12 @@ SHA256 = {
     "schema1.physio": "34d4b4c66a7d07ebf89d88cb743b300c1f54da4973ef1303b1098eb1ba8f5e01",
     "schema2.physio": "ddc45908d2ee3fe0a9120dee8659bb2a790f13cfed9de92027da6ca094f744e5",
     "schema3.physio": "f30bff97ae90ac57221f1037992a578c0cea85d6ee381c75c47d5cf244d73b99",
+    "schema4.physio": "45bebddf2f25741318cb6f6bdf50d0b644f6ec80e54fae1b75c657e09ef38750",
 }
 VALUES_OF_SCHEMA_3 = [[72.264832, 17.603796], [64.100121, 17.647259]]
 """Heart rate and breaths of its golden windows, as torch computed them."""
+LOGITS_OF_SCHEMA_4 = [[1.3961, -0.8201, -0.5760], [1.0693, -0.4121, -0.6572]]
+"""Of its golden windows, as torch computed them."""
 
 
 def golden(name: str) -> Bundle:
@@ -59,7 +62,7 @@ def wrist(seconds: int = 20) -> dict[str, Any]:
 def test_every_schema_has_a_bundle_and_none_was_made_again():
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in FOLDER.glob("*.physio")}
     assert found == SHA256
-    assert {f"schema{n}.physio" for n in range(1, STEP_SCHEMA_VERSION + 1)} <= set(found)
+    assert {f"schema{n}.physio" for n in range(1, ROWS_SCHEMA_VERSION + 1)} <= set(found)
 
 
 @pytest.mark.parametrize("name", SHA256)
@@ -118,3 +121,19 @@ def test_schema_3_gives_what_torch_gave_and_steps_follow_windows():
     )
     assert len(steps) == len(windows) > 10
     np.testing.assert_allclose(steps[0].values, windows[0].values, rtol=1e-3)
+
+
+def test_schema_4_gives_what_torch_gave_and_steps_in_rows_follow_windows():
+    bundle = golden("schema4.physio")
+    assert bundle.contract.step is not None and bundle.contract.step.layout == "rows"
+    signal = bundle.golden()["signal"]
+    for mode in ("window", "step"):
+        engine = load_engine(bundle, precision="fp32", mode=mode)
+        for i, expected in enumerate(LOGITS_OF_SCHEMA_4):
+            np.testing.assert_allclose(engine.run(signal[i : i + 1])[0][0], expected, atol=2e-4)
+    ecg = {"ecg": synthetic_ecg(125.0, 30.0)[0]}
+    steps, windows = (
+        [r for r in results_of(bundle, ecg, precision="fp32", mode=mode) if r.judged] for mode in ("step", "window")
+    )
+    assert len(steps) == len(windows) > 10
+    np.testing.assert_allclose(steps[0].probabilities, windows[0].probabilities, atol=1e-3)

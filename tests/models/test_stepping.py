@@ -19,7 +19,7 @@ from physioedge_runtime.engine.step_buffers import StepBuffers
 from physioedge_runtime.errors import ShapeError
 
 CONFIG = BackboneConfig(
-    name="small", d_model=16, n_heads=2, n_layers=2, attention_window=5, modalities=(ECG, PPG, ACC, EDA, RR)
+    name="small", d_model=32, n_heads=2, n_layers=2, attention_window=5, modalities=(ECG, PPG, ACC, EDA, RR)
 )
 
 
@@ -170,3 +170,10 @@ def test_a_mask_hides_what_is_too_old_and_what_is_not_there_yet() -> None:
     rows.before(1)
     np.testing.assert_array_equal(rows.inputs["past.mask"][0, 0, :, :5] == 0, seen)
     np.testing.assert_array_equal(rows.inputs["past.mask"][0, 0, :, 5:] == 0, np.tri(5, dtype=bool))
+
+
+def test_heads_that_rows_do_not_suit_get_columns():
+    """Onnxruntime's attention over rows takes heads of 16 numbers and multiples of that."""
+    narrow = Backbone(replace(CONFIG, d_model=16), CASES["one sensor"][0])
+    assert step_spec(narrow, 1.0).layout == "columns"
+    assert step_spec(network(CASES["one sensor"][0]).backbone, 1.0).layout == "rows"
