@@ -19,6 +19,7 @@ from physioedge.faults.row import Setting
 from physioedge.generator.adapter_set import AdapterSet, Origin
 from physioedge.generator.files import Generator
 from physioedge.generator.regression import fit_krr
+from physioedge.results import Row as Figure
 from physioedge_runtime.adaptation.condition import EMBEDDING, SHAPELETS, Condition, ConditionSpec
 from physioedge_runtime.bundle.contract import SlotSpec
 
@@ -132,6 +133,25 @@ def test_the_row_loses_where_a_beat_is_told_and_where_a_socket_is_opened(
     monkeypatch.setattr(privacy, "_local", lambda work: (["adapt --local: exit code 0, socket.connect"], ["..."]))
     found = privacy.trial(Setting(work=tmp_path))
     assert not found.holds and found.lost == 1 and "socket.connect" in " ".join(found.notes)
+    assert found.worse == ("adapt --local: exit code 0, socket.connect",)
+
+
+def test_what_is_known_to_be_told_is_told_from_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(privacy, "folder", lambda name: tmp_path)
+    monkeypatch.setattr(privacy, "_local", lambda work: ([], []))
+
+    def told_by(arm: str, high: float) -> tuple[bool, tuple[str, ...]]:
+        leak = Figure(task="t", arm=arm, group="g", metric="rebuilt", unit="1", value=high - 0.1, low=0.0, high=high,
+                      n=9, seeds=1)  # fmt: skip
+        monkeypatch.setattr(privacy, "_attacked", lambda people: [leak])
+        found = privacy.trial(Setting(work=tmp_path))
+        return found.holds, found.worse
+
+    for known in ("embedding", "embedding_noise_30", "shapelets_noise_10", "adapter"):
+        assert told_by(known, 0.8) == (False, ()) and told_by(known, 1.1) == (True, ())
+        assert told_by(known, 0.3)[1] == (f"{known}, rebuilt: 0.20",)
+    for other in ("embedding_noise_300", "shapelets_noise_100", "levelling", "adapter_noise_1"):
+        assert told_by(other, 0.8)[1] == (f"{other}, rebuilt: 0.70",)
 
 
 def test_a_socket_is_seen_and_adapting_locally_opens_none(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from physioedge.cli.main import main
 from physioedge.faults import page, record, run
-from physioedge.faults.row import Outcome, Row, Setting
+from physioedge.faults.row import Outcome, Row, Setting, beyond_chance
 from physioedge_runtime.errors import EvaluationRefused, MissingExtra
 
 
@@ -104,6 +104,50 @@ def test_the_exit_code_says_whether_all_that_ran_holds(
     assert main(["faults", "--rows", "R3"]) == 1  # nothing ran
     assert main(["faults", "--rows", "R9"]) == 1
     assert main(["faults", "--share", "0"]) == 2
+
+
+def missed(rows: dict[str, Any], monkeypatch: pytest.MonkeyPatch, *worse: str) -> None:
+    """R3 misses its target, and is known to."""
+    rows["R3"] = lambda setting: Outcome(tried=10, lost=3, holds=False, notes=("a note",), worse=worse)
+    row = Row(id="R3", what="what R3", target="all of it", known="nobody can")
+    monkeypatch.setattr(sys.modules["physioedge.faults.made_up_R3"], "ROW", row)
+
+
+def test_a_miss_that_is_known_is_told_with_its_reason_and_is_no_error_but_where_asked_for(
+    rows: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    missed(rows, monkeypatch)
+    assert main(["faults", "--out", str(tmp_path)]) == 0 and main(["faults", "--strict"]) == 1
+    said = capsys.readouterr().out
+    assert "misses, as known: 10 tried, 3 lost" in said and "R3: nobody can\nR3: a note" in said
+    assert "2 of 3 rows that ran are at their target. R3: missed as known, for the reason told above" in said
+    made = json.loads((tmp_path / "faults.json").read_text())["faults"]["R3"]
+    assert (made["state"], made["reason"]) == ("misses, as known", "nobody can")
+    page_text = (tmp_path / "faults.md").read_text()
+    assert "Not at their target: R3. Missed as known, and by no more: R3" in page_text
+    assert "## R3\n\n- misses, as known: nobody can\n" in page_text
+
+
+def test_a_miss_that_is_worse_than_known_is_an_error(
+    rows: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missed(rows, monkeypatch, "9 of 10 lost", "and more")
+    assert main(["faults"]) == 1
+    said = capsys.readouterr().out
+    assert "R3: worse than known: 9 of 10 lost; worse than known: and more" in said and "R3: does not hold." in said
+    found = run.run_row("R3", share=1.0, seed=0)
+    assert found.state == run.LOST and "9 of 10 lost" in found.reason
+
+
+def test_a_row_that_holds_is_not_asked_what_is_known(rows: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    missed(rows, monkeypatch)
+    rows["R3"] = lambda setting: outcome()
+    assert run.run_row("R3", share=1.0, seed=0).state == run.HOLDS
+
+
+def test_chance_explains_one_in_a_hundred_and_not_ten() -> None:
+    assert not beyond_chance(0, 0, 0.1) and not beyond_chance(0, 10, 0.0) and not beyond_chance(1, 100, 0.01)
+    assert beyond_chance(1, 10, 0.0) and beyond_chance(10, 100, 0.01) and not beyond_chance(3, 4, 0.3)
 
 
 def test_files_keep_rows_that_are_not_run(rows: dict[str, Any], tmp_path: Path) -> None:

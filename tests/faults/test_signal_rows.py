@@ -73,6 +73,7 @@ def test_no_spoilt_window_is_judged_but_a_pulse_in_motion_or_folded_hum(tmp_path
     assert outcome.figures["spoilt_windows"] > 300
     judged = [note for note in outcome.notes if note.startswith("judged all the same")]
     assert all("motion of ppg" in note or "60 Hz hum of ppg" in note for note in judged), judged
+    assert outcome.holds or not outcome.worse, outcome.worse
     assert not [note for note in outcome.notes if note.startswith(("wrong", "no reason"))]
     assert outcome.figures["clean_arrhythmia_shipped_withheld_share"] < 0.05
 
@@ -89,6 +90,7 @@ def test_a_runtime_that_judges_unmeasured_windows_is_found_out(tmp_path: Path, m
     monkeypatch.setattr(signals, "kinds", few)
     outcome = signals.trial(setting(tmp_path))
     assert not outcome.holds and outcome.figures["unmeasured_windows_judged"] > 10
+    assert any(said.startswith("NaN") and said.endswith("windows judged") for said in outcome.worse)
 
 
 def test_a_link_that_loses_samples_unseen_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

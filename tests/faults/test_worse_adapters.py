@@ -74,6 +74,16 @@ def test_a_guard_that_holds_is_said_to_hold_and_one_that_passes_everything_is_no
     assert not found.holds and found.lost == 12 and any("random" in note for note in found.notes)
 
 
+def test_a_guard_that_got_worse_is_told_from_one_that_misses_its_target_as_known() -> None:
+    some_late = judged([*GOOD, *BAD, *HIDDEN[:5]], "x")  # 5 of 17 harmful ones show too late, as known
+    assert not some_late.holds and not some_late.worse
+    most_late = judged([*GOOD, *BAD[:3], *HIDDEN, *HIDDEN], "x")
+    assert most_late.worse == ("12 of 15 harmful adapters were confirmed, known is 30%",)
+    changed = [Trial(**{**vars(t), "before": logits(np.full(N, 2))}) for t in GOOD]
+    (said,) = judged([*changed, *BAD], "x").worse
+    assert said == "6 of 6 harmless adapters were reverted, known is 7%"
+
+
 def test_too_few_harmful_ones_hold_nothing() -> None:
     assert not judged(GOOD, "x").holds and not judged([*GOOD, *BAD[:4]], "x").holds
 

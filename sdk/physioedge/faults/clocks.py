@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physioedge.faults.clock_kinds import KINDS, SMOOTH, Clock, Draw, standing_still
+from physioedge.faults.limits import TOLERANCE_S
 from physioedge.faults.row import Outcome, Row, Setting
 from physioedge.faults.true_time import Numbers, numbered, numbers_of
 from physioedge.faults.worn import ECG, WRIST, Push, Watching, Worn, arrived, fed
 from physioedge_runtime.result import Result
-from physioedge_runtime.signal.timeline import TOLERANCE_S
 
 ROW = Row(
     id="R8",

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from physioedge.faults.limits import HORIZON_S, LEAP
 from physioedge.faults.made import DAY_S, DEVICE, FLEET, NOW_S, Maker, canonical
-from physioedge_runtime.adaptation.freshness import FLOOR_S, HORIZON_S, MAX_LEAP
+from physioedge_runtime.adaptation.freshness import FLOOR_S
 from physioedge_runtime.adaptation.manifest import ARRAYS
 from physioedge_runtime.bundle.archive import MANIFEST, SIGNATURE, build_archive, read_archive
 from physioedge_runtime.bundle.signing import sign
@@ -137,7 +138,7 @@ def _expired_before_signed(counter: int, rng: np.random.Generator) -> dict[str, 
 
 
 def _far_ahead(counter: int, rng: np.random.Generator) -> dict[str, Any]:
-    return {"counter": LAST + MAX_LEAP + int(rng.integers(1, 10**9))}
+    return {"counter": LAST + LEAP + int(rng.integers(1, 10**9))}
 
 
 def _hex(rng: np.random.Generator) -> str:

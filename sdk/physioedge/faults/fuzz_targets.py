@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
+from physioedge.faults import limits
 from physioedge.faults.fuzz_seeds import DEVICE, DIM, KEY, RANK, SLOT, TOKEN, TRUST, target
-from physioedge_runtime.adaptation.adapter import MAX_ADAPTER_BYTES, AdapterFile
+from physioedge_runtime.adaptation.adapter import AdapterFile
 from physioedge_runtime.adaptation.centring import Centre
-from physioedge_runtime.adaptation.condition import MAX_BYTES, Condition, ConditionSpec
+from physioedge_runtime.adaptation.condition import Condition, ConditionSpec
 from physioedge_runtime.adaptation.guard import ChangePlan
 from physioedge_runtime.adaptation.levelling import Levels
 from physioedge_runtime.adaptation.manifest import AdapterManifest
 from physioedge_runtime.adaptation.request import PATH, Request
-from physioedge_runtime.bundle.archive import MAX_BUNDLE_BYTES, MAX_MANIFEST_BYTES
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.manifest import Manifest
 from physioedge_runtime.errors import PhysioEdgeError
@@ -35,8 +35,8 @@ ACCEPTED = "accepted"
 
 
 CAPS = {
-    "bundle": MAX_BUNDLE_BYTES, "adapter": MAX_ADAPTER_BYTES, "manifest": MAX_MANIFEST_BYTES, "condition": MAX_BYTES,
-    "http": MAX_BYTES,
+    "bundle": limits.BUNDLE_BYTES, "adapter": limits.ADAPTER_BYTES, "manifest": limits.MANIFEST_BYTES,
+    "condition": limits.CONDITION_BYTES, "http": limits.CONDITION_BYTES,
 }  # fmt: skip
 """What each parser takes at most."""
 DOORS = tuple(CAPS)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from physioedge.faults.limits import SLOT_NORM
 from physioedge.faults.made import Arrays
-from physioedge_runtime.engine.slots import BIAS, MAX_SLOT_NORM
+from physioedge_runtime.engine.slots import BIAS
 
 FILE, STREAM, ENGINE = "signed file", "stream", "engine"
 DOORS = (FILE, STREAM, ENGINE)
@@ -51,7 +52,7 @@ def _holding(value: float) -> Change:
 
 def _over_norm(array: NDArray[np.float32], rng: Rng) -> NDArray[np.float32]:
     """From just over the limit to far over it."""
-    norm = MAX_SLOT_NORM * (1 + 10 ** rng.uniform(-3, 6))
+    norm = SLOT_NORM * (1 + 10 ** rng.uniform(-3, 6))
     return (array * (norm / np.linalg.norm(array.astype(np.float64)))).astype(np.float32)
 
 

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from physioedge.faults.record import FULL, LAST, read
-from physioedge.faults.run import HOLDS, LOST
+from physioedge.faults.run import HOLDS, KNOWN, LOST
 
 PAGE = "faults.md"
 _COUNTS = ("tried", "lost", "wall_s")
@@ -39,7 +39,7 @@ def markdown(made: Mapping[str, Any]) -> str:
         f"That run was of {len(took['rows'])} rows, {took['workers']} at a time, and took {took['wall_s'] / 60:.1f} "
         "minutes. A row that had fewer than all tries in its last run has its last full run beside it.",
         "",
-        "Every row is at its target." if not open_rows else f"Not at their target: {', '.join(open_rows)}.",
+        _open(last, open_rows),
         "",
         "| id | what is done | what must hold | tried | lost | so it is | took | last full run |",
         "|---|---|---|--:|--:|---|--:|---|",
@@ -57,6 +57,17 @@ def markdown(made: Mapping[str, Any]) -> str:
 def write(folder: Path, made: Mapping[str, Any]) -> None:
     """Write the page beside the document."""
     (folder / PAGE).write_text(markdown(made), encoding="utf-8")
+
+
+def _open(last: Mapping[str, Any], rows: Sequence[str]) -> str:
+    """Which rows are not at their target, in the last run or the last full one."""
+    if not rows:
+        return "Every row is at its target."
+    known = [name for name in rows if last[name]["state"] == KNOWN]
+    said = f"Not at their target: {', '.join(rows)}."
+    if known:
+        said += f" Missed as known, and by no more: {', '.join(known)}; the first line of each below says why."
+    return said
 
 
 def _counted(name: str, facts: Mapping[str, Any], values: Mapping[tuple[str, str], float]) -> list[str]:
@@ -89,7 +100,8 @@ def _count(value: float | None) -> str:
 
 def _share(facts: Mapping[str, Any]) -> str:
     """Said where a row that may still lose something had fewer tries than the full number."""
-    return f" at {facts['share']:g} of the tries" if facts["share"] < 1 and facts["state"] in (HOLDS, LOST) else ""
+    ran = facts["state"] in (HOLDS, KNOWN, LOST)
+    return f" at {facts['share']:g} of the tries" if facts["share"] < 1 and ran else ""
 
 
 def _cell(text: str) -> str:

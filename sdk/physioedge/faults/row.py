@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +23,15 @@ class Row:
         What is done to the system, in one line.
     target : str
         What must hold, in one line.
+    known : str
+        Why the target is missed, where it is known to be: what was measured, and what would have to change. Empty for
+        a row that is to hold.
     """
 
     id: str
     what: str
     target: str
+    known: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +80,8 @@ class Outcome:
         Further metrics, with their unit in the name (``longest_s``, ``peak_mb``, ``reverted_share``).
     notes : tuple of str
         What was tried by kind, each first loss with what is needed to repeat it, and why a target is not reached.
+    worse : tuple of str
+        Of a row with a `Row.known` that does not hold: in what this is worse than what is known; empty where it is not.
     """
 
     tried: int
@@ -82,6 +89,16 @@ class Outcome:
     holds: bool
     figures: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    worse: tuple[str, ...] = ()
+
+
+def beyond_chance(hits: int, of: int, rate: float) -> bool:
+    """Whether so many hits of so many tries are more than a rate explains: less likely than one in a thousand.
+
+    The tail of the binomial distribution; a row with few tries is not called worse for one or two of them.
+    """
+    odds = (math.comb(of, k) * rate**k * (1 - rate) ** (of - k) for k in range(hits, of + 1))
+    return math.fsum(odds) < 1e-3
 
 
 class Trial(Protocol):

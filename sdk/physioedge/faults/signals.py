@@ -7,6 +7,7 @@ the runtime withheld it, and why, is then compared with what was done.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from physioedge.faults.quality_cost import withheld_on_clean
 from physioedge.faults.radio import radio_losses
 from physioedge.faults.recordings import parts, sets_here
-from physioedge.faults.row import Outcome, Row, Setting
+from physioedge.faults.row import Outcome, Row, Setting, beyond_chance
 from physioedge.faults.signal_kinds import DROWNED, DROWNED_SHARE, MAY, NOT_MEASURED, Kind, kinds
 from physioedge.faults.worn import ECG, WRIST, Samples, Worn, arrived, fed, shipped
 from physioedge_runtime import faults
@@ -25,18 +26,20 @@ ROW = Row(
     id="R7",
     what="dropouts, duplicates, reordering, NaN, saturation, flat lines, lead-off, motion, hum, noise, gain, rate",
     target="a stream never raises; no label or value on a window that the fault has spoilt; flags name the reason",
+    known="a pulse under motion is judged: rhythmic movement below 5 Hz has the shape of a pulse, the quality of each "
+    "sensor is told by that sensor alone, and to tell the two apart by the accelerometer is what the model was trained "
+    "for; a movement larger than those of its recordings misleads it, and a rule over both sensors, which would see "
+    "one, is not in the quality index. A pulse under 60 Hz hum is judged where the hum, which comes as a clean 4 Hz "
+    "when 64 Hz are sampled without a filter, has less power than the pulse. docs/signal-quality.md says both",
 )
+KNOWN = ("motion of ppg", "60 Hz hum of ppg")
+"""Kinds whose spoilt windows are known to be judged; all others may be by a rare chance."""
+RARE = 0.005
 _TRIES, _PART_S = 10, 75.0
 _EDGE_S = 0.4
 """A fault that ends so near to a window reaches it through the rate converter's filter, or does not."""
 _SHAKEN_G = (0.5, 0.3, 0.4)
 """What the accelerometer beside a pulse that is moved shows of the same movement."""
-_WHY = (
-    "why a pulse is judged in motion: rhythmic movement below 5 Hz has the shape of a pulse, no rule of the quality "
-    "index looks at the accelerometer, and the model is there to tell them apart; docs/signal-quality.md says so",
-    "why one may be judged in 60 Hz hum: at 64 Hz and without a filter before the converter it comes as a clean 4 Hz, "
-    "which is seen where it has more power over the window than the pulse",
-)
 _WARMING = {"warming_up", "incomplete", "end", "gap", "clock_backward"}
 
 
@@ -89,7 +92,6 @@ def _outcome(setting: Setting, tallies: dict[Kind, Tally], losses: list[str], ra
         f"{len(tallies)} kinds and degrees on shipped recordings{' and parts of ' if sets else ''}{', '.join(sets)}; "
         f"{radio[0]} faults of a radio link (lost, repeated and reordered chunks, a wrong rate)",
         *(f"judged all the same: {said}" for said in judged),
-        *(_WHY if any(tally.judged for kind, tally in tallies.items() if "ppg" in kind.name) else ()),
         *(f"no reason named: {said}" for said in unnamed),
         *(f"wrong: {said}" for said in (*wrong, *radio[1][:5])),
         *cost_notes,
@@ -104,7 +106,22 @@ def _outcome(setting: Setting, tallies: dict[Kind, Tally], losses: list[str], ra
         "mild_changed_share": sum(t.changed for t in mild) / max(1, sum(t.touched for t in mild)),
         **cost,
     }  # fmt: skip
-    return Outcome(tried=tried, lost=lost, holds=lost == 0 and spoilt > 0, figures=figures, notes=notes)
+    return Outcome(
+        tried=tried, lost=lost, holds=lost == 0 and spoilt > 0, figures=figures, notes=notes,
+        worse=tuple(_worse(tallies, [*wrong, *radio[1]])),
+    )  # fmt: skip
+
+
+def _worse(tallies: Mapping[Kind, Tally], wrong: list[str]) -> Iterator[str]:
+    """What is not known: whatever raised or was wrong, a flag without its reason, spoilt windows of other kinds."""
+    yield from wrong[:3]
+    yield from (f"{kind}: {tally.unnamed} without a reason" for kind, tally in tallies.items() if tally.unnamed)
+    others = [(kind, tally) for kind, tally in tallies.items() if kind.name not in KNOWN]
+    measured = [tally for kind, tally in others if kind.spoils != NOT_MEASURED]
+    yield from (f"{k}: {t.judged} windows judged" for k, t in others if t.judged and k.spoils == NOT_MEASURED)
+    judged, spoilt = sum(t.judged for t in measured), sum(t.spoilt for t in measured)
+    if beyond_chance(judged, spoilt, RARE):
+        yield f"{judged} of {spoilt} drowned windows of other kinds judged"
 
 
 def _run(

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from physioedge.datasets.registry import folder
 from physioedge.evaluation.guard.candidates import kind_of
-from physioedge.evaluation.guard.choosing import MOST_FALSE, TARGET, truth_of
+from physioedge.evaluation.guard.choosing import MOST_FALSE, TARGET, Truth, truth_of
 from physioedge.evaluation.guard.fitted_here import trials_fitted_here
 from physioedge.evaluation.guard.measuring import DEVICE, ONCE, devices, supply_rows
 from physioedge.evaluation.guard.trials import Trial, trials
 from physioedge.evaluation.personal.judged import JudgedBeats
-from physioedge.faults.row import Outcome, Row, Setting
+from physioedge.faults.row import Outcome, Row, Setting, beyond_chance
 from physioedge.generator.adapter_set import load_set
 from physioedge.models import shipped
 from physioedge_runtime.adaptation.guard import ChangePlan
@@ -25,7 +25,14 @@ ROW = Row(
     "shuffled, opposed, random), and good ones, on trial under the default change plan; beside it, with ten confirmed "
     "beats",
     target="95 % of the harmful reverted, at most 5 % of the harmless",
+    known="a guard sees the windows of a trial, and a good part of the harm comes with beats that the trial does not "
+    "have: no rule that stops looking can see it. Of what is there to see, label shares, margins, entropy and drift of "
+    "embeddings tell that an adapter changed something, not that it was wrong to: whatever catches more of the harmful "
+    "reverts more of the good. Ten confirmed beats tell the two apart, and find nearly all of the harm that "
+    "shows in the trial. docs/personalisation.md, The guard, has the figures of 43 people",
 )
+CAUGHT, FALSE = 0.7, 0.07
+"""What results/guard.md has of the default plan on DS2, a little less: shares reverted of the harmful, the harmless."""
 PEOPLE = 22
 """All of DS2, for all tries."""
 MIN_HARMFUL = 10
@@ -72,11 +79,12 @@ def judged(tried: Sequence[Trial], source: str) -> Outcome:
     missed = np.flatnonzero(truth.harmful & ~gone)
     kinds = sorted({kind_of(tried[i].candidate) for i in missed})
     supply = {row.metric: row.value for row in supply_rows(ONCE, tried)}
+    afraid = gone & truth.harmless
     enough = int(truth.harmful.sum()) >= min(MIN_HARMFUL, len(tried))
     few = () if enough else (f"fewer than {MIN_HARMFUL} did harm: what share of them is reverted says nothing",)
     return Outcome(
         tried=len(tried),
-        lost=len(missed) + int((gone & truth.harmless).sum()),
+        lost=len(missed) + int(afraid.sum()),
         holds=enough and figures["harmful_reverted"] >= TARGET and figures["harmless_reverted"] <= MOST_FALSE,
         figures={**figures, "harmful": supply["harmful"]},
         notes=(
@@ -85,7 +93,15 @@ def judged(tried: Sequence[Trial], source: str) -> Outcome:
             f"{int(truth.harmful.sum())} candidates did harm, {int(truth.harmless.sum())} did none",
             *few,
             f"not reverted though harmful: {len(missed)}, of the kinds {', '.join(kinds) or 'none'}",
-            "many adapters do their harm after the trial, where no rule that stops looking can see it: "
-            "docs/personalisation.md, The guard",
         ),
+        worse=tuple(_worse(truth, len(missed), int(afraid.sum()))),
     )  # fmt: skip
+
+
+def _worse(truth: Truth, missed: int, afraid: int) -> Iterator[str]:
+    """In what a guard does worse than is known of it."""
+    harmful, harmless = int(truth.harmful.sum()), int(truth.harmless.sum())
+    if beyond_chance(missed, harmful, 1 - CAUGHT):
+        yield f"{missed} of {harmful} harmful adapters were confirmed, known is {1 - CAUGHT:.0%}"
+    if beyond_chance(afraid, harmless, FALSE):
+        yield f"{afraid} of {harmless} harmless adapters were reverted, known is {FALSE:.0%}"
