@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from physioedge.cli import export_bridge
+from physioedge.cli import export_bridge, export_vital
 from physioedge.cli.console import SHIPPED, print_json
 from physioedge.cli.firmware import add_options, kit_of, line_of
 from physioedge.cli.progress import Staged
@@ -61,8 +61,7 @@ def register(subparsers: Any) -> None:
                         "docs/incremental.md")  # fmt: skip
     parser.add_argument("--hop-s", type=float, metavar="S", help="from one window to the next; by default the task's")
     parser.add_argument("--windows", type=Path, metavar="PATH", help="real windows: see below")
-    parser.add_argument("--shapelets", default=SHIPPED, metavar="FILE", help="bank that conditions of shapelets are "
-                        "made with, 'shipped', or 'none'")  # fmt: skip
+    parser.add_argument("--shapelets", default=SHIPPED, metavar="FILE", help="bank for conditions, 'shipped' or 'none'")
     parser.add_argument("--key", type=Path, required=True, metavar="PEM", help="private signing key")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the bundle")
     parser.add_argument("--report", type=Path, metavar="DIR", help="for the report; beside the bundle by default")
@@ -70,6 +69,7 @@ def register(subparsers: Any) -> None:
                         "docs/firmware.md")  # fmt: skip
     add_options(parser)
     export_bridge.register(parser)
+    export_vital.register(parser)
     parser.add_argument("--name", help="name of the bundle; by default the task")
     parser.add_argument("--version", dest="bundle_version", default="1", help="version of the bundle")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -92,8 +92,8 @@ def run(args: argparse.Namespace) -> int:
     from physioedge_export.request import Destination
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision's absence concerns nobody here
-    if args.bridge:
-        return export_bridge.run(args)
+    if args.bridge or args.vital:
+        return (export_bridge if args.bridge else export_vital).run(args)
     model = _model(args.task, args.weights, args.adapter)
     if args.hop_s is not None or args.steps:
         from physioedge.cli.export_steps import with_hop, with_steps

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from physioedge.cli import train_bridge, train_personal
+from physioedge.cli import train_bridge, train_personal, train_vitals
 from physioedge.cli.console import print_json
 
 if TYPE_CHECKING:
@@ -48,8 +48,10 @@ def register(subparsers: Any) -> None:
     shapelets.add_argument("--steps", type=int, default=400)
     train_personal.register(what)
     train_bridge.register(what)
+    train_vitals.register(what)
     for each in (backbone, adapter, shapelets, what.choices["adapters"], what.choices["generator"],
-                 what.choices["teacher"], what.choices["bridge"]):  # fmt: skip
+                 what.choices["teacher"], what.choices["bridge"], what.choices["vitals"],
+                 what.choices["forecast"]):  # fmt: skip
         each.add_argument("--seed", type=int, default=0)
         each.add_argument("--out", type=Path, required=True, help=_ONCE)
         each.add_argument("--data", type=Path, help="folder that holds the datasets")
@@ -89,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     steps = {"backbone": _backbone, "global": _adapter, "shapelets": _shapelets, "adapters": train_personal.adapters,
              "generator": train_personal.generator, "teacher": train_personal.teacher,
-             "bridge": train_bridge.bridge}  # fmt: skip
+             "bridge": train_bridge.bridge, "vitals": train_vitals.vitals,
+             "forecast": train_vitals.forecast}  # fmt: skip
     if not args.json:
         return steps[args.what](args)
     began, said = time.monotonic(), io.StringIO()
