@@ -405,3 +405,12 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     with pytest.raises(StoreError):
         opened(folder).stage(A)
     assert outside.read_bytes() == b"keep me" and disk.names() == ["lock"]
+
+
+@pytest.mark.parametrize("name", ["state.0", "state.1", "lock", "unfinished.tmp"])
+def test_pipes_in_the_folder_are_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "store"
+    folder.mkdir()
+    os.mkfifo(folder / name)
+    with pytest.raises(StoreError, match=r"Invalid argument|regular|No such device"):  # in time, whatever it says
+        opened(folder).stage(A)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import shutil
 import stat
 import subprocess
@@ -204,6 +205,19 @@ def test_files_that_are_no_key(tmp_path: Path, text: bytes) -> None:
     for read in (read_public_key, read_private_key):
         with pytest.raises(FormatError, match="physioedge keys make"):
             read(path)
+
+
+@pytest.mark.parametrize("name", ["pipe.pem", "pipe.pem.revoked"])
+def test_a_pipe_in_a_folder_of_keys_is_refused_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    make_keys(tmp_path / "pair")
+    trusted = tmp_path / "trusted"
+    trusted.mkdir()
+    shutil.copy(tmp_path / "pair" / "public.pem", trusted / "a.pem")
+    os.mkfifo(trusted / name)
+    for read in (load_trust, load_revoked):
+        if read is load_trust or name.endswith(".revoked"):
+            with pytest.raises(BundleError, match=r"no regular file.*Take it away"):
+                read(trusted)
 
 
 def test_a_private_key_is_no_public_key(tmp_path: Path) -> None:

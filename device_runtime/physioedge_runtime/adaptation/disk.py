@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -180,7 +181,14 @@ class FolderDisk:
             raise OSError(errno.ESTALE, "the folder, or the lock in it, was taken away")
 
     def _open(self, name: str, flags: int) -> int:
-        return os.open(self.folder / name, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0), 0o600)
+        """A handle of a regular file, and of nothing that somebody may have put in its place, such as a pipe."""
+        for more in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # a pipe would otherwise wait before it can be refused
+            flags |= getattr(os, more, 0)
+        handle = os.open(self.folder / name, flags, 0o600)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise OSError(errno.EINVAL, f"{name} is no regular file")
+        return handle
 
 
 def _sync_path(folder: Path) -> None:

@@ -201,6 +201,8 @@ def is_for_development(path: Path | str) -> bool:
 
 
 def _public(path: Path, asked: bool) -> bytes:
+    if path.exists() and not path.is_file():  # a pipe in a folder of keys would be waited for
+        raise BundleError(f"the key file {path}, which is no regular file", "a PEM file", "Take it away.")
     return _from_pem(_read(path), "PUBLIC KEY", _PUBLIC_PREFIX, str(path), asked)
 
 
