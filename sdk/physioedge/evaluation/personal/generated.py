@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from physioedge.generator import controls
 from physioedge.generator.adapter_set import AdapterSet
 from physioedge.generator.regression import fit_knn, fit_krr, fit_mean, fit_nearest, fit_ridge
+from physioedge.generator.spaces import FourierSpace, VeraSpace, in_space
 
 Floats = NDArray[np.float64]
 Generate = Callable[[Floats], Floats]
@@ -46,8 +47,10 @@ GENERATORS: Mapping[str, Fitting] = {
     "mlp": _mlp,
     "cgan": _cgan,
     "dit": _dit,
+    "krr_fourier": lambda found, seed: in_space(fit_krr, found, FourierSpace.of(found.origin)),
+    "krr_vera": lambda found, seed: in_space(fit_krr, found, VeraSpace.of(found.origin)),
 }
-"""By their names in the table."""
+"""By their names in the table; the last two give vectors of FourierFT and VeRA in place of the slots' numbers."""
 CONTROLS = ("shuffled", "null", "foreign")
 
 
