@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from physioedge.datasets.facts import Facts
 from physioedge.datasets.original import ptt_ppg as ptt
+from physioedge.evaluation.vitals import estimate_data
+from physioedge.tasks import ptt_rate
+from physioedge.tasks.windowed import CONTEXT_S
 from physioedge_runtime.errors import DatasetError
 from wfdb_writer import write_marks, write_record
 
@@ -122,6 +126,37 @@ def test_pressures_are_read_from_either_place(tmp_path):
     assert ptt.pressures("s4_run", tmp_path) == expected
     with pytest.raises(DatasetError, match="s5_sit"):
         ptt.pressures("s5_sit", tmp_path)
+
+
+def test_what_is_known_of_the_person_is_read(tmp_path):
+    write_wfdb(tmp_path)
+    assert ptt.facts(RECORD, tmp_path) == Facts(sex="M")  # this header states no age
+    path = write_csv(tmp_path, "s4_run")
+    assert ptt.facts("s4_run", tmp_path) == Facts(age_years=30, sex="M")
+    table = path.parent / "subjects_info.csv"
+    table.write_text(table.read_text().replace(",30,", ",old,").replace("male", "other"))
+    with pytest.raises(DatasetError, match="age of s4_run"):
+        ptt.facts("s4_run", tmp_path)
+
+
+def test_the_task_has_windows_of_all_activities_and_facts_beside_them(tmp_path, monkeypatch):
+    monkeypatch.delenv("PHYSIOEDGE_CACHE", raising=False)
+    records = [f"s{person}_{activity}" for person in (1, 2, 5) for activity in ("sit", "run")]
+    for record in records:
+        write_wfdb(tmp_path, record)
+    found = ptt_rate.windows(tmp_path, context_s=CONTEXT_S)
+    assert set(found.record.tolist()) == set(records) and len(found.target) == 6
+    assert found.samples["ppg"].shape == (6, 1, 640) and (found.start_s == 2.0).all()
+    np.testing.assert_allclose(found.target, 75.0)
+    assert len(set(found.fold.tolist())) == 3 and not found.calibration.any()
+    assert len(ptt_rate.PEOPLE) == 22 and found.fold.min() >= 0
+    packed = tmp_path / "windows.npz"
+    estimate_data.pack(packed, ("ptt_rate",), tmp_path)
+    data = estimate_data.load(packed, "ptt_rate")
+    assert estimate_data.facts_known(data) and (data.facts == Facts(sex="M").row()).all()
+    step = np.ptp(found.samples["ppg"], axis=2).max() / estimate_data.LEVELS
+    np.testing.assert_allclose(data.windows.samples["ppg"], found.samples["ppg"], atol=step)
+    assert set(data.windows.fold.tolist()) <= set(range(estimate_data.FOLDS))
 
 
 def test_only_what_is_here_is_listed(tmp_path):

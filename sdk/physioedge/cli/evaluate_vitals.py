@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 NAME = "vitals"
 FORECAST = "forecast"
-ESTIMATES = ("ecg_rate", "ecg_age", "heart_rate", "blood_pressure")
+ESTIMATES = ("ecg_rate", "ecg_age", "heart_rate", "blood_pressure", "ptt_rate")
 TASKS = (FORECAST, *ESTIMATES)
 FIT, RIVALS, WRITE = "fit", "rivals", "write"
 STAGES = (FIT, RIVALS, WRITE)
@@ -88,9 +88,10 @@ def _estimate(args: argparse.Namespace) -> list[Row]:
     from physioedge.models import shipped
 
     work = args.work / "estimate"
-    inputs = args.inputs or work / "windows.npz"
+    together = args.of_task in estimate_data.PACKED
+    inputs = args.inputs or work / ("windows.npz" if together else f"windows-{args.of_task}.npz")
     if not inputs.exists():
-        estimate_data.pack(inputs, ESTIMATES, args.data)
+        estimate_data.pack(inputs, estimate_data.PACKED if together else (args.of_task,), args.data)
     arms = tuple(args.arms.split(",")) if args.arms else ()
     plan = estimate.Plan(
         task=args.of_task, inputs=inputs, backbone=args.backbone or shipped.backbone(), work=work, seeds=args.seeds,

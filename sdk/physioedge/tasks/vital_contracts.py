@@ -26,6 +26,7 @@ ESTIMATED: Mapping[str, tuple[ValueSpec, ...]] = {
     "ecg_age": (ValueSpec(name="age", units="years", low=0.0, high=120.0),),
     "heart_rate": VALUES["heart_rate"],
     "blood_pressure": VALUES["blood_pressure"],
+    "ptt_rate": VALUES["heart_rate"],
 }
 """What the tasks of estimation give, without the ends of the intervals."""
 ENDS = ("", "_low", "_high")
@@ -68,7 +69,7 @@ def interval_contract(
     """
     if task.name not in ESTIMATED:
         raise ContractError(f"values of {task.name}", f"a task of {', '.join(ESTIMATED)}", "Add its values and ranges.")
-    named = {"ecg": ("MLII",)} if layout.sensors[0].kind == "ecg" else CHANNELS.get(task.name)
+    named = {"ecg": ("MLII",)} if layout.sensors[0].kind == "ecg" else CHANNELS.get(task.name, {"ppg": ("PPG",)})
     like = replace(task, name="heart_rate", labels=())  # a task that the windows' contracts know the values of
     made = windowed_contract(like, layout, config, backbone_digest, channels or named)
     values = with_ends(ESTIMATED[task.name])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from physioedge.datasets.facts import Facts
 from physioedge.datasets.info import DatasetInfo, Labels, require
 from physioedge.datasets.location import find
 from physioedge.datasets.original.reading import (
@@ -167,6 +168,24 @@ def pressures(record: str, root: Path | None = None) -> Pressures:
     except (KeyError, ValueError) as error:
         came = f"{path}: pressures of {record} ({error})"
         raise DatasetError(came, ", ".join(_KEYS.values()), "Download the file again.") from error
+
+
+def facts(record: str, root: Path | None = None) -> Facts:
+    """Age and sex of a record's person, from the same places as `pressures`; what is not stated is None.
+
+    Raises
+    ------
+    DatasetError
+        Neither file is here, or the age is no number.
+    """
+    subject_of(record)
+    path = first_of(NAME, root, ("csv/subjects_info.csv", "CSV/subjects_info.csv", f"{record}.hea"))
+    said = _said_in_header(path) if path.suffix == ".hea" else _said_in_table(path, record)
+    try:
+        age = float(said["age"]) if said.get("age") else None
+    except ValueError as error:
+        raise DatasetError(f"{path}: age of {record} ({error})", "years", "Download the file again.") from error
+    return Facts(age_years=age, sex={"male": "M", "female": "F"}.get(said.get("gender", "").lower()))
 
 
 def _tails(record: str) -> tuple[str, ...]:

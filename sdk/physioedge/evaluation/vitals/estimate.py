@@ -37,9 +37,10 @@ QUANTISED, PLAIN = "qlora_4bit", "lora"
 ARMS_OF = {
     "heart_rate": (PLAIN, "qlora_int8", QUANTISED, "full", "probe"),
     "blood_pressure": (PLAIN, "qlora_int8", QUANTISED, "probe"),
+    "ptt_rate": (PLAIN, "qlora_int8", QUANTISED, "full", "probe"),
 }
 """Of sets that are judged in several folds, fewer methods; of the others all."""
-STEPS = {"ecg_rate": 150, "ecg_age": 30, "heart_rate": 100, "blood_pressure": 40}
+STEPS = {"ecg_rate": 150, "ecg_age": 30, "heart_rate": 100, "blood_pressure": 40, "ptt_rate": 100}
 _SUMS = ("count", "absolute", "squared", "error", "inside", "width", "inside_kept", "width_kept")
 _SCORES = ("mae", "rmse", "bias", "agreement_low", "agreement_high", "coverage_90", "width_90", "coverage_90_kept",
            "width_90_kept")  # fmt: skip
@@ -123,9 +124,11 @@ def write(plan: Plan, out: Path) -> list[Row]:
     for arm, whole in finished(plan).items():
         rows += _rows(plan, arm, whole) + _cost_rows(plan, arm, whole)
     windows = load(plan.inputs, plan.task).windows
+    said = f"physioedge evaluate vitals --task {plan.task} --seeds {max((row.seeds for row in rows), default=0)}"
+    said += f" --steps {plan.steps or STEPS[plan.task]} --arms {','.join(dict.fromkeys(row.arm for row in rows))}"
     results.write(
-        out / f"vitals-{plan.task}.json", f"physioedge evaluate vitals --task {plan.task} --seeds {plan.seeds}", rows,
-        protocol=windows.task.protocol, folds=len(set(windows.fold.tolist()) - {-1}),
+        out / f"vitals-{plan.task}.json", said, rows, protocol=windows.task.protocol,
+        folds=len(set(windows.fold.tolist()) - {-1}),
         steps=plan.steps or STEPS[plan.task], backbone=read_config(plan.backbone).name,
     )  # fmt: skip
     return rows

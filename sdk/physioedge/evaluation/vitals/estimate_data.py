@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 
 from physioedge.datasets.facts import COLUMNS as FACTS
 from physioedge.datasets.facts import Facts, mitbih_facts
+from physioedge.datasets.original import ptt_ppg
 from physioedge.tasks.ecg_age import ages, of_rate
 from physioedge.tasks.windowed import CONTEXT_S, TaskWindows, chosen, task_module
 
-TASKS = ("ecg_rate", "ecg_age", "heart_rate", "blood_pressure")
+TASKS = ("ecg_rate", "ecg_age", "heart_rate", "blood_pressure", "ptt_rate")
+PACKED = TASKS[:4]
+"""Those whose recordings are packed together; the others are packed alone, where a user has them."""
+_FACTS = {"ecg_rate": mitbih_facts, "ptt_rate": ptt_ppg.facts}
 FOLDS = 4
 """People of a set that is judged person by person are put into so many folds: a quarter of them is judged at a time."""
 _EVERY = {"blood_pressure": 3}
@@ -50,8 +54,8 @@ def pack(path: Path, names: tuple[str, ...], root: Path | None) -> None:
             arrays[f"{name}/samples/{sensor}"] = np.round((x - low) / step).astype(np.uint16)
             arrays[f"{name}/low/{sensor}"], arrays[f"{name}/step/{sensor}"] = low, step
         arrays |= {f"{name}/{column}": getattr(windows, column) for column in _COLUMNS}
-        if name == "ecg_rate":
-            of = {record: mitbih_facts(record, root).row() for record in np.unique(windows.record).tolist()}
+        if name in _FACTS:
+            of = {record: _FACTS[name](record, root).row() for record in np.unique(windows.record).tolist()}
             arrays[f"{name}/facts"] = np.stack([of[record] for record in windows.record.tolist()])
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part.npz")
