@@ -1,4 +1,7 @@
-"""What another package may bring: a source, a dataset, a task and an engine, each in a few lines."""
+"""What another package may bring: a source, a dataset, a task and an engine, each in a few lines.
+
+The task is whole: ``physioedge evaluate ticks``, ``train global --task ticks`` and ``export --task ticks`` take it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,8 @@ from onnx.reference import ReferenceEvaluator
 
 from physioedge.datasets.info import DatasetInfo
 from physioedge.sources.protocol import Chunk, SensorInfo
-from physioedge.tasks.windowed import Task
+from physioedge.tasks.cards import TaskCard
+from physioedge.tasks.windowed import CANONICAL_HZ, CONTEXT_S, Task, TaskWindows
 
 
 class Metronome:
@@ -39,8 +43,29 @@ class Metronome:
 
 TASK = Task(
     name="ticks", dataset="ticks", labels=("tick", "tock"), units="class", sensors=("ecg",), window_s=2.0, hop_s=1.0,
-    metric="macro_f1", protocol="Nobody is judged.",
+    metric="macro_f1", protocol="Six people made of noise, three folds of two.",
 )  # fmt: skip
+CARD = TaskCard(
+    judges="Tells a tick from a tock.", answers={"tick": "upwards", "tock": "downwards"}, limits=("Nobody ticks.",)
+)
+CHANNELS = {"ecg": ("I",)}
+FIT = {"steps": 4, "batch": 8}
+
+
+def windows(root=None, *, context_s=CONTEXT_S, progress=None):
+    """Of six people, eight windows each: an impulse upwards or downwards in noise."""
+    rng, n, fs_hz = np.random.default_rng(0), 48, CANONICAL_HZ["ecg"]
+    target = np.arange(n) % 2
+    past = round(context_s * fs_hz)
+    samples = np.random.default_rng(1).standard_normal((n, 1, past + round(TASK.window_s * fs_hz))) * 0.02
+    samples[np.arange(n), 0, past + rng.integers(50, 200, n)] += np.where(target == 0, 1.0, -1.0)
+    person = np.arange(n) // 8
+    return TaskWindows(
+        task=TASK, samples={"ecg": samples.astype(np.float32)}, context_s=context_s, target=target,
+        subject=np.array([f"ticks:{i}" for i in person]), record=np.array([f"r{i}" for i in person]),
+        start_s=(np.arange(n) % 8).astype(np.float64), calibration=np.zeros(n, bool), fold=person // 2,
+    )  # fmt: skip
+
 
 ticks = SimpleNamespace(
     INFO=DatasetInfo(

@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from physioedge.cli.main import main
+from physioedge.cli.main import build_parser, main
 from physioedge.datasets import registry
 from physioedge.sources.opening import is_live, open_live
 from physioedge.sources.protocol import Told
 from physioedge.tasks.windowed import task_module
+from physioedge_runtime import Bundle
+from physioedge_runtime.bundle.signing import make_keys
 from physioedge_runtime.engine import load_engine
 from physioedge_runtime.errors import DatasetError, EngineError, GoldenMismatch
 from tiny_bundle import tiny_contract, tiny_outputs, tiny_sensor, write_tiny_bundle
@@ -65,6 +67,43 @@ def test_a_dataset(installed, capsys):
 
 def test_a_task(installed):
     assert task_module("ticks").TASK.labels == ("tick", "tock")
+    for command in (["evaluate", "ticks"], ["train", "global", "--task", "ticks", "--out", "x"]):
+        build_parser(command[0]).parse_args(command)
+
+
+def test_a_task_is_judged_beside_its_opponents(installed, tmp_path, capsys):
+    paths = ["--out", str(tmp_path), "--work", str(tmp_path / "work")]
+    assert main(["evaluate", "ticks", "--arms", "majority,probe", "--seeds", "1", "--json", *paths]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    found = {row["arm"]: row["value"] for row in rows if row["metric"] == "macro_f1" and ":" not in row["group"]}
+    assert set(found) == {"majority", "probe"} and found["probe"] > found["majority"]
+    assert (
+        json.loads((tmp_path / "ticks.json").read_text())["protocol"] == "Six people made of noise, three folds of two."
+    )
+    assert main(["evaluate", "ticks", "--arms", "centring", *paths]) == 1
+    assert "arm 'centring' for ticks" in capsys.readouterr().err
+
+
+def test_a_task_becomes_a_bundle(installed, tmp_path, capsys):
+    """Fitted, exported and streamed, without a word of the task in this package."""
+    pytest.importorskip("onnxscript", reason="needs the extra export")
+    make_keys(tmp_path / "keys")
+    adapter, bundle = tmp_path / "adapter", tmp_path / "ticks.physio"
+    assert main(["train", "global", "--task", "ticks", "--steps", "2", "--threads", "1", "--out", str(adapter)]) == 0
+    forms = ["--precision", "fp32", "--adapters", "merged", "--fallback", "", "--shapelets", "none"]
+    key = ["--key", str(tmp_path / "keys" / "private.pem"), "--out", str(bundle)]
+    assert main(["export", "--task", "ticks", "--adapter", str(adapter), *forms, *key]) == 0
+    capsys.readouterr()
+    made = Bundle.open(bundle, trust=tmp_path / "keys" / "public.pem")
+    assert made.contract.task == "ticks" and made.contract.labels == ("tick", "tock")
+    assert made.contract.sensor.channels == ("I",) and made.manifest.task_info == {
+        "tick": "upwards",
+        "tock": "downwards",
+    }
+    run = ["run", "metronome:6", "--bundle", str(bundle), "--trust", str(tmp_path / "keys" / "public.pem")]
+    assert main([*run, "--precision", "fp32", "--engine", "reference", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) >= 3 and {row["label"] for row in rows} <= {"tick", "tock", None}
 
 
 def test_an_engine_is_proven_like_any_other(installed, tmp_path):
@@ -78,8 +117,25 @@ def test_an_engine_is_proven_like_any_other(installed, tmp_path):
         load_engine(bundle, engine="other")
 
 
-def test_without_the_package_nothing_of_it_is_there(tmp_path):
+def test_commands_know_an_engine(installed, tmp_path, capsys):
+    assert main(["engines", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["engines"]}
+    assert rows["reference"] == {"name": "reference", "ready": True, "detail": "of sample-plugin"}
+    for command in ("run", "view"):
+        build_parser(command).parse_args([command, "shipped", "--engine", "reference"])
+        assert main([command, "shipped", "--engine", "other"]) == 2
+        said = capsys.readouterr().err
+        assert "invalid choice: 'other'" in said and "'reference', 'wrong'" in said
+
+
+def test_without_the_package_nothing_of_it_is_there(tmp_path, capsys):
     assert registry.names() == registry.NAMES and not is_live("metronome:3")
+    for command in (["evaluate", "ticks"], ["train", "global", "--task", "ticks", "--out", "x"],
+                    ["run", "shipped", "--engine", "reference"]):  # fmt: skip
+        assert main(command) == 2
+        assert f"invalid choice: '{'reference' if 'run' in command else 'ticks'}'" in capsys.readouterr().err
+    assert main(["export", "--task", "ticks", "--key", "k", "--out", str(tmp_path / "t.physio")]) == 1
+    assert "task 'ticks'" in capsys.readouterr().err
     for call in (lambda: registry.dataset("ticks"), lambda: task_module("ticks"), lambda: task_module("a.b")):
         with pytest.raises(DatasetError):
             call()

@@ -13,7 +13,7 @@ from physioedge.adapters.beats import HEAD_SEED, BeatFit, fit_beats
 from physioedge.adapters.lora.files import TaskNote, head_constants, save_adapter
 from physioedge.adapters.sets.taught import load_taught, record_name
 from physioedge.adapters.windows import HEAD_SEED as WINDOWS_HEAD_SEED
-from physioedge.adapters.windows import SETTINGS, WindowFit, fit_windows, layout_for
+from physioedge.adapters.windows import WindowFit, fit_of, fit_windows, layout_for
 from physioedge.datasets import cinc2017, mitbih
 from physioedge.models.checkpoint import load_backbone, read_config
 from physioedge.tasks import arrhythmia
@@ -58,7 +58,7 @@ def train_windows(
     apart = windows.fold < 0
     windows = chosen(windows, apart) if apart.any() else windows
     windows = module.relative(windows) if hasattr(module, "relative") else windows
-    config = config or SETTINGS[task]
+    config = config or fit_of(task)
     backbone, _, digest = load_backbone(backbone_file, layout)
     wrapped = fit_windows(backbone, windows, config, seed=seed, checkpoint=out / "checkpoint.pt", int8_aware=int8_aware)
     save_adapter(out, wrapped, _said(windows_note(wrapped, digest, windows, module, config, seed), int8_aware))

@@ -18,7 +18,7 @@ from physioedge.models.config import BackboneConfig
 from physioedge.models.heads import ValueHead
 from physioedge.models.layout import Layout
 from physioedge.models.network import Network, network_on
-from physioedge.tasks.windowed import Task, TaskWindows, inputs_of, layout_of
+from physioedge.tasks.windowed import Task, TaskWindows, inputs_of, layout_of, of_plugin
 
 HEAD_SEED = 7
 HEAD_STEPS = 600
@@ -68,6 +68,11 @@ TOKENS: Mapping[str, Mapping[str, int]] = {"stress": {"ppg": 60, "acc": 30}}
 """Sensors of a task whose newest part alone is looked at: half a minute of pulse and movement, to save time."""
 SPREAD = True
 """Windows are read by how much their tokens change, too; chosen on people that nobody judges."""
+
+
+def fit_of(task: str, known: Mapping[str, WindowFit] = SETTINGS) -> WindowFit:
+    """How a task is fitted; one of another package by its ``FIT``, a mapping of `WindowFit`'s fields, or as usual."""
+    return known[task] if task in known else WindowFit(**of_plugin(task, "FIT", {}))
 
 
 def layout_for(task: Task, channels: Mapping[str, int], config: BackboneConfig, *, spread: bool = SPREAD) -> Layout:

@@ -87,10 +87,11 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def engines() -> list[dict[str, Any]]:
-    """Each engine, whether it is ready here, and its version or what is missing."""
-    from importlib.metadata import version
+    """Each engine, those of other packages too: whether it is ready here, and its version or what is missing."""
+    from importlib.metadata import entry_points, version
 
     from physioedge_runtime.engine.native.library import load_library
+    from physioedge_runtime.engine.plugged import GROUP
     from physioedge_runtime.errors import EngineError
 
     rows = [{"name": "onnxruntime", "ready": True, "detail": f"onnxruntime {version('onnxruntime')}"}]
@@ -98,6 +99,13 @@ def engines() -> list[dict[str, Any]]:
         rows.append({"name": "executorch", "ready": True, "detail": load_library().version})
     except EngineError as error:
         rows.append({"name": "executorch", "ready": False, "detail": str(error)})
+    for point in entry_points(group=GROUP):
+        row = {"name": point.name, "ready": True, "detail": f"of {point.dist.name if point.dist else point.value}"}
+        try:
+            point.load()
+        except Exception as error:  # noqa: BLE001 - another package's code
+            row |= {"ready": False, "detail": f"{row['detail']}: {type(error).__name__}: {error}"}
+        rows.append(row)
     return rows
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physioedge.cli import evaluate_bridge, evaluate_personal, evaluate_trust, evaluate_vitals
+from physioedge.cli.choices import Known
+from physioedge.tasks.names import ARRHYTHMIA, GROUP, WINDOWED, plugged
 
 if TYPE_CHECKING:
     from physioedge.results import Row
 
-WINDOWED = ("af", "heart_rate", "stress", "sleep_rr", "ppg_rhythm", "fog", "blood_pressure", "sleep")
 PARTS = ("choose", "arms", "shipped", "beats", "engines")
 BUNDLE, INCREMENTAL = "bundle", "incremental"
 PERSONAL = "personalisation"
@@ -25,9 +26,12 @@ def register(subparsers: Any) -> None:
     parser = subparsers.add_parser("evaluate", help="score a task over its test subjects")
     parser.add_argument(
         "task",
-        choices=("arrhythmia", *WINDOWED, PERSONAL, evaluate_bridge.NAME, evaluate_vitals.NAME, *evaluate_trust.PARTS),
-        help="see docs/tasks.md; personalisation and bridge: see docs/NAME.md; guard: whether worse adapters are "
-        "reverted; privacy: what a condition tells of a person",
+        metavar="TASK",
+        choices=Known(
+            (ARRHYTHMIA, *WINDOWED, PERSONAL, evaluate_bridge.NAME, evaluate_vitals.NAME, *evaluate_trust.PARTS), GROUP
+        ),
+        help="one of %(choices)s; see docs/tasks.md; personalisation and bridge: see docs/NAME.md; guard: whether "
+        "worse adapters are reverted; privacy: what a condition tells of a person",
     )
     parser.add_argument("--parts", default="arms,shipped,beats", help=f"any of {','.join(PARTS)}: choices on folds of "
                         "DS1; arms fitted and scored on DS2; the bundle on DS2; the beat detector; the bundle's graphs "
@@ -68,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         return _show(evaluate_vitals.rows(args), args)
     if args.task in evaluate_trust.PARTS:
         return _show(evaluate_trust.PARTS[args.task](args), args)
-    if args.task in WINDOWED:
+    if args.task in WINDOWED or args.task in plugged():
         return _bundled(args) if args.parts in (BUNDLE, INCREMENTAL) else _windowed(args)
     from physioedge.evaluation import files
     from physioedge.evaluation.arms import ARMS

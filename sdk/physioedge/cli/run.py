@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
+from physioedge.cli.choices import ENGINES
 from physioedge.cli.console import SHIPPED, SHIPPED_BUNDLE, SHIPPED_RECORD, positive
 from physioedge.cli.feeding import Said, open_tracks
 from physioedge.cli.progress import watched
@@ -68,8 +69,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--adapters", choices=["merged", "slots"], default="merged", help="graph of the bundle")
     parser.add_argument("--precision", choices=["int8", "fp32", "int8_static"], default="int8", help="graph of the "
                         "bundle")  # fmt: skip
-    parser.add_argument("--engine", choices=["onnxruntime", "executorch", "auto"], default="onnxruntime",
-                        help="auto: executorch where it is built")  # fmt: skip
+    parser.add_argument("--engine", metavar="ENGINE", choices=ENGINES, default="onnxruntime", help="one of "
+                        "%(choices)s; auto: executorch where it is built; default: %(default)s")  # fmt: skip
     parser.add_argument("--limit-s", type=positive, metavar="S", help="stop after this much signal")
     parser.add_argument("--chunk-s", type=positive, metavar="S", default=0.25, help="signal per push (default 0.25; "
                         f"at most {LONGEST_S:g} where there are several sensors)")  # fmt: skip

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physioedge.cli import train_bridge, train_personal, train_vitals
+from physioedge.cli.choices import Known
 from physioedge.cli.console import print_json
+from physioedge.tasks.names import ARRHYTHMIA, GROUP, WINDOWED
 
 if TYPE_CHECKING:
     from physioedge.models.config import BackboneConfig
@@ -23,9 +25,7 @@ if TYPE_CHECKING:
 
 LEARNING_RATE = {"tiny": 1e-3, "paper": 3e-4}
 RANK = 8
-TASKS = (
-    "arrhythmia", "af", "heart_rate", "stress", "sleep_rr", "ppg_rhythm", "fog", "blood_pressure", "sleep",
-)  # fmt: skip
+TASKS = (ARRHYTHMIA, *WINDOWED)
 _ONCE = "folder; a run that was cut off goes on from it"
 
 
@@ -36,7 +36,8 @@ def register(subparsers: Any) -> None:
     backbone = what.add_parser("backbone", help="self-supervised pre-training on unlabelled recordings")
     _backbone_options(backbone)
     adapter = what.add_parser("global", help="fit a task's global adapter on the people who may be learned from")
-    adapter.add_argument("--task", choices=TASKS, default="arrhythmia")
+    adapter.add_argument("--task", metavar="TASK", choices=Known(TASKS, GROUP), default=ARRHYTHMIA, help="one of "
+                         "%(choices)s; default: %(default)s")  # fmt: skip
     adapter.add_argument("--backbone", type=Path, help="weights file; by default the shipped one")
     adapter.add_argument("--steps", type=int, help="default: the task's own; heart_rate has none")
     adapter.add_argument("--int8-aware", action="store_true", help="round as int8 graphs do while fitting; not for "
@@ -196,7 +197,7 @@ def _adapter(args: argparse.Namespace) -> int:
     from physioedge.adapters.beats import BeatFit
     from physioedge.adapters.global_run import train_beats, train_windows
     from physioedge.adapters.rate.run import train_rate
-    from physioedge.adapters.windows import SETTINGS
+    from physioedge.adapters.windows import fit_of
     from physioedge.models import shipped
 
     torch.set_num_threads(args.threads)
@@ -210,7 +211,7 @@ def _adapter(args: argparse.Namespace) -> int:
     elif args.task == "heart_rate":
         train_rate(backbone, args.out, seed=args.seed, data=args.data)
     else:
-        setting = replace(SETTINGS[args.task], **changed)
+        setting = replace(fit_of(args.task), **changed)
         train_windows(
             args.task, backbone, args.out, setting, seed=args.seed, data=args.data, int8_aware=args.int8_aware
         )

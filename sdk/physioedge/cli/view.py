@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from physioedge.cli.choices import ENGINES
 from physioedge.cli.console import SHIPPED, positive
 from physioedge.cli.storing import DEVICE, bundle_path
 from physioedge.cli.view_ask import Asking, asking
@@ -71,8 +72,8 @@ def _add_signal_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resample", choices=["polyphase"], help="convert the rate (never done unasked)")
     parser.add_argument("--convert-units", action="store_true", help="scale to the bundle's unit, as for `run`")
     parser.add_argument("--precision", choices=["int8", "fp32"], default="int8", help="graph of the bundle")
-    parser.add_argument("--engine", choices=["onnxruntime", "executorch", "auto"], default="auto",
-                        help="default auto: executorch where it is built")  # fmt: skip
+    parser.add_argument("--engine", metavar="ENGINE", choices=ENGINES, default="auto", help="one of %(choices)s; "
+                        "default auto: executorch where it is built")  # fmt: skip
     parser.add_argument("--speed", type=positive, default=1.0, metavar="X", help="to begin with: 1, 2, 5, 10, 20 or 60 "
                         "times as fast as life (default 1)")  # fmt: skip
     parser.add_argument("--loop", action="store_true", help="begin anew at the end of the recording")

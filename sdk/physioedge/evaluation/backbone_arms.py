@@ -16,7 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physioedge.adapters.fitting import FULL, GLOBAL
-from physioedge.adapters.windows import SETTINGS, TOKENS, WindowFit, embeddings, fit_head, fit_windows, layout_for
+from physioedge.adapters.windows import (
+    SETTINGS,
+    TOKENS,
+    WindowFit,
+    embeddings,
+    fit_head,
+    fit_of,
+    fit_windows,
+    layout_for,
+)
 from physioedge.evaluation.metrics import softmax
 from physioedge.evaluation.variants import spread_of, varied_fit
 from physioedge.models.backbone import Backbone
@@ -61,7 +70,7 @@ class Setting:
     @property
     def config(self) -> WindowFit:
         """How the task's network is fitted."""
-        return varied_fit(SETTINGS[self.windows.task.name], self.variant)
+        return varied_fit(fit_of(self.windows.task.name, SETTINGS), self.variant)
 
     def laid_out(self) -> Backbone:
         """The backbone for the task's windows."""
@@ -104,7 +113,7 @@ class Read:
 
 def settings_of(task: str, variant: str = "") -> dict[str, Any]:
     """How the networks of a task are fitted, as plain values."""
-    fit = asdict(varied_fit(SETTINGS[task], variant))
+    fit = asdict(varied_fit(fit_of(task, SETTINGS), variant))
     return {"fit": fit, "tokens": dict(TOKENS.get(task, {})), "spread": spread_of(variant)}
 
 

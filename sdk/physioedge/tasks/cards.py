@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from physioedge.tasks.windowed import of_plugin
 from physioedge_runtime.errors import ContractError
 
 
@@ -101,13 +102,17 @@ CARDS: Mapping[str, TaskCard] = {
 
 
 def card_of(task: str) -> TaskCard:
-    """The words of a task.
+    """The words of a task; of another package's, its ``CARD``, or what its ``TASK`` says.
 
     Raises
     ------
     ContractError
         There are none.
     """
+    if task not in CARDS and (plain := of_plugin(task, "TASK")) is not None:
+        said = f"Judges {plain.window_s:g} s of {', '.join(plain.sensors)}: {', '.join(plain.labels) or plain.units}."
+        own: TaskCard = of_plugin(task, "CARD", TaskCard(judges=said, limits=(plain.protocol,)))
+        return own
     if task not in CARDS:
         raise ContractError(f"task {task!r}", f"one of {', '.join(CARDS)}", "Choose one of those.")
     return CARDS[task]

@@ -9,7 +9,7 @@ from math import lcm
 
 from physioedge.models.config import BackboneConfig
 from physioedge.models.layout import Layout, SensorLayout
-from physioedge.tasks.windowed import Task
+from physioedge.tasks.windowed import Task, of_plugin
 from physioedge_runtime.bundle.contract import (
     SCHEMA_VERSION,
     Contract,
@@ -97,7 +97,7 @@ def windowed_contract(
     config : BackboneConfig
     backbone_digest : str
     channels : mapping of sensor to tuple of str, optional
-        Names of the channels; by default those of `CHANNELS`.
+        Names of the channels; by default those of `CHANNELS`, or of a plug-in's own.
 
     Raises
     ------
@@ -106,7 +106,7 @@ def windowed_contract(
     ContractError
         The parts make no contract that the runtime takes.
     """
-    names = channels if channels is not None else CHANNELS.get(task.name, {})
+    names = channels if channels is not None else CHANNELS.get(task.name) or of_plugin(task.name, "CHANNELS", {})
     contract = Contract(
         schema_version=SCHEMA_VERSION,
         task=task.name,
@@ -136,13 +136,15 @@ def hop_samples(task: Task, layout: Layout, config: BackboneConfig) -> int:
 
 
 def values_of(task: Task) -> tuple[ValueSpec, ...]:
-    """What a task without labels gives.
+    """What a task without labels gives; of another package's, its ``VALUES``.
 
     Raises
     ------
     ContractError
         Nobody has said it.
     """
+    if task.name not in VALUES and (own := of_plugin(task.name, "VALUES")):
+        return tuple(own)
     if task.name not in VALUES:
         raise ContractError(f"values of {task.name}", f"a task of {', '.join(VALUES)}", "Add its values and ranges.")
     return VALUES[task.name]

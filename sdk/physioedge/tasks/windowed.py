@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from physioedge.models.config import BackboneConfig
 from physioedge.models.layout import Layout, SensorLayout
 from physioedge.models.modality import ALL
+from physioedge.tasks.names import GROUP, plugged
 from physioedge_runtime.errors import DatasetError, ShapeError
 
 CANONICAL_HZ: Mapping[str, float] = {modality.kind: modality.fs_hz for modality in ALL}
 """The one rate of each kind of sensor that graphs take; ``rr`` is the interval series, held between beats."""
 
-GROUP = "physioedge.tasks"
-"""Entry points of other packages: name is the task's, value a module or object as `task_module` says."""
 CONTEXT_S = 2.0
 """Past before every window unless a frontend needs more: the same for every arm, so that all judge the same windows."""
 
@@ -129,7 +128,7 @@ def task_module(name: str) -> Any:
 
     Where the source gives recordings rather than windows, ``recordings(record, root)`` too; where values are learned as
     deviations from the person's own, ``relative(windows)`` and ``calibrated(values, windows)``. Tasks of other packages
-    come by an entry point of `GROUP`.
+    come by an entry point of `GROUP`; what they may say beside that is in docs/plugins.md.
 
     Raises
     ------
@@ -142,6 +141,14 @@ def task_module(name: str) -> Any:
         if point.name == name:
             return point.load()
     raise DatasetError(f"task {name!r}", f"a module of physioedge.tasks or an entry point of {GROUP}", "Name one.")
+
+
+def of_plugin(name: str, attribute: str, otherwise: Any = None) -> Any:
+    """What a task of another package says of itself, by the name of an attribute; `otherwise` where it says nothing.
+
+    Also for the project's own tasks, whose facts are in tables.
+    """
+    return getattr(task_module(name), attribute, otherwise) if name in plugged() else otherwise
 
 
 def chosen(windows: TaskWindows, kept: NDArray[np.bool_], without: tuple[str, ...] = ()) -> TaskWindows:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from physioedge.tasks.windowed import TaskWindows
+from physioedge.tasks.windowed import TaskWindows, of_plugin
 from physioedge_runtime.errors import EvaluationRefused
 
 FitPredict = Callable[[TaskWindows, TaskWindows, int], NDArray[np.floating]]
@@ -174,6 +174,12 @@ OF_TASK: Mapping[str, Mapping[str, Arm]] = {"heart_rate": _RATE_ARMS}
 """Arms that a task has in place of, or beside, those of the same name in `ARMS`."""
 
 
+def _fits(task: str, group: tuple[str, ...]) -> bool:
+    """Whether arms made for all of our tasks on windows, or for those of classes, are for another package's too."""
+    plain = of_plugin(task, "TASK")
+    return plain is not None and (group is _WINDOWED or bool(plain.labels))
+
+
 def arm_of(name: str, task: str) -> Arm:
     """The arm of a name.
 
@@ -182,7 +188,12 @@ def arm_of(name: str, task: str) -> Arm:
     EvaluationRefused
         There is none, or it is not made for the task.
     """
-    known = {key: one for key, one in {**ARMS, **_VARIED}.items() if not one.tasks or task in one.tasks}
+    made_for = [group for group in (_WINDOWED, _CLASSES) if _fits(task, group)]
+    known = {
+        key: one
+        for key, one in {**ARMS, **_VARIED}.items()
+        if not one.tasks or task in one.tasks or one.tasks in made_for
+    }
     known.update(OF_TASK.get(task, {}))
     arm = known.get(name)
     if arm is None:
