@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +25,14 @@ from physioedge_runtime.errors import ExportError
 
 Array = NDArray[np.float32]
 PRIOR = "head.log_prior"
+Net = TypeVar("Net", bound=nn.Module)
 _SLOT = ".B"
 _FLAT = 1e-9
 
 
 def merged_generated(
-    network: nn.Module, adapter: LoraAdapter, arrays: Mapping[str, Array], n_outputs: int
-) -> tuple[nn.Module, LoraAdapter]:
+    network: Net, adapter: LoraAdapter, arrays: Mapping[str, Array], n_outputs: int
+) -> tuple[Net, LoraAdapter]:
     """A copy of the network that holds a generated adapter, and that adapter by the network's layers.
 
     Parameters

@@ -20,6 +20,7 @@ from physioedge_export.merge import LoraAdapter, delta_noise
 from physioedge_export.pack import BundleParts, write_bundle
 from physioedge_export.parity import Agreement, Tolerance, compare
 from physioedge_export.personal import Personal, personal_files
+from physioedge_export.quantize import kept_float
 from physioedge_export.report import ExportReport, GraphFacts
 from physioedge_export.request import Card, Destination, Fed, Windows
 from physioedge_export.runners import Outputs, run_windows, torch_runner
@@ -94,7 +95,8 @@ def export_bundle(
         work.add(form)
     _log.info("signing and reading back", extra={"stage": len(found), "stages": len(found)})
     if adapter is not None and "int8" in choice.precisions:
-        work.noise, work.adapter_noise = adapter_noise(network, adapter)
+        only_onnx = set(choice.targets) == {"onnx"}  # programs round every linear layer
+        work.noise, work.adapter_noise = adapter_noise(network, adapter, choice.keep_float if only_onnx else ())
     report = work.report(destination.bundle.name)
     folder = destination.report or destination.bundle.parent
     report.write(folder)
@@ -275,13 +277,19 @@ def _facts(artifact: Artifact, sizes: Mapping[str, int]) -> GraphFacts:
     )
 
 
-def adapter_noise(network: nn.Module, adapter: LoraAdapter) -> tuple[dict[str, float], float]:
-    """int8 rounding noise relative to what the merged adapter changed: by layer, and over all layers together."""
+def adapter_noise(
+    network: nn.Module, adapter: LoraAdapter, keep_float: tuple[str, ...] = ()
+) -> tuple[dict[str, float], float]:
+    """int8 rounding noise relative to what the merged adapter changed: by layer, and over all layers together.
+
+    Layers that stay in float, as `Choice.keep_float` names them, have none.
+    """
     state = network.state_dict()
     by_layer, noise, change = {}, 0.0, 0.0
     for layer, pair in sorted(adapter.pairs.items()):
         delta = pair.delta()
-        by_layer[layer] = delta_noise(state[f"{layer}.weight"].numpy(), delta)
+        rounded = not kept_float(layer, keep_float)
+        by_layer[layer] = delta_noise(state[f"{layer}.weight"].numpy(), delta) if rounded else 0.0
         size = float(np.linalg.norm(delta)) ** 2
         noise, change = noise + by_layer[layer] ** 2 * size, change + size
     return by_layer, (noise / change) ** 0.5 if change > 0 else 0.0
@@ -294,5 +302,5 @@ def _demand_adapter(report: ExportReport) -> None:
             f"an adapter that int8 rounding drowns ({report.adapter_noise:.2f} of its change is noise, most of all "
             f"{report.delta_noise[layer]:.2f} in {layer})",
             f"at most {MAX_ADAPTER_NOISE} over all layers",
-            "Export slots, which stay in float, or fp32.",
+            "Export slots, which stay in float, or fp32, or ONNX alone with --keep-float for the worst layers.",
         )

@@ -63,7 +63,7 @@ def quantize(
     ExportError
         Unknown scheme, no calibration where the scheme needs it, or nothing to quantise.
     """
-    layers = [name for name in linear_nodes(model) if not _kept(name, config.keep_float)]
+    layers = [name for name in linear_nodes(model) if not kept_float(name, config.keep_float)]
     if not layers:
         raise ExportError("a graph without linear layers to quantise", "at least one", "Export it in fp32.")
     if config.scheme == "dynamic":
@@ -124,7 +124,8 @@ def activation_levels(
     return dict(zip(names, zip(scale, zero, strict=True), strict=True))
 
 
-def _kept(layer: str, names: Sequence[str]) -> bool:
+def kept_float(layer: str, names: Sequence[str]) -> bool:
+    """Whether a layer is among those that `names` keep in float, each by its whole name or by some parts of it."""
     return any(f".{name}." in f".{layer}." for name in names)
 
 

@@ -30,7 +30,10 @@ from physioedge.models.checkpoint import Provenance, save_backbone
 from physioedge.models.layout import Layout
 from physioedge.models.network import Network, network_on
 from physioedge.signals.recording import Recording
+from physioedge_export.adapters import write_adapter as write_adapter_file
 from physioedge_export.merge import CONFIG_FILE, WEIGHTS_FILE, LoraAdapter
+from physioedge_export.slots import slot_arrays
+from physioedge_runtime.adaptation.manifest import AdapterManifest, Binding
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.contract import TriggerSpec
 from physioedge_runtime.bundle.signing import make_keys, public_key
@@ -115,6 +118,44 @@ def test_exports_and_reports(folder: Path, tmp_path: Path, capsys: pytest.Captur
     assert "mitbih:106" in card
     with pytest.raises(Exception, match="trust"):
         Bundle.open(tmp_path / "a.physio", trust=public_key(KEY))
+
+
+def write_generated(folder: Path, path: Path, **changes: Any) -> Path:
+    """An adapter file as a host signs it, for the model of `folder`."""
+    everybody = Bundle.open(folder / "all" / "a.physio", trust=folder / "keys" / "public.pem")
+    said = AdapterManifest(
+        id="krr-1", task="arrhythmia", backbone_digest=everybody.contract.backbone_digest,
+        binding=Binding(kind="any", id=""), counter=1, issued_s=1, expires_s=2, provenance={"generator": "krr"},
+    )  # fmt: skip
+    arrays = slot_arrays(everybody.contract.slots, seed=4, size=0.1)
+    write_adapter_file(path, replace(said, **changes), arrays, signing_key=folder / "keys" / "private.pem")
+    return path
+
+
+def test_a_bundle_of_one_person(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if not (folder / "all").exists():
+        (folder / "all").mkdir()
+        assert main(arguments(folder, folder / "all", adapters="merged,slots")) == 0
+    trust, everybody = str(folder / "keys" / "public.pem"), str(folder / "all" / "a.physio")
+    beside = {"beside": everybody, "beside-trust": trust, "host-trust": trust}
+    file = write_generated(folder, tmp_path / "one.adapter")
+    assert main(arguments(folder, tmp_path, generated=str(file), **beside)) == 0
+    said = capsys.readouterr().out
+    assert "onnxruntime int8 merged: keeps the adapter's change with correlation" in said
+    assert "onnxruntime int8 slots: keeps" in said
+    rows = json.loads((tmp_path / "fidelity.json").read_text())
+    assert all(row["correlation"] > 0.9 and 0 < row["error"] < 0.5 for row in rows)
+    bundle = Bundle.open(tmp_path / "a.physio", trust=trust)
+    assert not bundle.contract.slots and "is for nobody else" in bundle.read("MODEL_CARD.md").decode()
+    assert bundle.manifest.provenance["generated"]["id"] == "krr-1"
+    everybodys = Bundle.open(everybody, trust=trust)
+    window = ecg_windows(1, seed=9)
+    mine, theirs = (load_engine(one, adapters="merged").run(window)[0] for one in (bundle, everybodys))
+    assert np.abs(mine - theirs).max() > 0.01  # it is another model
+    for name, changes in {"stress": {"task": "stress"}, "backbone 111111": {"backbone_digest": "1" * 64}}.items():
+        wrong = write_generated(folder, tmp_path / "wrong.adapter", **changes)
+        assert main(arguments(folder, tmp_path / "none", generated=str(wrong), **beside)) == 1
+        assert name in capsys.readouterr().err
 
 
 def test_a_firmware_kit_is_for_both_engines(

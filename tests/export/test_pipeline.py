@@ -296,6 +296,9 @@ def test_noise_of_an_adapter_is_that_of_all_layers_together(exported: dict[str, 
     expected = np.linalg.norm(np.concatenate(rounding)) / np.linalg.norm(np.concatenate(change))
     assert together == pytest.approx(expected, rel=1e-4)
     assert together < 0.5
+    spared, less = adapter_noise(model, LoraAdapter(pairs=pairs), ("blocks.0.attention",))
+    assert {n for n, found in spared.items() if found == 0.0} == {n for n in names if ".blocks.0.attention." in n}
+    assert less < together
 
 
 def test_a_fallback_out_of_tolerance_is_left_out_and_said(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from physioedge.cli import export_bridge, export_vital
+from physioedge.cli import export_bridge, export_generated, export_vital
 from physioedge.cli.console import SHIPPED, print_json
+from physioedge.cli.export_card import card, warnings
 from physioedge.cli.firmware import add_options, kit_of, line_of
 from physioedge.cli.progress import Staged
 from physioedge_runtime.bundle.signing import public_key, read_private_key
@@ -25,16 +26,14 @@ if TYPE_CHECKING:
     from physioedge.models.rate import RateNetwork
     from physioedge_export.centring import Head
     from physioedge_export.conditions import Extraction
+    from physioedge_export.forms import Choice
     from physioedge_export.merge import LoraAdapter
-    from physioedge_export.request import Card
+    from physioedge_export.personal import Personal
     from physioedge_runtime.adaptation.levelling import LevelSpec
     from physioedge_runtime.bundle.contract import Contract
 
 BACKBONE_FILE = "backbone.safetensors"
 ARRHYTHMIA = "arrhythmia"
-_NO_DEVICE = "Research software; not a medical device, and no substitute for a physician."
-LISTED = 60
-"""So many people are named in the model card; the manifest names all."""
 
 
 def register(subparsers: Any) -> None:
@@ -70,6 +69,7 @@ def register(subparsers: Any) -> None:
     add_options(parser)
     export_bridge.register(parser)
     export_vital.register(parser)
+    export_generated.register(parser)
     parser.add_argument("--name", help="name of the bundle; by default the task")
     parser.add_argument("--version", dest="bundle_version", default="1", help="version of the bundle")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -85,59 +85,76 @@ one sensor, a recording in any format `physioedge run` reads. Exit code 1 when a
 def run(args: argparse.Namespace) -> int:
     """Exit code: 0 when the bundle is written and every stage agrees."""
     from physioedge.cli.export_windows import export_windows
-    from physioedge_export.forms import Choice
-    from physioedge_export.personal import Personal
     from physioedge_export.pipeline import export_bundle
-    from physioedge_export.quantize import KEEP_FLOAT
     from physioedge_export.request import Destination
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision's absence concerns nobody here
-    if args.bridge or args.vital:
-        return (export_bridge if args.bridge else export_vital).run(args)
-    model = _model(args.task, args.weights, args.adapter)
-    if args.hop_s is not None or args.steps:
-        from physioedge.cli.export_steps import with_hop, with_steps
-
-        contract = model.contract if args.hop_s is None else with_hop(model.contract, args.hop_s)
-        contract, step = with_steps(contract, model.network, args.steps) if args.steps else (contract, None)
-        model = replace(model, contract=contract, step=step)
+    if args.bridge:
+        return export_bridge.run(args)
+    if args.vital:
+        return export_vital.run(args)
+    model, person = _model(args.task, args.weights, args.adapter), None
+    if args.generated:
+        model, person = export_generated.with_person(model, args)
+    model = _stepping(model, args)
+    windows = export_windows(args.windows, model.module, model.note, model.contract, model.config)
+    said = card(model, args.name or args.task, args.bundle_version)
     with Staged("physioedge_export.pipeline"):
         report = export_bundle(
-            model.network,
-            contract=model.contract,
-            windows=export_windows(args.windows, model.module, model.note, model.contract, model.config),
-            card=_card(model, args.name or args.task, args.bundle_version),
-            destination=Destination(bundle=args.out, signing_key=args.key, report=args.report),
-            adapter=model.adapter,
-            personal=Personal(
-                head=_head(model), levels=_levels(args, model), extraction=_extraction(args.shapelets, model)
-            ),
-            choice=Choice(
-                targets=_list(args.target or ("onnx,executorch" if args.firmware else "onnx")),
-                adapters=_list(args.adapters),
-                precisions=_list(args.precision),
-                scheme=args.scheme,
-                fallback=_list(args.fallback),
-                keep_float=(*KEEP_FLOAT, *_list(args.keep_float)),
-                step=model.step,
-                float_budget_bytes=1000 * args.float_budget,
-            ),
-        )
-    for line in _warnings(model):
+            model.network, contract=model.contract, windows=windows, card=person.said(said) if person else said,
+            destination=Destination(bundle=args.out, signing_key=args.key, report=args.report), adapter=model.adapter,
+            personal=None if person else _personal(args, model), choice=_choice(args, model),
+        )  # fmt: skip
+    rows = export_generated.kept(args, model, person, windows) if person else []
+    for line in warnings(model):
         print(line, file=sys.stderr)
     if args.json:
-        print_json(report.to_dict())
+        print_json(report.to_dict() | ({"fidelity": [asdict(row) for row in rows]} if person else {}))
     else:
         print(report.summary())
         print(f"Bundle {args.out}, {report.bundle_bytes} bytes; report in {args.report or args.out.parent}")
+        print("\n".join(export_generated.lines_of(rows)))
     if args.firmware:
         key = public_key(read_private_key(args.key))
         print(line_of(kit_of(args.out, args.firmware, args, key)), file=sys.stderr)
     return 0 if report.holds else 1
 
 
+def _stepping(model: Exported, args: argparse.Namespace) -> Exported:
+    """The model with another hop, and with step graphs, where these are asked for."""
+    if args.hop_s is None and not args.steps:
+        return model
+    from physioedge.cli.export_steps import with_hop, with_steps
+
+    contract = model.contract if args.hop_s is None else with_hop(model.contract, args.hop_s)
+    contract, step = with_steps(contract, model.network, args.steps) if args.steps else (contract, None)
+    return replace(model, contract=contract, step=step)
+
+
+def _choice(args: argparse.Namespace, model: Exported) -> Choice:
+    from physioedge_export.forms import Choice
+    from physioedge_export.quantize import KEEP_FLOAT
+
+    return Choice(
+        targets=_list(args.target or ("onnx,executorch" if args.firmware else "onnx")),
+        adapters=("merged",) if args.generated else _list(args.adapters),
+        precisions=_list(args.precision),
+        scheme=args.scheme,
+        fallback=_list(args.fallback),
+        keep_float=(*KEEP_FLOAT, *_list(args.keep_float)),
+        step=model.step,
+        float_budget_bytes=1000 * args.float_budget,
+    )
+
+
+def _personal(args: argparse.Namespace, model: Exported) -> Personal:
+    from physioedge_export.personal import Personal
+
+    return Personal(head=_head(model), levels=_levels(args, model), extraction=_extraction(args.shapelets, model))
+
+
 @dataclass(frozen=True, kw_only=True)
-class _Model:
+class Exported:
     """What is exported, and everything to say about it."""
 
     network: Network | RateNetwork
@@ -150,10 +167,11 @@ class _Model:
 
     @property
     def config(self) -> BackboneConfig:
+        """The backbone's."""
         return self.network.backbone.config
 
 
-def _head(model: _Model) -> Head | None:
+def _head(model: Exported) -> Head | None:
     """What centring needs of the network's head, where it is linear."""
     from physioedge.models.network import Network
     from physioedge.tasks.contracts import CENTRING_SHARE
@@ -164,7 +182,7 @@ def _head(model: _Model) -> Head | None:
     return head_of(model.network.head, model.contract.embedding_dim, CENTRING_SHARE)
 
 
-def _levels(args: argparse.Namespace, model: _Model) -> LevelSpec | None:
+def _levels(args: argparse.Namespace, model: Exported) -> LevelSpec | None:
     """Everybody's levels, where they were found for this adapter."""
     from physioedge.adapters.lora.files import load_levels
     from physioedge.tasks.levels import rule_of
@@ -173,7 +191,7 @@ def _levels(args: argparse.Namespace, model: _Model) -> LevelSpec | None:
     return None if found is None else rule_of(args.task, len(model.note.labels)).around(found)
 
 
-def _extraction(bank: str, model: _Model) -> Extraction | None:
+def _extraction(bank: str, model: Exported) -> Extraction | None:
     """The extractor of a bank for the sensors of a model; None where the shipped one does not fit them."""
     if bank == "none":
         return None
@@ -197,7 +215,7 @@ def _extraction(bank: str, model: _Model) -> Extraction | None:
     return Extraction(module=extractor.eval(), source=digest_of(found), program=extractor.by_products())
 
 
-def _model(task: str, weights: str, adapter_folder: str) -> _Model:
+def _model(task: str, weights: str, adapter_folder: str) -> Exported:
     """The network with its adapter merged in float, its contract, and whom the weights have seen."""
     from physioedge.adapters.lora.files import load_network, load_note
     from physioedge.tasks.cards import card_of
@@ -218,7 +236,7 @@ def _model(task: str, weights: str, adapter_folder: str) -> _Model:
             f"one for {', '.join(contract.labels) or ', '.join(value.name for value in contract.values)}",
             "Fit it with this version of the task.",
         )
-    return _Model(network=network, adapter=adapter, note=note, seen=seen, contract=contract, module=module)
+    return Exported(network=network, adapter=adapter, note=note, seen=seen, contract=contract, module=module)
 
 
 def _contract(module: Any, note: TaskNote, config: BackboneConfig) -> Contract:
@@ -241,80 +259,3 @@ def _places(task: str, weights: str, adapter: str) -> tuple[Path, Path]:
 
 def _list(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-
-
-def _card(model: _Model, name: str, version: str) -> Card:
-    from physioedge.tasks.cards import card_of
-    from physioedge_export.request import Card
-
-    note, seen = model.note, model.seen
-    provenance = {
-        "training_subjects": sorted({*seen.training_subjects, *note.training_subjects}),
-        "datasets": sorted({*seen.datasets, *note.datasets}),
-        "backbone": {"digest": note.backbone_digest, "objective": seen.objective, "details": seen.details},
-        "adapter": {"task": note.task, "fit": note.fit},
-    }
-    return Card(
-        name=name,
-        version=version,
-        model_card=_model_card(model, name),
-        licence_text=licence_text(),
-        provenance=provenance,
-        task_info=dict(card_of(note.task).answers),
-    )
-
-
-def _model_card(model: _Model, name: str) -> str:
-    """What it judges, on whom it was fitted, where it must not be trusted."""
-    from physioedge.tasks.cards import card_of
-
-    card, note, contract = card_of(model.note.task), model.note, model.contract
-    units = {value.name: f", in {value.units}" for value in contract.values}
-    lines = [f"# {name}", "", card.judges, _NO_DEVICE]
-    lines += ["", "## Answers", "", *(f"- {key}: {text}{units.get(key, '')}." for key, text in card.answers.items())]
-    lines += ["", "## Signals", ""]
-    lines += [
-        f"- {s.name}: {', '.join(s.channels)} in {s.units} at {s.fs_hz:g} Hz, {s.window_samples / s.fs_hz:g} s "
-        f"after {s.context_samples / s.fs_hz:g} s of past."
-        for s in contract.sensors
-    ]
-    if contract.trigger.kind == "hop":
-        lines.append(f"- Judged every {contract.trigger.hop_samples / contract.sensor.fs_hz:g} s{_other_hop(model)}.")
-    people = ", ".join(note.training_subjects)
-    named = people if len(note.training_subjects) <= LISTED else "named in the manifest"
-    lines += ["", "## Fitted on", ""]
-    lines += [f"- The task: {', '.join(note.datasets)}, {len(note.training_subjects)} people: {named}."]
-    lines += [f"- The backbone, without labels: {', '.join(model.seen.datasets)}, "
-              f"{len(model.seen.training_subjects)} people, named in the manifest."]  # fmt: skip
-    lines += ["", "## Limits", "", *(f"- {text}" for text in (*card.limits, *_warnings(model))), ""]
-    return "\n".join(lines)
-
-
-def _other_hop(model: _Model) -> str:
-    """Where the bundle's hop is not the task's: it must be a whole number of samples of every sensor."""
-    hop_s = model.contract.trigger.hop_samples / model.contract.sensor.fs_hz
-    wanted_s = model.module.TASK.hop_s
-    return "" if abs(hop_s - wanted_s) < 1e-9 else f", the whole number of samples nearest to the task's {wanted_s:g} s"
-
-
-def _warnings(model: _Model) -> list[str]:
-    """Sets that forbid to pass on what was fitted on them."""
-    from physioedge.datasets.registry import NAMES, info
-
-    used = sorted({*model.note.datasets, *model.seen.datasets} & set(NAMES))
-    return [
-        f"Weights fitted on {name} must not be passed on: {info(name).licence_note}"
-        for name in used
-        if not info(name).weights_shippable
-    ]
-
-
-def licence_text() -> str:
-    """The licence that this distribution comes with."""
-    from importlib.metadata import PackageNotFoundError, files
-
-    try:
-        found = [file for file in files("physioedge") or [] if file.name == "LICENSE"]
-    except PackageNotFoundError:
-        found = []
-    return found[0].read_text() if found else "Apache License 2.0: https://www.apache.org/licenses/LICENSE-2.0\n"

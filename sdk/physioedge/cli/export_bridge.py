@@ -76,7 +76,7 @@ def _list(text: str | None) -> tuple[str, ...]:
 
 
 def _card(args: argparse.Namespace, note: BridgeNote, seen: Provenance, contract: Contract) -> Card:
-    from physioedge.cli.export import licence_text
+    from physioedge.cli.export_card import licence_text
     from physioedge.tasks.cards import CARDS
     from physioedge_export.request import Card
 

@@ -120,7 +120,7 @@ def windows_for(path: Path | None, note: VitalNote, contract: Contract) -> Windo
 
 
 def _card(args: argparse.Namespace, note: VitalNote, contract: Contract) -> Card:
-    from physioedge.cli.export import licence_text
+    from physioedge.cli.export_card import licence_text
     from physioedge.tasks.vital_cards import limits_of, words_of
     from physioedge_export.request import Card
 
