@@ -20,7 +20,7 @@ from physioedge.cli.main import main
 from physioedge.faults import reproducible
 from physioedge.faults.fuzz_seeds import adapter, bundle, resealed
 from physioedge.faults.no_pickle import in_bytes, in_folder, in_source
-from physioedge.faults.reproducible import differences, pickles, unlisted
+from physioedge.faults.reproducible import differences, loaded_and_unlisted, loaded_by_a_device, pickles, unlisted
 from physioedge.faults.row import Setting
 
 
@@ -71,6 +71,18 @@ def test_a_folder_is_looked_through(tmp_path: Path) -> None:
     (tmp_path / "w.txt").write_text("x")
     wanted = ["a/m.py: line 1: import pickle", "a/w.bin: a pickle", "w.pt, by its name a pickle"]
     assert in_folder(tmp_path) == (wanted, 4)
+
+
+def test_what_was_loaded_must_be_in_the_bill() -> None:
+    listed = installed()
+    loaded = loaded_by_a_device()
+    assert {"numpy", "onnxruntime", "nacl", "physioedge_runtime"} <= set(loaded) and "torch" not in loaded
+    assert loaded_and_unlisted([*loaded, "json", "no_such_module"], listed) == []
+    without = {name: package for name, package in listed.items() if name != "pynacl"}
+    assert loaded_and_unlisted(loaded, without) == [
+        f"{one} of pynacl was loaded and is not in the bill" for one in ("_sodium", "nacl")
+    ]
+    assert loaded_and_unlisted(["pytest"], listed) == ["pytest of pytest was loaded and is not in the bill"]
 
 
 def test_nothing_that_is_shipped_runs_code_when_it_is_read() -> None:

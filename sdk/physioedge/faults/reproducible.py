@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata as metadata
 import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import physioedge
 import physioedge_export
 import physioedge_runtime
-from physioedge.bill import Package, bill, installed
+from physioedge.bill import Package, bill, installed, plain
 from physioedge.faults.no_pickle import in_folder
 from physioedge.faults.row import Outcome, Row, Setting
 from physioedge_runtime.bundle.archive import read_archive
@@ -30,6 +31,16 @@ EXPORTS = 2
 ALLOWED = re.compile(r"signals/safe_pickle\.py: line \d+: import pickle")
 """Reads the pickles of two public datasets without running them; tests/signals/test_safe_pickle.py attacks it."""
 BUNDLE, ADAPTER = "small.physio", "small.adapter"
+_DEVICE = """
+import sys
+before = set(sys.modules)
+from physioedge.faults.worn import ECG, fed, shipped
+worn = shipped(ECG)
+given = [(sensor, chunk, t) for sensor in worn.samples for chunk, t in worn.timed(sensor, [5.0])]
+assert any(result.judged for result in fed(worn.stream(), given))
+print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
+"""
+"""Judges the shipped recording, and says which modules that took."""
 
 
 def trial(setting: Setting) -> Outcome:
@@ -49,7 +60,8 @@ def trial(setting: Setting) -> Outcome:
     codes, files = pickles([folders[0]])
     listed = installed()
     bills = {bill(installed()), bill(listed)}
-    wrong = [*odd, *codes, *([] if len(bills) == 1 else ["two bills of one install differ"]), *unlisted(listed)]
+    wrong = [*odd, *codes, *([] if len(bills) == 1 else ["two bills of one install differ"]), *unlisted(listed),
+             *loaded_and_unlisted(loaded_by_a_device(), listed)]  # fmt: skip
     digest = hashlib.sha256((folders[0] / BUNDLE).read_bytes()).hexdigest()
     notes = [
         f"exported twice ({targets}), in processes with other hash seeds, time zones and folders: {digest[:16]}...",
@@ -103,6 +115,26 @@ def pickles(more: list[Path]) -> tuple[list[str], int]:
         found += [text for text in said if not ALLOWED.fullmatch(text)]
         count += files
     return found, count
+
+
+def loaded_by_a_device() -> list[str]:
+    """Modules that a process loads which judges a recording, besides those that an interpreter begins with."""
+    ran = subprocess.run([sys.executable, "-c", _DEVICE], capture_output=True, text=True, check=True)
+    return ran.stdout.split()
+
+
+def loaded_and_unlisted(modules: Iterable[str], listed: Mapping[str, Package]) -> list[str]:
+    """Modules that a process had loaded and whose distributions are not in the bill.
+
+    The bill follows what packages say that they need; this goes by what was there, as their lists of files have it.
+    """
+    owners = metadata.packages_distributions()
+    theirs = {one: {plain(owner) for owner in owners.get(one, ())} for one in set(modules)}
+    return [
+        f"{one} of {' or '.join(sorted(names))} was loaded and is not in the bill"
+        for one, names in sorted(theirs.items())
+        if names and not names & listed.keys()
+    ]
 
 
 def unlisted(listed: Mapping[str, Package]) -> list[str]:
