@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -235,9 +236,17 @@ def test_too_few_beats_for_a_trial_are_told(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_a_bundle_offers_is_read_from_it() -> None:
     worn = demo_wrist.wear(lambda line: None)
-    assert worn.personal == [] and demo_wrist.closing(worn).endswith(wrist.NOT_PERSONAL)
+    assert worn.personal == [] and " ".join(demo_wrist.closing(worn).split()).endswith(wrist.NOT_PERSONAL)
     other = replace(worn, bundle=Bundle.open(SHIPPED_BUNDLE))
     assert len(other.personal) == 3
+
+
+def test_why_the_wrist_is_not_made_personal_is_measured() -> None:
+    file = Path(__file__).parents[1] / "results" / "heart_rate.json"
+    rows = [r for r in json.loads(file.read_text())["rows"] if r["arm"] == "global_ppg1" and r["group"] == "test"]
+    found = {row["metric"]: row for row in rows}
+    said = f"of {found['mae']['n']} people on a treadmill, none of them fitted on, its errors are"
+    assert f"{said} {found['mae']['value']:.1f} bpm in size and {found['bias']['value']:.1f} bpm" in wrist.NOT_PERSONAL
 
 
 def test_a_host_that_refuses_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,4 +273,4 @@ def test_the_whole_demo_needs_no_torch(tmp_path: Path) -> None:
     assert told["wrist"]["personal"] == []
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()] == ["report/report.html"]
     html = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
-    assert "<h2>Made personal</h2>" in html and "This bundle has nothing to personalise yet" in html
+    assert "<h2>Made personal</h2>" in html and escape(wrist.NOT_PERSONAL) in html

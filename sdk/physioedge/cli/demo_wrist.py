@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,8 @@ BUNDLE, RECORD = ASSETS / "heart_rate.physio", ASSETS / "wrist.npz"
 REFERENCE = "rate"
 """Sensor of the recording that is not streamed, but drawn beside what comes out."""
 CHUNK_S = 0.25
+_WIDTH = 100
+"""Of lines of prose."""
 
 
 def wear(say: Any) -> Worn:
@@ -63,12 +66,14 @@ def closing(worn: Worn) -> str:
     apart = worn.difference()
     said = "" if apart is None else f", {apart:.1f} {unit} from the wristband's own on average"
     work_ms = 1e3 * worn.wall_s / max(1, len(worn.results))
-    more = "" if worn.personal else f"\n{NOT_PERSONAL}"
+    more = "" if worn.personal else "\n" + textwrap.fill(NOT_PERSONAL, _WIDTH)
     return f"\n{len(worn.judged)} of {len(worn.results)} windows judged{said}; {work_ms:.2f} ms of work each{more}"
 
 
 def summary(worn: Worn) -> dict[str, Any]:
     """Plain values of the run."""
+    from physioedge.report.wrist import NOT_PERSONAL
+
     return {
         "record": next(iter(worn.recordings.values())).name,
         "bundle": worn.bundle.digest,
@@ -76,5 +81,6 @@ def summary(worn: Worn) -> dict[str, Any]:
         "judged": len(worn.judged),
         "difference_from_the_wristband": worn.difference(),
         "personal": worn.personal,
+        "not_personal": None if worn.personal else NOT_PERSONAL,
         "work_ms": 1e3 * worn.wall_s / max(1, len(worn.results)),
     }

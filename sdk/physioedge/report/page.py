@@ -10,7 +10,7 @@ from physioedge.report.colours import class_name
 from physioedge.report.markdown import to_html
 from physioedge.report.matrix import matrix
 from physioedge.report.personalised import Personal
-from physioedge.report.shell import document
+from physioedge.report.shell import document, pushed
 from physioedge.report.streamed import WITHHELD, Streamed, quantiles
 from physioedge.report.wrist import Worn
 
@@ -100,9 +100,10 @@ def _strips(streamed: Streamed) -> str:
     key.append(("var(--withheld)", "?", "withheld"))
     items = "".join(f"<li><i style='background:{c}'></i><b>{escape(n)}</b> {escape(w)}</li>" for c, n, w in key)
     differs = "<li><b>▲</b> differs from the annotation</li>" if streamed.truth is not None else ""
+    wide = pushed(f"Each line is {plots.ROW_S:.0f} s long")
     text = (
         "Above: the signal with each beat's label. Middle: its probability, with the threshold below which it is "
-        f"withheld. Below: signal quality, green where it is good enough to judge.{cut}"
+        f"withheld. Below: signal quality, green where it is good enough to judge.{cut} {wide}"
     )
     inner = f"<ul class='key'>{items}{differs}</ul><div class='scroll wide' tabindex='0'>{plots.strips(streamed)}</div>"
     return _section("The signal", text, inner)

@@ -102,7 +102,7 @@ def _quality_band(axis: Any, streamed: Streamed, start_s: float, end_s: float) -
             axis.axvspan(left, right, color=colour, alpha=0.25 + 0.75 * result.quality, linewidth=0)
     axis.set_ylim(0, 1)
     axis.set_yticks([])
-    axis.set_ylabel("q", rotation=0, va="center", ha="right")
+    axis.set_ylabel("q", rotation=0, va="center", ha="right", labelpad=12)  # clear of the first time below
     axis.spines[["left", "bottom"]].set_visible(False)
     axis.set_xticks(np.arange(start_s, end_s + 0.1, 1.0))
     axis.set_xticklabels([f"{t:.0f} s" if round(t) % 5 == 0 else "" for t in axis.get_xticks()])

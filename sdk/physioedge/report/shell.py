@@ -33,3 +33,8 @@ def document(title: str, parts: Iterable[str]) -> str:
     """
     style = css() + "\n" + _STYLE.read_text(encoding="utf-8")
     return _PAGE.format(title=escape(title), style=style, body="\n".join(part for part in parts if part))
+
+
+def pushed(what: str) -> str:
+    """A hint, on screens narrower than the drawings, that one of them goes on to the right."""
+    return f"<span class='push'>{what}: push it sideways.</span>"

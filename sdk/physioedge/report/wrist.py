@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from physioedge.report import drawing, plots
 from physioedge.report.colours import stand_in
+from physioedge.report.shell import pushed
 from physioedge.signals.recording import Recording
 from physioedge_runtime.adaptation.condition import ConditionSpec
 from physioedge_runtime.adaptation.own_signal import own_signal
@@ -22,8 +23,11 @@ SHOWN_S = 8.0
 """So much of the pulse wave is drawn, from the middle of the recording: a window of the model."""
 
 NOT_PERSONAL = (
-    "This bundle has nothing to personalise yet: no slots for an adapter, no conditions, no bias from one's own signal."
+    "Nothing of this part is made personal: the bundle has no slots for an adapter and makes no conditions, and "
+    "levelling is for labels, where this gives a value. A bias would do little: of 11 people on a treadmill, none of "
+    "them fitted on, its errors are 3.7 bpm in size and -0.6 bpm on average. Single windows are wrong, not a level."
 )
+"""Of the shipped bundle; figures of arm ``global_ppg1`` in ``results/heart_rate.json``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +102,9 @@ def section(worn: Worn) -> str:
     if not worn.personal:
         words += f" {NOT_PERSONAL}"
     drawn = f"<div class='scroll wide' tabindex='0'>{plot(worn)}</div>" if plots.available() and worn.judged else ""
+    said = f" {pushed('The plot is wider than this screen')}" if drawn else ""
     title = escape(value.name.replace("_", " ").capitalize())
-    return f"<section><h2>{title} from the wrist</h2><p>{escape(words)}</p>{drawn}</section>"
+    return f"<section><h2>{title} from the wrist</h2><p>{escape(words)}{said}</p>{drawn}</section>"
 
 
 def plot(worn: Worn) -> str:
