@@ -1,4 +1,4 @@
-"""Rows of the fault list that begin with networks, at a small share; the others are in `test_rows`."""
+"""Rows of the fault list that run networks on recordings, at a small share; the others are in `test_rows`."""
 
 from __future__ import annotations
 
