@@ -160,6 +160,30 @@ def test_refusals(host: Any, headers: dict[str, Any], status: int, code: str) ->
     assert TOKEN not in body.decode() and "u" * 40 not in body.decode()
 
 
+def test_what_a_proxy_could_read_otherwise_is_refused(host: Any) -> None:
+    """Headers twice, of which a proxy may check the other one; a body whose end is told in two ways."""
+    once = {
+        "Content-Type": "application/octet-stream", "Authorization": f"Bearer {TOKEN}", "PhysioEdge-Device": DEVICE,
+        "PhysioEdge-Counter": "4", "PhysioEdge-Nonce": "a" * 32, "Content-Length": str(len(CONDITION)),
+    }  # fmt: skip
+    for twice, status in (("", 200), *((name, 400) for name in once if name != "Content-Length"), ("chunks", 400)):
+        connection = http.client.HTTPConnection("127.0.0.1", host.state.port, timeout=20)
+        connection.putrequest("POST", "/v1/adaptations")
+        for name, value in once.items():
+            for _ in range(1 + (name == twice)):
+                connection.putheader(name, value)
+        if twice == "chunks":
+            connection.putheader("Transfer-Encoding", "chunked")
+        connection.endheaders()
+        connection.send(b"0\r\n\r\n" if twice == "chunks" else CONDITION)
+        response = connection.getresponse()
+        said = response.read()
+        assert response.status == status, (twice, said)
+        assert status == 200 or json.loads(said)["code"] == "request"
+        assert twice != "chunks" or response.headers["connection"] == "close"
+        connection.close()
+
+
 def test_a_flood_is_cut_off_and_hurts_nobody(host: Any) -> None:
     sent = 0
 

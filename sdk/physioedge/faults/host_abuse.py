@@ -198,6 +198,9 @@ def _requests(host: AbusedHost) -> dict[str, Attack]:
     def sent(data: bytes, address: str = ADDRESSES[0]) -> Callable[[], Answer]:
         return lambda: exchange(port, data, address)
 
+    def with_more(line: bytes) -> Callable[[], Answer]:
+        return sent(_known(host, good).replace(b"\r\n\r\n", b"\r\n" + line + b"\r\n\r\n", 1))
+
     rows: dict[str, Attack] = {
         "good": ((200,), sent(_known(host, good))),
         "endless body": ((413,), lambda: endless_body(port, ADDRESSES[1])),
@@ -216,7 +219,9 @@ def _requests(host: AbusedHost) -> dict[str, Attack]:
         "another path": ((404,), sent(head(path="/v1/../etc/passwd", Content_Length="0"))),
         "no HTTP": ((400,), sent(bytes(range(256)) * 4 + b"\r\n\r\n")),
         "endless head": ((400, "cut"), sent(b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 50_000)),
-        "two lengths": ((400,), sent(_known(host, good).replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n", 1))),
+        "two lengths": ((400,), with_more(b"Content-Length: 5")),
+        "a length and chunks": ((400,), with_more(b"Transfer-Encoding: chunked")),
+        "two devices": ((400,), with_more(b"PhysioEdge-Device: device-0")),
         "a length of letters": ((400,), sent(_known(host, good, Content_Length="1e3"))),
         "a negative length": ((400,), sent(_known(host, good, Content_Length="-1"))),
     }  # fmt: skip

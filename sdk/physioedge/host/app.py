@@ -37,6 +37,8 @@ from physioedge_runtime.bundle.signing import read_private_key
 from physioedge_runtime.errors import HostError, PhysioEdgeError, RequestInvalid
 
 LOG = logging.getLogger("physioedge.host")
+ONCE = ("Content-Type", "Authorization", DEVICE_HEADER, COUNTER_HEADER, NONCE_HEADER)
+"""Headers that a request has one of."""
 _BEARER = HTTPBearer(auto_error=False, description="The device's own token.")
 _BINARY = {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary"}}}
 _SAID = {"type": "object", "properties": {k: {"type": "string"} for k in ("code", "came", "expected", "do")}}
@@ -136,13 +138,27 @@ async def _answered(service: AdaptationService, http: HttpRequest, token: str) -
         service.admit(asked.device, token)
         return Response(await service.answer(replace(asked, condition=condition)), media_type=MEDIA_TYPE)
     except Refusal as refusal:
-        return _told(refusal.status, refusal.error, refusal.retry_after_s)
+        told = _told(refusal.status, refusal.error, refusal.retry_after_s)
+        if _two_ends(http):
+            told.headers["Connection"] = "close"
+        return told
     except Exception as error:  # noqa: BLE001 - a fault of ours: its message could hold what must not be logged
         LOG.error("no answer: %s", type(error).__name__)
         return _told(500, HostError("a host that failed", "an answer", "Tell the host's operator."))
 
 
+def _two_ends(http: HttpRequest) -> bool:
+    """Whether a body's end is told in two ways: a proxy that went by the other one would take its rest for a request.
+
+    RFC 9112, section 6.1.
+    """
+    return "transfer-encoding" in http.headers and "content-length" in http.headers
+
+
 def _head(http: HttpRequest) -> Request:
+    twice = [name for name in ONCE if len(http.headers.getlist(name)) > 1]
+    if twice:  # a proxy that checks one of the two and a host that takes the other would speak of two devices
+        raise Refusal(400, RequestInvalid(f"{twice[0]} twice", "each header once", "Send it once."))
     kind = http.headers.get("content-type", "none").partition(";")[0].strip().lower()
     if kind != MEDIA_TYPE:
         raise Refusal(400, RequestInvalid(f"content of type {kind!r:.40}", MEDIA_TYPE, "Send a condition's bytes."))
@@ -156,6 +172,8 @@ async def _body(http: HttpRequest, timeout_s: float) -> bytes:
     """The body, never more of it than the limit: the connection of whoever sends more is closed."""
     body = b""
     try:
+        if _two_ends(http):
+            raise Refusal(400, RequestInvalid("a length and chunks", "one of the two", "Send Content-Length alone."))
         length = http.headers.get("content-length", "0")
         if not length.isdecimal() or not length.isascii():
             raise Refusal(400, RequestInvalid(f"a length of {length!r:.40}", "a whole number", "Correct it."))
