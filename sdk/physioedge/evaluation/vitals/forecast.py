@@ -5,32 +5,27 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from physioedge import results
 from physioedge.adapters.forecasting import LEARNING_RATES, ZERO_SHOT, ForecastFit
 from physioedge.evaluation.arms import refuse_overlap
-from physioedge.evaluation.intervals import subject_bootstrap
 from physioedge.evaluation.vitals import workers
 from physioedge.evaluation.vitals.forecast_data import load, names_in
 from physioedge.evaluation.vitals.forecast_jobs import ARMS, FACTORS, ForecastJob
-from physioedge.evaluation.vitals.forecast_scores import METRICS, metric
+from physioedge.evaluation.vitals.forecast_rows import TASK, series_rows
 from physioedge.evaluation.vitals.rivals import CHRONOS, RIVALS, RivalJob
-from physioedge.models.forecaster import STEP_S, ForecastShape, load_forecaster
+from physioedge.models.forecaster import load_forecaster
 from physioedge.results import Row
 from physioedge.tasks.series import VITALS
 
-TASK = "forecast"
 CHOSEN_ON = ("heart_rate_wrist",)
 """Series whose people kept from the fit choose each method's learning rate, for all series."""
 LAST = ("lora_shared", "dora", "ia3")
 """Methods that neither source has: fitted when all others are."""
-_MEMORY = ("base_bytes", "trained_bytes", "gradient_bytes", "optimiser_bytes", "saved_bytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,16 +134,15 @@ def write(plan: Plan, out: Path) -> list[Row]:
     fitted = [arm for arm in plan.arms if arm != ZERO_SHOT]
     factors = {arm: chosen_factor(plan, arm, digest) for arm in fitted}
     for name in plan.series:
-        people = len(load(plan.inputs, name).judged.people)
+        people, found = len(load(plan.inputs, name).judged.people), {}
         for arm in plan.arms:
             seeds = 1 if arm == ZERO_SHOT else plan.seeds
             paths = [plan.job(name, arm, seed, factors.get(arm, 1.0), digest).path for seed in range(seeds)]
-            found = [workers.read(path) for path in paths if path.exists()]
-            if found:
-                rows += _rows(name, arm, found, people) + _cost_rows(name, arm, found)
+            found[arm] = [workers.read(path) for path in paths if path.exists()]
         for job in _rival_jobs(plan):
             if job.series == name and job.path.exists():
-                rows += _rows(name, job.arm, [workers.read(job.path)], people)
+                found[job.arm] = [workers.read(job.path)]
+        rows += series_rows(name, {arm: each for arm, each in found.items() if each}, people)
     details = load_forecaster(plan.base)[1].details
     results.write(
         out / "vitals-forecast.json", command(plan, rows, details["fit"]), rows, steps=plan.steps, batch=plan.batch,
@@ -190,57 +184,3 @@ def _refuse(plan: Plan) -> None:
     seen = load_forecaster(plan.base)[1].training_subjects
     for name in plan.series:
         refuse_overlap(seen, load(plan.inputs, name).judged.people)
-
-
-def _through(sums: NDArray[Any], ahead: int) -> NDArray[np.float64]:
-    """Sums (..., person, `SUMS`) over the steps up to a horizon."""
-    return np.asarray(sums[..., :ahead, :].sum(-2), np.float64)
-
-
-def _rows(series: str, arm: str, found: Sequence[dict[str, Any]], people: int) -> list[Row]:
-    sums, rows = np.stack([one["sums"] for one in found]), []
-    for index, ahead in enumerate(ForecastShape().steps_ahead):
-        through = _through(sums, ahead)
-        group = f"{series} {ahead * STEP_S:g} s"
-        for name in METRICS:
-            value, low, high = subject_bootstrap(through, partial(metric, name=name))
-            rows.append(_row(arm, group, name, _unit(series, name), (value, low, high), people, len(found)))
-        if "calibrated" in found[0]:
-            held = np.stack([np.stack([one["calibrated"][:, index], one["width"][:, index], sums[0, :, 0, 0]], axis=1)
-                             for one in found])  # fmt: skip
-            for name, column, unit in (("coverage_80_calibrated", 0, "1"), ("width_80_calibrated", 1, _of(series))):
-                value, low, high = subject_bootstrap(held, partial(_share, column=column))
-                rows.append(_row(arm, group, name, unit, (value, low, high), people, len(found)))
-    return rows
-
-
-def _share(sums: NDArray[np.float64], *, column: int) -> NDArray[np.float64]:
-    return np.asarray(sums[..., column] / np.maximum(sums[..., 2], 1.0))
-
-
-def _cost_rows(series: str, arm: str, found: Sequence[dict[str, Any]]) -> list[Row]:
-    values = {"trained_numbers": (float(found[0]["trained"]), "1")}
-    devices = {str(one["device"]).partition(":")[0] for one in found}
-    for device in sorted(devices):
-        spent = [float(one["seconds"]) for one in found if str(one["device"]).startswith(device)]
-        values[f"fit_s_{device}"] = (float(np.median(spent)), "s")
-    measured = [one["memory"] for one in found if len(one["memory"])]
-    if measured:
-        values |= {name: (float(v), "B") for name, v in zip(_MEMORY, measured[0], strict=True)}
-    none = (None, None)
-    return [_row(arm, f"{series} cost", name, unit, (v, *none), 1, len(found)) for name, (v, unit) in values.items()]
-
-
-def _of(series: str) -> str:
-    return VITALS[series].units
-
-
-def _unit(series: str, name: str) -> str:
-    return {"mse": f"({_of(series)})^2", "mae": _of(series)}.get(name, "1")
-
-
-def _row(
-    arm: str, group: str, name: str, unit: str, value: tuple[float, float | None, float | None], n: int, seeds: int
-) -> Row:
-    return Row(task=TASK, arm=arm, group=group, metric=name, unit=unit, value=value[0], low=value[1], high=value[2],
-               n=n, seeds=seeds)  # fmt: skip
