@@ -33,7 +33,8 @@ def fit_predict(train: TaskWindows, test: TaskWindows, seed: int) -> NDArray[np.
     fs_hz, floor = CANONICAL_HZ[sensor], float(np.median(train.target))
     first = round(test.context_s * fs_hz)
     rates = [_rate(neurokit, sensor, x[0].astype(np.float64), fs_hz, first) for x in test.samples[sensor]]
-    return np.nan_to_num(np.array(rates), nan=floor)[:, None]
+    found = np.array(rates, np.float64)
+    return np.where(np.isfinite(found), found, floor)[:, None]
 
 
 def _rate(neurokit: Any, sensor: str, x: NDArray[np.float64], fs_hz: float, first: int) -> float:
