@@ -20,6 +20,8 @@ def register(what: Any) -> None:
     forecast.add_argument("--base", type=Path, required=True, metavar="FILE", help="the forecaster it starts from; "
                           "`evaluate vitals --task forecast` makes one")  # fmt: skip
     forecast.add_argument("--batch", type=int, default=16)
+    forecast.add_argument("--factor", type=float, default=1.0, help="times the method's learning rate; those that were "
+                          "chosen are in results/vitals-forecast.json")  # fmt: skip
     for each in (vitals, forecast):
         each.add_argument("--method", default="lora", help="lora, dora, bitfit, ln_tuning, vera, fourierft, ia3, "
                           "qlora_int8, qlora_4bit, full or probe")  # fmt: skip
@@ -57,7 +59,7 @@ def forecast(args: argparse.Namespace) -> int:
     packed = args.out / "series.npz"
     if not packed.exists():
         forecast_data.pack(packed, (args.series,), args.data)
-    config = ForecastFit(steps=args.steps or 120, batch=args.batch)
+    config = ForecastFit(steps=args.steps or 120, batch=args.batch, factor=args.factor)
     data = forecast_data.load(packed, args.series)
     return _saved(args.out, *fitted_forecast(data, args.base, args.method, config, seed=args.seed))
 
