@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 
 from physioedge.cli.main import main
-from physioedge.faults import page, record, run
+from physioedge.faults import limits, page, record, run
 from physioedge.faults.row import Outcome, Row, Setting, beyond_chance
+from physioedge_runtime.adaptation import adapter, condition, freshness
+from physioedge_runtime.bundle import archive
+from physioedge_runtime.engine import slots
 from physioedge_runtime.errors import EvaluationRefused, MissingExtra
+from physioedge_runtime.signal import timeline
 
 
 def outcome(lost: int = 0, **figures: float) -> Outcome:
@@ -148,6 +152,21 @@ def test_a_row_that_holds_is_not_asked_what_is_known(rows: dict[str, Any], monke
 def test_chance_explains_one_in_a_hundred_and_not_ten() -> None:
     assert not beyond_chance(0, 0, 0.1) and not beyond_chance(0, 10, 0.0) and not beyond_chance(1, 100, 0.01)
     assert beyond_chance(1, 10, 0.0) and beyond_chance(10, 100, 0.01) and not beyond_chance(3, 4, 0.3)
+
+
+def test_limits_kept_by_hand_are_those_of_the_runtime_and_stand_in_the_documents(repository: Path) -> None:
+    pairs = [
+        (limits.BUNDLE_BYTES, archive.MAX_BUNDLE_BYTES, "bundle", "536870912 bytes"),
+        (limits.MANIFEST_BYTES, archive.MAX_MANIFEST_BYTES, "bundle", "1048576 bytes"),
+        (limits.ADAPTER_BYTES, adapter.MAX_ADAPTER_BYTES, "adapter", "4194304 bytes"),
+        (limits.CONDITION_BYTES, condition.MAX_BYTES, "condition", "at most 8192"),
+        (limits.SLOT_NORM, slots.MAX_SLOT_NORM, "adapter", "norm of each array is at most 100"),
+        (limits.LEAP, freshness.MAX_LEAP, "adapter", "more than 1000000 above it"),
+        (limits.HORIZON_S, freshness.HORIZON_S, "adapter", "more than 3650 days after"),
+        (limits.TOLERANCE_S, timeline.TOLERANCE_S, "signal-quality", "(default 0.05 s)"),
+    ]  # fmt: skip
+    for by_hand, in_use, page_name, words in pairs:
+        assert by_hand == in_use and words in (repository / "docs" / f"{page_name}.md").read_text(encoding="utf-8")
 
 
 def test_files_keep_rows_that_are_not_run(rows: dict[str, Any], tmp_path: Path) -> None:
