@@ -19,6 +19,8 @@ from physioedge_runtime.errors import ContractError, EngineError, ShapeError, Si
 
 _ALIGNED = 16
 """Numbers from one beginning to the next: 64 bytes."""
+_ZEROS: dict[int, NDArray[np.float32]] = {}
+"""By length: of windows, of what is new in them, and of answers."""
 Shapes = Mapping[str, tuple[int, ...]]
 Buffers = dict[str, NDArray[np.float32]]
 
@@ -69,7 +71,8 @@ class BufferedEngine(ABC):
     def run(self, signals: Signals, adapter: Adapter | None = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """First output (1, K) and embedding (1, D) of one window; see `Engine.run`."""
         given = signals if isinstance(signals, tuple) else (signals,)
-        self.check_signals(given, tuple(buffer.shape for buffer in self.signal_buffers))
+        self.check_shapes(given, tuple(buffer.shape for buffer in self.signal_buffers))
+        self.check_finite(given)
         self.use(adapter)
         for buffer, window in zip(self.signal_buffers, given, strict=True):
             buffer[...] = window
@@ -92,8 +95,8 @@ class BufferedEngine(ABC):
             )
         return answers[None, : self._n_outputs], answers[None, self._embedding_from :]
 
-    def check_signals(self, given: tuple[NDArray[np.float32], ...], shapes: tuple[tuple[int, ...], ...]) -> None:
-        """ShapeError or SignalError unless these are finite signals of these shapes."""
+    def check_shapes(self, given: tuple[NDArray[np.float32], ...], shapes: tuple[tuple[int, ...], ...]) -> None:
+        """ShapeError unless these are signals of these shapes."""
         if len(given) != len(self._signals):
             names = ", ".join(name for name, _ in self._signals)
             raise ShapeError(f"{len(given)} signals", f"one each for {names}", "Pass them in the contract's order.")
@@ -102,6 +105,10 @@ class BufferedEngine(ABC):
                 raise ShapeError(
                     f"a {name} {window.dtype}{window.shape}", f"float32{shape}", "Cut it as the contract says."
                 )
+
+    def check_finite(self, given: tuple[NDArray[np.float32], ...]) -> None:
+        """SignalError unless these signals are finite; they may be parts of windows."""
+        for (name, _), window in zip(self._signals, given, strict=True):
             if not _finite(window):  # int8 graphs turn NaN into plausible answers
                 raise SignalError(f"a {name} with NaN or infinities", "finite samples", "Leave such windows out.")
 
@@ -160,8 +167,11 @@ def _output_shapes(contract: Contract) -> dict[str, tuple[int, ...]]:
 
 
 def _finite(array: NDArray[np.float32]) -> bool:
-    """As ``isfinite(array).all()``, whose second half goes through Python and takes longer than a small product."""
-    return b"\0" not in np.isfinite(array).tobytes()
+    """As ``isfinite(array).all()``, in one call: a number times zero is zero, NaN and infinities are not."""
+    size = array.size
+    if size not in _ZEROS:
+        _ZEROS[size] = np.zeros(size, np.float32)
+    return bool(np.vdot(array, _ZEROS[size]) == 0.0)
 
 
 def _joint(shapes: Shapes) -> tuple[NDArray[np.float32], Buffers]:

@@ -71,6 +71,9 @@ class StepBuffers:
         if spec.layout == ROWS:  # one array: what is new of all layers moves at once
             self._rows = np.zeros((2, spec.layers, *ins["past.k.0"]), np.float32)
             self._remembered = self._new = dict(zip("kv", self._rows, strict=True))
+            # the rows of one step as one item: copied as bytes, in a third of the time
+            item = np.dtype((np.void, 4 * spec.new_tokens * spec.head_dim))
+            self._items = self._rows.reshape(-1, ins["past.k.0"][2] * spec.head_dim).view(item)
         else:
             self._remembered = {kind: np.zeros((spec.layers, *ins[f"past.{kind}.0"]), np.float32) for kind in "kv"}
             self._new = {kind: np.zeros((spec.layers, *outs[f"new.{kind}.0"]), np.float32) for kind in "kv"}
@@ -129,8 +132,7 @@ class StepBuffers:
         if self.spec.layout == ROWS:
             stream = self.spec.streams[0]
             n, end = stream.new_tokens, stream.past_tokens
-            at = steps * n % end
-            self._rows[..., at : at + n, :] = self._rows[..., end:, :]
+            self._items[:, steps % (end // n)] = self._items[:, -1]
             if stream.pooled_past:
                 at = steps * n % stream.pooled_past
                 self.inputs[PAST_TOKENS][:, at : at + n] = self.outputs[NEW_TOKENS]

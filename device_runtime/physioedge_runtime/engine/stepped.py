@@ -79,9 +79,14 @@ class StepChain:
         self._hops = self._step[0] // self._hop[0]
         self._loaded: Past | None = None
 
-    def run(self, windows: tuple[Floats, ...], adapter: Adapter | None, memory: Memory | None) -> None:
-        """Leave in the graph's outputs what it says of a window; `memory` goes on from the windows before."""
-        past = None if memory is None else self._continued(memory, windows, adapter)
+    def run(
+        self,
+        windows: tuple[Floats, ...],
+        adapter: Adapter | None,
+        memory: Memory | None,
+        past: Past | None = None,
+    ) -> None:
+        """Leave in the outputs what the graph says of a window, on from the past that `continued` found in `memory`."""
         if past is None:
             past = Past(adapter=adapter)
             self._load(past)
@@ -91,7 +96,11 @@ class StepChain:
             self._load(past)
             self._take(past, windows, self._steps - 1)
         if memory is not None:
-            past.last = tuple(window.copy() for window in windows)
+            if past.last:
+                for kept, window in zip(past.last, windows, strict=True):
+                    kept[...] = window
+            else:
+                past.last = tuple(window.copy() for window in windows)
             others = [one for one in memory.pasts if one is not past] if self._hops > 1 else []
             memory.pasts = [*others, past][-self._hops :]
 
@@ -101,12 +110,16 @@ class StepChain:
             return self._buffers.save()
         return {name: array.copy() for name, array in past.kept.items()}
 
-    def _continued(self, memory: Memory, windows: tuple[Floats, ...], adapter: Adapter | None) -> Past | None:
+    def continued(self, memory: Memory, windows: tuple[Floats, ...], adapter: Adapter | None) -> Past | None:
         """The past that this window goes on from: under the same adapter, and the window's own past to the sample."""
         for past in memory.pasts:
             if past.adapter is adapter and past.last and self._follows(past.last, windows):
                 return past
         return None
+
+    def newest(self, windows: tuple[Floats, ...]) -> tuple[Floats, ...]:
+        """The samples of one step."""
+        return tuple(window[..., -step:] for window, step in zip(windows, self._step, strict=True))
 
     def _follows(self, last: tuple[Floats, ...], windows: tuple[Floats, ...]) -> bool:
         for before, now, step in zip(last, windows, self._step, strict=True):
@@ -176,10 +189,12 @@ class SteppedEngine:
     def run_on(self, signals: Signals, adapter: Adapter | None, memory: Memory | None) -> tuple[Floats, Floats]:
         """As `run`, on from what `memory` holds; errors as there, after which the memory begins anew."""
         given = signals if isinstance(signals, tuple) else (signals,)
-        self.graph.check_signals(given, self._windows)
+        self.graph.check_shapes(given, self._windows)
+        past = None if memory is None else self._chain.continued(memory, given, adapter)
+        self.graph.check_finite(given if past is None else self._chain.newest(given))  # the rest was checked before
         self.graph.use(adapter)
         try:
-            self._chain.run(given, adapter, memory)
+            self._chain.run(given, adapter, memory, past)
             return self.graph.answer()
         except Exception:
             if memory is not None:
@@ -208,6 +223,8 @@ class SteppedEngine:
             last = tuple(np.array(window, np.float32) for window in one["last"])
             if tuple(window.shape for window in last) != self._windows:
                 raise SnapshotError("a memory of other windows", "one of this bundle", "Start anew.")
+            if not all(np.isfinite(window).all() for window in last):  # what follows it is not looked at again
+                raise ValueError("a last window that is not finite")
             kept = {name: np.array(array, np.float32) for name, array in one["kept"].items()}
             self._buffers.check(kept)
             memory.pasts.append(Past(steps=int(one["steps"]), last=last, adapter=adapter, kept=kept))

@@ -5,7 +5,15 @@
 
 #include <cmath>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 #include <vector>
+
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define PE_STEP_SHUFFLE 1
+#endif
+#endif
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define PE_STEP_X86 1
@@ -16,7 +24,7 @@ namespace physioedge {
 namespace {
 
 struct Scratch {
-  float *normed, *wide, *mixed, *q, *turned, *scores, *mask, *low;
+  float *normed, *wide, *mixed, *q, *scores, *mask, *low;
   uint8_t* levels;
 };
 
@@ -81,16 +89,16 @@ void run_block(const Block& b) {
   const size_t n = static_cast<size_t>(b.n), d = static_cast<size_t>(b.heads) * b.width;
   const size_t wide = n * static_cast<size_t>(b.qkv.out > b.expand.out ? b.qkv.out : b.expand.out);
   const size_t longest = static_cast<size_t>(b.contract.in > b.qkv.in ? b.contract.in : b.qkv.in);
-  const size_t scores = 8 * static_cast<size_t>(b.total), width = static_cast<size_t>(b.width);
-  const size_t sizes[] = {n * d, wide, n * d, 8 * width, width, scores, scores, n * 2 * b.rank, 2 * longest};
+  const size_t scores = 8 * (static_cast<size_t>(b.total) + 15), width = static_cast<size_t>(b.width);
+  const size_t sizes[] = {n * d, wide, n * d, 8 * width, scores, scores, n * 2 * b.rank, 2 * longest};
   size_t total = 16;
   for (const size_t size : sizes) total += (size + 15) / 16 * 16;
   if (room.size() < total) room.resize(total);
   float* at = room.data() + (64 - reinterpret_cast<uintptr_t>(room.data()) % 64) % 64 / sizeof(float);
   Scratch s{};
-  float** const places[] = {&s.normed, &s.wide, &s.mixed, &s.q, &s.turned, &s.scores, &s.mask, &s.low};
-  for (int i = 0; i < 8; ++i) *places[i] = part(at, sizes[i]);
-  s.levels = reinterpret_cast<uint8_t*>(part(at, sizes[8]));  // 8 tokens of a byte each
+  float** const places[] = {&s.normed, &s.wide, &s.mixed, &s.q, &s.scores, &s.mask, &s.low};
+  for (int i = 0; i < 7; ++i) *places[i] = part(at, sizes[i]);
+  s.levels = reinterpret_cast<uint8_t*>(part(at, sizes[7]));  // 8 tokens of a byte each
   chosen()(b, s);
 }
 
