@@ -145,8 +145,8 @@ def _readme(bundle: Bundle, from_hz: Mapping[str, Sequence[float]]) -> str:
 Research software; not a medical device.
 
 ```
-physioedge engines build --to engine      # once, on the machine that has the executorch package
-make ENGINE=engine run                    # verifies bundle.physio, runs every graph, prints the parity
+physioedge engines build --fetch --to ../engine   # once; beside this folder, which is written anew as a whole
+make ENGINE=../engine run                         # verifies bundle.physio, runs every graph, prints the parity
 ```
 
 It needs a C11 compiler and libsodium, or Monocypher: `make MONOCYPHER=DIR`. With `ORT=DIR` the ONNX graphs run as well.

@@ -12,7 +12,7 @@ from physioedge_runtime import Bundle
 _EPILOG = """\
 examples:
   physioedge firmware shipped --out kit --from-hz ecg=360
-  physioedge engines build --to kit/engine && make -C kit ENGINE=engine run
+  physioedge engines build --fetch --to engine && make -C kit ENGINE=../engine run
 
 docs/firmware.md tells what is in the folder."""
 
