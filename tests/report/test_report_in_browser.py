@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
+
 import pytest
 
 from looking import WORDS, fits, is_accessible, kept
@@ -18,7 +22,10 @@ def report(tmp_path_factory):
     if not plots.available():
         pytest.skip("matplotlib is not installed (extra view)")
     folder = tmp_path_factory.mktemp("report")
-    assert main(["demo", "--json", "--out", str(folder)]) == 0
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        assert main(["demo", "--json", "--out", str(folder)]) == 0
+    assert json.loads(out.getvalue())["personal"]["skipped"] is None
     return (folder / "report.html").as_uri()
 
 

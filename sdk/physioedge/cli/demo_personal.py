@@ -89,7 +89,7 @@ def _level(life: Life, pass_s: float) -> tuple[Levelled, Twin]:
 
 def _ask(life: Life, generator: Path, key: bytes) -> tuple[Asked, bytes, Link]:
     """Send the condition to a host that lives no longer than that."""
-    from physioedge.cli.demo_host import hosting
+    from physioedge.cli.demo_host import PATIENCE_S, hosting
     from physioedge.report.personalised import Asked
     from physioedge_runtime.adaptation.condition import Condition
     from physioedge_runtime.adaptation.link import Link, Retry
@@ -98,7 +98,7 @@ def _ask(life: Life, generator: Path, key: bytes) -> tuple[Asked, bytes, Link]:
     token = secrets.token_hex(32)
     request = request_for(life.stream, life.adaptation.store, DEVICE)
     with hosting(generator, device=DEVICE, token=token, key=key) as url:
-        link = Link(url, DEVICE, token, retry=Retry(tries=2, first_s=0.1, give_up_s=5.0))
+        link = Link(url, DEVICE, token, timeout_s=PATIENCE_S, retry=Retry(tries=2, first_s=0.1))
         began = time.perf_counter()
         answer = link.send(request)
         host_ms = 1e3 * (time.perf_counter() - began)

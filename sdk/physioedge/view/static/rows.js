@@ -17,6 +17,11 @@ export function tone(label, labels) {
   return at < 0 ? "w" : String(at % 4);
 }
 
+/** Whether a time has a label: none before the beginning, nor where it would run into the scale on the left. */
+function shows(plot, value) {
+  return value >= 0 && plot.valToPos(value, "x") > 16;
+}
+
 function colourOf(label, labels, colours) {
   const name = tone(label, labels);
   return name === "w" ? colours.soft : colours[`class${name}`];
@@ -54,7 +59,7 @@ function axes(colours, unit, last) {
   const font = "12px system-ui, sans-serif";
   return [
     { ...common, font, show: true, size: last ? 26 : 4, gap: 4, space: 70,
-      values: last ? (_, at) => at.map((value) => (value < 0 ? "" : `${+value.toFixed(2)} s`)) : () => [] },
+      values: last ? (plot, at) => at.map((value) => (shows(plot, value) ? `${+value.toFixed(2)} s` : "")) : () => [] },
     { ...common, font, size: 46, gap: 4, label: unit, labelSize: 16, labelFont: font, labelGap: 0, space: 34,
       grid: { show: false } },
   ];
