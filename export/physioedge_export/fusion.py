@@ -44,8 +44,8 @@ class JoinedHeads(nn.Module):
     """
 
     rotate: Tensor
-    a: Tensor
-    shift: Tensor
+    low: Tensor
+    low_bias: Tensor
     zeros: Tensor
 
     def __init__(self, attention: nn.Module) -> None:
@@ -58,9 +58,11 @@ class JoinedHeads(nn.Module):
         self.slotted = isinstance(parts.q, SlottedLinear) and isinstance(parts.v, SlottedLinear)
         if self.slotted:
             rank, width = parts.q.b.shape
-            self.register_buffer("a", torch.cat([parts.q.a, parts.v.a], dim=2), persistent=False)
-            self.register_buffer("shift", torch.zeros(1, 1, 2 * rank), persistent=False)
-            self.register_buffer("zeros", torch.zeros(1, rank, 2 * width), persistent=False)
+            # A of q and of v in turns, as the rows of a layer
+            rows = torch.stack([parts.q.a[0].T, parts.v.a[0].T], dim=1).reshape(2 * rank, -1)
+            self.register_buffer("low", rows.contiguous(), persistent=False)
+            self.register_buffer("low_bias", torch.zeros(2 * rank), persistent=False)
+            self.register_buffer("zeros", torch.zeros(rank, 4 * width), persistent=False)
 
     def projected(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated queries and keys, and values, (head, token, head_dim) each, of features (1, token, feature)."""
@@ -72,19 +74,21 @@ class JoinedHeads(nn.Module):
         return qk[: self.n_heads], qk[self.n_heads :], v
 
     def _delta(self, x: Tensor) -> Tensor:
-        """What the slots add to q, nothing to k, and to v, as one pair of products."""
+        """What the slots add to q, nothing to k, and to v, as one pair of products.
+
+        Rows of both B side by side, with zeros between them, are the rows of one B in turns: (B_q 0 0), (0 0 B_v).
+        """
         rank, width = self.q.b.shape
-        q = torch.cat([self.q.b.reshape(1, rank, width), self.zeros], dim=2)
-        v = torch.cat([self.zeros, self.v.b.reshape(1, rank, width)], dim=2)
-        return torch.bmm(torch.bmm(x, self.a) + self.shift, torch.cat([q, v], dim=1))
+        b = torch.cat([self.q.b, self.zeros, self.v.b], dim=1).reshape(1, 2 * rank, 3 * width)
+        return torch.bmm(nn.functional.linear(x, self.low, self.low_bias), b)
 
     def absorb(self, norm: nn.LayerNorm) -> None:
         """Take over scale and shift of the normalisation before it."""
         _absorb(norm, self.qkv)
         if self.slotted:
             with torch.no_grad():
-                self.shift.copy_(norm.bias @ self.a)  # (1, 1, 2 rank)
-                self.a.mul_(norm.weight[None, :, None])
+                self.low_bias.copy_(self.low @ norm.bias)
+                self.low.mul_(norm.weight[None])
 
 
 class FusedAttention(JoinedHeads):

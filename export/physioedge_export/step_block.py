@@ -59,8 +59,9 @@ class StepBlock(nn.Module):
         if self.slotted:
             for name in "qv":
                 getattr(self.attention, name).register_buffer("b", getattr(attention, name).b)
-            self.register_buffer("a", attention.a[0].contiguous())
-            self.register_buffer("shift", attention.shift[0, 0].contiguous())
+            low, bias = attention.low, attention.low_bias  # in turns; the kernel has q before v
+            self.register_buffer("a", torch.cat([low[0::2], low[1::2]]).T.contiguous())
+            self.register_buffer("shift", torch.cat([bias[0::2], bias[1::2]]))
         else:
             self.register_buffer("none", torch.zeros(0))
 
