@@ -41,11 +41,14 @@ class QuantizeConfig:
         of all blocks, ``blocks.5`` that block's layers.
     weight_bits : int
         8, or 7 for processors whose 8-bit products saturate (x86 with AVX2 and no VNNI).
+    per_channel : bool
+        One scale an output of a layer, or for comparison one for all.
     """
 
     scheme: str = "dynamic"
     keep_float: tuple[str, ...] = KEEP_FLOAT
     weight_bits: int = 8
+    per_channel: bool = True
 
 
 def quantize(
@@ -67,14 +70,14 @@ def quantize(
     if not layers:
         raise ExportError("a graph without linear layers to quantise", "at least one", "Export it in fp32.")
     if config.scheme == "dynamic":
-        return _integer(model, layers, config.weight_bits)
+        return _integer(model, layers, config)
     if config.scheme not in SCHEMES:
         raise ExportError(f"scheme {config.scheme!r}", f"one of {', '.join(SCHEMES)}", "Choose one of those.")
     if not calibration:
         raise ExportError("no calibration windows", "real windows for a static scheme", "Pass --windows.")
     if config.scheme == "static":
         inputs = list(dict.fromkeys(linear_nodes(model)[layer].input[0] for layer in layers))
-        return _integer(model, layers, config.weight_bits, activation_levels(model, inputs, calibration))
+        return _integer(model, layers, config, activation_levels(model, inputs, calibration))
     return _static(model, layers, config, calibration)
 
 
@@ -86,8 +89,10 @@ def quantized_layers(model: ModelProto) -> list[str]:
     return [name.removesuffix(mark) for name, mark in names.items() if mark and kinds[name] == TensorProto.INT8]
 
 
-def quantize_weight(weight: NDArray[np.float32], bits: int = 8) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Symmetric levels and scales, one scale a column.
+def quantize_weight(
+    weight: NDArray[np.float32], bits: int = 8, *, per_channel: bool = True
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Symmetric levels and scales, one scale a column, or the same for all.
 
     Parameters
     ----------
@@ -100,6 +105,8 @@ def quantize_weight(weight: NDArray[np.float32], bits: int = 8) -> tuple[NDArray
     """
     top = 2 ** (bits - 1) - 1
     largest = np.abs(weight).max(axis=0)
+    if not per_channel:
+        largest = np.full_like(largest, largest.max())
     scale = np.where(largest > np.finfo(np.float32).tiny * top, largest / top, 1.0).astype(np.float32)
     return np.clip(np.rint(weight / scale), -top, top).astype(np.int8), scale
 
@@ -132,7 +139,7 @@ def kept_float(layer: str, names: Sequence[str]) -> bool:
 def _integer(
     source: ModelProto,
     layers: Sequence[str],
-    bits: int,
+    config: QuantizeConfig,
     fixed: Mapping[str, tuple[np.float32, np.uint8]] | None = None,
 ) -> ModelProto:
     """Every chosen MatMul as quantise, integer product, scale; with `fixed` levels of its input, or found at run time.
@@ -160,7 +167,8 @@ def _integer(
                 graph.initializer.extend(map(numpy_helper.from_array, map(np.asarray, fixed[x]), names[1:]))
                 nodes.append(helper.make_node("QuantizeLinear", [x, *names[1:]], names[:1], name=f"{x}/quantize"))
         constant = constants[f"{layer}.weight"]
-        levels, scale = quantize_weight(numpy_helper.to_array(constant), bits)
+        array = numpy_helper.to_array(constant)
+        levels, scale = quantize_weight(array, config.weight_bits, per_channel=config.per_channel)
         constant.CopyFrom(numpy_helper.from_array(levels, constant.name))
         zero = np.zeros(levels.shape[1], np.int8)
         graph.initializer.append(numpy_helper.from_array(scale, f"{layer}.scale"))
@@ -210,7 +218,7 @@ def _static(model: ModelProto, layers: Sequence[str], config: QuantizeConfig, ca
             quant_format=QuantFormat.QDQ if config.scheme == "static-qdq" else QuantFormat.QOperator,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            per_channel=True,
+            per_channel=config.per_channel,
             reduce_range=config.weight_bits == 7,
             nodes_to_quantize=[by_layer[layer].name for layer in layers],
             op_types_to_quantize=["MatMul"],

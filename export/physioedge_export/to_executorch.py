@@ -34,6 +34,7 @@ from physioedge_runtime.engine.native.library import engine_folder, load_library
 from physioedge_runtime.errors import ExportError, MissingExtra
 
 SCHEMES = ("dynamic", "static")
+WEIGHT_BITS = 8
 KEEP_FLOAT = ("projection",)
 """The head stays in fp32: in int8 it would cost a third of the exactness or more, and save no time."""
 
@@ -68,6 +69,8 @@ def to_executorch(  # noqa: PLR0913 - each says one thing about the program, all
     calibration: Sequence[tuple[Tensor, ...]] = (),
     mode: str = WINDOW,
     extractor: nn.Module | None = None,
+    weight_bits: int = WEIGHT_BITS,
+    per_channel: bool = True,
 ) -> Program:
     """Lower a model to XNNPACK.
 
@@ -89,6 +92,10 @@ def to_executorch(  # noqa: PLR0913 - each says one thing about the program, all
         ``window`` or ``step``, as for `to_onnx`.
     extractor : nn.Module, optional
         Becomes the method ``distances``, in fp32: signals to distances (1, distance).
+    weight_bits : int
+        8, or 4 for comparison.
+    per_channel : bool
+        One scale an output of a layer, or for comparison one for all.
 
     Raises
     ------
@@ -107,7 +114,7 @@ def to_executorch(  # noqa: PLR0913 - each says one thing about the program, all
         try:
             program = delegate_friendly(model, example)
             if scheme is not None:
-                program = _quantised(program, example, scheme, calibration)
+                program = _quantised(program, example, scheme, calibration, (weight_bits, per_channel))
             ends = graph_ends(contract, tuple(slots), mode)
             named = {"inputs": list(ends.inputs), "outputs": list(ends.outputs)}
             text = json.dumps({**notes, **named}, sort_keys=True)
@@ -175,7 +182,11 @@ def read_contract(data: bytes) -> str:
 
 
 def _quantised(
-    program: ExportedProgram, example: tuple[Tensor, ...], scheme: str, calibration: Sequence[tuple[Tensor, ...]]
+    program: ExportedProgram,
+    example: tuple[Tensor, ...],
+    scheme: str,
+    calibration: Sequence[tuple[Tensor, ...]],
+    weights: tuple[int, bool],
 ) -> ExportedProgram:
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
@@ -183,7 +194,14 @@ def _quantised(
     )
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    config = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=scheme == "dynamic")
+    bits, per_channel = weights
+    top = 2 ** (bits - 1) - 1
+    config = get_symmetric_quantization_config(
+        is_per_channel=per_channel,
+        is_dynamic=scheme == "dynamic",
+        weight_qmin=-top if bits == WEIGHT_BITS else -top - 1,  # XNNPACK knows 4 bits by all of their levels
+        weight_qmax=top,
+    )
     quantizer = XNNPACKQuantizer().set_module_type(nn.Linear, config)  # linears only: faster than all, and more exact
     quantizer.set_filter_function(_becomes_int8)
     prepared = prepare_pt2e(program.module(), quantizer)

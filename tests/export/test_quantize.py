@@ -30,6 +30,13 @@ def test_rounding_is_at_most_half_a_level(weight: Any, bits: int) -> None:
     assert (np.abs(levels * scale.astype(np.float64) - weight) <= 0.5 * scale * (1 + 1e-5)).all()
 
 
+@given(WEIGHTS)
+def test_one_scale_for_all_outputs(weight: Any) -> None:
+    levels, scale = quantize_weight(weight, per_channel=False)
+    assert len(set(scale.tolist())) == 1
+    assert (np.abs(levels * scale.astype(np.float64) - weight) <= 0.5 * scale * (1 + 1e-5)).all()
+
+
 def test_only_linear_layers_of_the_blocks_become_int8(exported: dict[str, Any]) -> None:
     layers = quantized_layers(exported["int8"])
     assert layers == [name for name in linear_nodes(exported["fp32"]) if ".blocks." in name]
