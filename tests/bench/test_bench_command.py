@@ -179,3 +179,9 @@ def test_a_bundle_that_does_not_hold_is_one_message(signed, tmp_path, capsys):
     assert main(["bench", str(tmp_path / "bad.physio"), "--trust", str(signed[1])]) == 1
     err = capsys.readouterr().err
     assert err.startswith("error[") and "Traceback" not in err
+
+
+def test_a_folder_to_write_to_is_refused_before_anything_is_measured(tmp_path, capsys):
+    for option in ("--out", "--html"):
+        assert main(["bench", "shipped", option, str(tmp_path)]) == 1
+        assert f"the folder {tmp_path} as {option}" in capsys.readouterr().err

@@ -245,6 +245,9 @@ def _check_together(args: argparse.Namespace) -> None:
     late = [c.text for c in args.fail_if if c.needs_old and args.compare is None]
     if late:
         raise EvaluationRefused(f"the condition {late[0]!r} without an old run", "--compare FILE", "Name the old run.")
+    for option, file in (("--out", args.out), ("--html", args.html)):
+        if file is not None and file.is_dir():  # told now, not after minutes of measuring
+            raise EvaluationRefused(f"the folder {file} as {option}", "a file", "Name a file in it.")
 
 
 def _rounds(text: str) -> int:
