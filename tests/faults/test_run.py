@@ -152,6 +152,7 @@ def test_a_row_that_holds_is_not_asked_what_is_known(rows: dict[str, Any], monke
 def test_chance_explains_one_in_a_hundred_and_not_ten() -> None:
     assert not beyond_chance(0, 0, 0.1) and not beyond_chance(0, 10, 0.0) and not beyond_chance(1, 100, 0.01)
     assert beyond_chance(1, 10, 0.0) and beyond_chance(10, 100, 0.01) and not beyond_chance(3, 4, 0.3)
+    assert beyond_chance(20_600, 100_000, 0.2) and not beyond_chance(20_100, 100_000, 0.2)  # a full run has that many
 
 
 def test_limits_kept_by_hand_are_those_of_the_runtime_and_stand_in_the_documents(repository: Path) -> None:

@@ -97,7 +97,14 @@ def beyond_chance(hits: int, of: int, rate: float) -> bool:
 
     The tail of the binomial distribution; a row with few tries is not called worse for one or two of them.
     """
-    odds = (math.comb(of, k) * rate**k * (1 - rate) ** (of - k) for k in range(hits, of + 1))
+    if not 0 < rate < 1:
+        return hits > of * rate
+    chances, others = math.log(rate), math.log1p(-rate)
+    ways = math.lgamma(of + 1)  # in logarithms: thousands of tries have more ways than a float can count
+    odds = (
+        math.exp(ways - math.lgamma(k + 1) - math.lgamma(of - k + 1) + k * chances + (of - k) * others)
+        for k in range(hits, of + 1)
+    )
     return math.fsum(odds) < 1e-3
 
 
