@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
             ran = {"workers": args.workers, "wall_s": time.monotonic() - began}
             made = record.document(found, command, record.read(args.out), **ran)  # another run may have written since
             record.write(args.out, made)
-            page.write(args.out, made)
+            page.main(args.out)  # of the file as it is read again, with its digits
     found.sort(key=lambda each: ids.index(each.row.id))  # side by side they end in another order
     if args.json:
         ran = {"workers": args.workers, "wall_s": time.monotonic() - began}
