@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from physioedge.cli import export_bridge, export_generated, export_vital
-from physioedge.cli.console import SHIPPED, print_json
+from physioedge.cli.console import SHIPPED
+from physioedge.cli.export_asked import listed, tell
 from physioedge.cli.export_card import card, warnings
 from physioedge.cli.firmware import add_options, kit_of, line_of
 from physioedge.cli.progress import Staged
@@ -108,11 +109,8 @@ def run(args: argparse.Namespace) -> int:
     rows = export_generated.kept(args, model, person, windows) if person else []
     for line in warnings(model):
         print(line, file=sys.stderr)
-    if args.json:
-        print_json(report.to_dict() | ({"fidelity": [asdict(row) for row in rows]} if person else {}))
-    else:
-        print(report.summary())
-        print(f"Bundle {args.out}, {report.bundle_bytes} bytes; report in {args.report or args.out.parent}")
+    tell(report, args, **({"fidelity": [asdict(row) for row in rows]} if person else {}))
+    if rows and not args.json:
         print("\n".join(export_generated.lines_of(rows)))
     if args.firmware:
         key = public_key(read_private_key(args.key))
@@ -136,12 +134,12 @@ def _choice(args: argparse.Namespace, model: Exported) -> Choice:
     from physioedge_export.quantize import KEEP_FLOAT
 
     return Choice(
-        targets=_list(args.target or ("onnx,executorch" if args.firmware else "onnx")),
-        adapters=("merged",) if args.generated else _list(args.adapters),
-        precisions=_list(args.precision),
+        targets=listed(args.target or ("onnx,executorch" if args.firmware else "onnx")),
+        adapters=("merged",) if args.generated else listed(args.adapters),
+        precisions=listed(args.precision),
         scheme=args.scheme,
-        fallback=_list(args.fallback),
-        keep_float=(*KEEP_FLOAT, *_list(args.keep_float)),
+        fallback=listed(args.fallback),
+        keep_float=(*KEEP_FLOAT, *listed(args.keep_float)),
         step=model.step,
         float_budget_bytes=1000 * args.float_budget,
     )
@@ -255,7 +253,3 @@ def _places(task: str, weights: str, adapter: str) -> tuple[Path, Path]:
     backbone = shipped.backbone() if weights == SHIPPED else Path(weights)
     folder = shipped.adapter_of(task) if adapter == SHIPPED else Path(adapter)
     return backbone / BACKBONE_FILE if backbone.is_dir() else backbone, folder
-
-
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))

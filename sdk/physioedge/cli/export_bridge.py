@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from physioedge.cli.console import SHIPPED, print_json
+from physioedge.cli.console import SHIPPED
+from physioedge.cli.export_asked import listed, merged_choice, tell_merged
 
 if TYPE_CHECKING:
     from physioedge.bridge.files import BridgeNote
@@ -34,7 +34,6 @@ def run(args: argparse.Namespace) -> int:
     from physioedge.models import shipped
     from physioedge.tasks.contracts import CENTRING_SHARE
     from physioedge_export.centring import head_of
-    from physioedge_export.forms import Choice
     from physioedge_export.personal import Personal
     from physioedge_export.pipeline import export_bundle
     from physioedge_export.request import Destination
@@ -43,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     direction = direction_of(load_bridge(args.bridge)[1].direction)
     labelled = folder_of(direction, 0, args.bridge_work) if args.adapter == SHIPPED else Path(args.adapter)
     network, old, note, seen = bridged_network(args.bridge, backbone, labelled)
-    contract = contract_of(note, old.backbone.config, _list(args.channels))
+    contract = contract_of(note, old.backbone.config, listed(args.channels))
     head = head_of(network.head, contract.embedding_dim, CENTRING_SHARE)
     report = export_bundle(
         network,
@@ -52,27 +51,9 @@ def run(args: argparse.Namespace) -> int:
         card=_card(args, note, seen, contract),
         destination=Destination(bundle=args.out, signing_key=args.key, report=args.report),
         personal=Personal(head=head),
-        choice=Choice(
-            targets=_list(args.target) or ("onnx",),
-            adapters=("merged",),
-            precisions=_list(args.precision),
-            scheme=args.scheme,
-            fallback=tuple(name for name in _list(args.fallback) if name == "merged"),
-            float_budget_bytes=1000 * args.float_budget,
-        ),
+        choice=merged_choice(args),
     )
-    if args.json:
-        print_json(report.to_dict())
-    else:
-        print(report.summary())
-        print(f"Bundle {args.out}, {report.bundle_bytes} bytes; report in {args.report or args.out.parent}")
-    if args.firmware or args.steps:
-        print("--firmware and --steps are not made for a bridge", file=sys.stderr)
-    return 0 if report.holds else 1
-
-
-def _list(text: str | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(part.strip() for part in (text or "").split(",") if part.strip()))
+    return tell_merged(report, args, "a bridge")
 
 
 def _card(args: argparse.Namespace, note: BridgeNote, seen: Provenance, contract: Contract) -> Card:

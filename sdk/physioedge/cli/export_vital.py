@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from physioedge.cli.console import print_json
+from physioedge.cli.export_asked import merged_choice, tell_merged
 
 if TYPE_CHECKING:
     from physioedge.adapters.vital_files import VitalNote
@@ -30,7 +30,6 @@ def run(args: argparse.Namespace) -> int:
     from physioedge.datasets.facts import Facts
     from physioedge.evaluation.vitals.shipping import with_person
     from physioedge.models.estimator import Estimator
-    from physioedge_export.forms import Choice
     from physioedge_export.pipeline import export_bundle
     from physioedge_export.request import Destination
 
@@ -48,23 +47,9 @@ def run(args: argparse.Namespace) -> int:
         windows=windows_for(args.windows, note, contract),
         card=_card(args, note, contract),
         destination=Destination(bundle=args.out, signing_key=args.key, report=args.report),
-        choice=Choice(
-            targets=_list(args.target or "onnx"),
-            adapters=("merged",),
-            precisions=_list(args.precision),
-            scheme=args.scheme,
-            fallback=tuple(name for name in _list(args.fallback) if name == "merged"),
-            float_budget_bytes=1000 * args.float_budget,
-        ),
+        choice=merged_choice(args),
     )
-    if args.json:
-        print_json(report.to_dict())
-    else:
-        print(report.summary())
-        print(f"Bundle {args.out}, {report.bundle_bytes} bytes; report in {args.report or args.out.parent}")
-    if args.firmware or args.steps:
-        print("--firmware and --steps are not made for vitals", file=sys.stderr)
-    return 0 if report.holds else 1
+    return tell_merged(report, args, "vitals")
 
 
 def contract_of(note: VitalNote) -> Contract:
@@ -147,7 +132,3 @@ def _card(args: argparse.Namespace, note: VitalNote, contract: Contract) -> Card
         name=name, version=args.bundle_version, model_card="\n".join(lines), licence_text=licence_text(),
         provenance=provenance, task_info=answers,
     )  # fmt: skip
-
-
-def _list(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
