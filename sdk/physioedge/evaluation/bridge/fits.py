@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from physioedge.bridge.activations import Activations, activations_of, patches_of
 from physioedge.bridge.config import BridgeConfig
 from physioedge.bridge.directions import Direction, direction_of, folds_of
+from physioedge.bridge.files import adapter_digest
 from physioedge.bridge.fitting import Fitted, Frozen, fit_bridge, fit_student, rows_of
-from physioedge.bridge.labelled import fit_labelled, load_labelled
+from physioedge.bridge.labelled import fit_labelled, folder_of, load_labelled
 from physioedge.bridge.module import Positions
 from physioedge.bridge.pairs import load_store
 from physioedge.bridge.selection import select_positions
@@ -62,7 +63,8 @@ class Place:
 
     def activations(self, direction: str, fold: int) -> Path:
         """File of what the frozen models make of a direction's windows."""
-        return self.scratch / f"{direction}-{fold}-thin{self.thin}-{self.device}.npz"
+        own = adapter_digest(folder_of(direction_of(direction), fold, self.work))
+        return self.scratch / f"{direction}-{fold}-{own[:8]}-thin{self.thin}-{self.device}.npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +166,7 @@ def frozen_record(place: Place, name: str, fold: int) -> dict[str, Any]:
     share = np.bincount(made.answer[pairs], minlength=n_classes) / len(pairs)
     out: dict[str, Any] = {
         "key": f"{name}/frozen/{fold}",
+        "labelled": adapter_digest(folder_of(here.direction, fold, place.work)),
         "positions": [found.positions.new, found.positions.old],
         "probe": found.probe.round(4).tolist(),
         "similarity": found.similarity.round(4).tolist(),

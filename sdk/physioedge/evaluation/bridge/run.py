@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from physioedge.bridge.config import BridgeConfig
 from physioedge.bridge.directions import direction_of, folds_of
+from physioedge.bridge.files import adapter_digest
+from physioedge.bridge.labelled import folder_of
 from physioedge.bridge.module import Positions
 from physioedge.bridge.pairs import load_store
 from physioedge.evaluation.bridge import plan
@@ -91,6 +93,18 @@ class Finished:
         with (self.folder / FITS).open("a") as file:
             file.write(json.dumps(record) + "\n")
 
+    def without(self, directions: Iterable[str]) -> None:
+        """Forget every fit of these directions, on disk too."""
+        begins = tuple(f"{name}/" for name in directions)
+        if not any(key.startswith(begins) for key in self.records):
+            return
+        self.records = {key: record for key, record in self.records.items() if not key.startswith(begins)}
+        self.arrays = {key: array for key, array in self.arrays.items() if not key.startswith(begins)}
+        part = self.folder / f"{FITS}.part"
+        part.write_text("".join(json.dumps(record) + "\n" for record in self.records.values()))
+        part.replace(self.folder / FITS)
+        self.flush()
+
     def flush(self) -> None:
         """Write the arrays, in one step."""
         part = self.folder / "bridges.part.npz"
@@ -106,7 +120,8 @@ def run(
     """Run what is missing; a run that is cut off, or out of time, leaves what it has finished.
 
     Every direction goes through its stages as fast as it can: labelled models, frozen models, choice of settings, the
-    arms. Ablations come when all of that is done.
+    arms. Ablations come when all of that is done. Fits of a direction whose labelled model has changed since are
+    forgotten, and made anew.
 
     Parameters
     ----------
@@ -122,6 +137,9 @@ def run(
         Told one line a finished fit, and one a fit that failed; the others go on.
     """
     done, began_s = Finished(out), time.monotonic()
+    for name in (changed := changed_models(done, place, wanted.directions)):
+        tell(f"{name}: its labelled model has changed; all fits anew")
+    done.without(changed)
     course = _Course(place, wanted, done, None if limit_s is None else began_s + limit_s)
     kept_s = began_s
     with _Here() if workers == 1 else ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -141,6 +159,19 @@ def run(
                 kept_s = time.monotonic()
     done.flush()
     return done
+
+
+def changed_models(done: Finished, place: Place, directions: Sequence[str]) -> list[str]:
+    """Directions with a fit to another labelled model than the one that is there now."""
+    out = []
+    for key, record in done.records.items():
+        name, kind, *rest = key.split("/")
+        if kind != "frozen" or name not in directions or name in out:
+            continue
+        folder = folder_of(direction_of(name), int(rest[0]), place.work)
+        if not folder.exists() or adapter_digest(folder) != record.get("labelled"):
+            out.append(name)
+    return out
 
 
 class _Here:
