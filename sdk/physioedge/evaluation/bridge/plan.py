@@ -24,7 +24,7 @@ DISTILLED = (KD, KD_LORA, CONTRAST)
 MAIN = (BRIDGE, KD, CONTRAST, KD_LORA, FULL, FIXED, RANDOM, ORACLE)
 UNSCORED = (BRIDGE, KD, CONTRAST, FULL)
 """Of directions that nobody has labelled."""
-ABLATED = ("lead_to_lead_beats", "ppg_to_acc_stress")
+ABLATED = ("lead_to_lead_beats", "ecg_to_ppg_rate")
 CARRIED = ("lead_to_lead_beats",)
 RANKS, PROTOTYPES = (1, 2, 4, 16, 32), (2, 4, 8, 32, 64)
 SHARES = (0.05, 0.1, 0.25, 0.5)
