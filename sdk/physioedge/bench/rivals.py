@@ -162,6 +162,8 @@ def _pte(network: Path, windows: Array, target: Path, *, int8: bool) -> None:
     from physioedge.bench.network import torch_network
 
     model: Any = torch_network(network)
+    for module in model.modules():  # XNNPACK's pass over conv1d keeps its kernel, and then refuses what it kept
+        module._non_persistent_buffers_set.clear()
     example = (torch.from_numpy(windows[:1].copy()),)
     with torch.no_grad():
         program = torch.export.export(model, example)
