@@ -9,12 +9,16 @@ pytest.importorskip("torch")
 
 from physioedge.adapters.beats import BeatFit, fit_beats
 from physioedge.adapters.global_run import beats_note
+from physioedge.adapters.sets.beats import BeatPeople
+from physioedge.adapters.sets.making import SetConfig
 from physioedge.adapters.sets.taught import load_taught, save_taught
+from physioedge.adapters.sets.taught_rows import make_taught_rows
 from physioedge.cli.main import main
-from physioedge.models.checkpoint import load_backbone
+from physioedge.models.checkpoint import load_backbone, read_config
 from physioedge.models.shipped import backbone as shipped_backbone
 from physioedge.tasks import arrhythmia
 from physioedge.tasks.arrhythmia import BeatRecord
+from physioedge_runtime.errors import DatasetError
 
 
 def _record(name: str, fs_hz: float, seed: int) -> BeatRecord:
@@ -48,3 +52,13 @@ def test_the_note_names_everybody_whom_an_adapter_was_fitted_on(tmp_path):
 def test_taught_people_are_of_heart_beats(tmp_path, capsys):
     assert main(["train", "global", "--task", "stress", "--taught", "taught.npz", "--out", str(tmp_path)]) == 2
     assert "--taught goes with arrhythmia, not with stress" in capsys.readouterr().err
+
+
+def test_no_rows_of_people_whom_the_global_adapters_are_fitted_on(tmp_path):
+    backbone = shipped_backbone()
+    fs_hz = read_config(backbone).modality("ecg").fs_hz
+    save_taught(tmp_path / "taught.npz", [_record("A00001", fs_hz, 2)], fs_hz)
+    taught = load_taught(tmp_path / "taught.npz", fs_hz)
+    people = BeatPeople(backbone, None, taught=taught)
+    with pytest.raises(DatasetError, match="--without FILE"):
+        make_taught_rows(people, taught, tmp_path / "set", SetConfig(), seed=0, say=lambda line: None)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from physioedge.adapters.sets.taught import UNSURE
+from physioedge.adapters.sets.taught import UNSURE, recordings_of
 from physioedge.adapters.sets.wearers import first_lead
 from physioedge.datasets import cinc2017
+from physioedge.evaluation.teacher import run
 from physioedge.evaluation.teacher.features import PIECE_S, piece_features, pieces
 from physioedge.evaluation.teacher.labelling import labelled_records
 from physioedge.evaluation.teacher.quality import graded, quality_rows
@@ -71,18 +72,40 @@ def test_beats_in_atrial_fibrillation_that_are_called_supraventricular_are_count
     assert 0.05 < called.value < 0.3
 
 
-def test_the_annotated_rhythm_has_a_veto(teacher, monkeypatch):
-    rhythm = {"A1": "O", "A2": "N", "A3": "A", "A4": "~"}
+RHYTHM = {"A1": "O", "A2": "N", "A3": "A", "A4": "~"}
+
+
+@pytest.fixture
+def recordings(monkeypatch):
+    """One record under four names, of four rhythms."""
     record = made_up("x", 5, seconds=40.0)
 
     def load(name, data):
         return Recording(samples=record.signal[:1], fs_hz=FS_HZ, units="mV", channels=("ECG",), name=name, subject=name)
 
-    monkeypatch.setattr(cinc2017, "letters", lambda data: rhythm)
+    monkeypatch.setattr(cinc2017, "letters", lambda data: RHYTHM)
     monkeypatch.setattr(cinc2017, "load", load)
-    found = {one.name: one for one in labelled_records(teacher, tuple(rhythm), None)}
+    monkeypatch.setattr(cinc2017, "records", lambda data: tuple(RHYTHM))
+    return record
+
+
+def test_the_annotated_rhythm_has_a_veto(teacher, recordings):
+    found = {one.name: one for one in labelled_records(teacher, tuple(RHYTHM), None)}
     assert sorted(found) == ["A1", "A2", "A3"]
     assert {0, 1, 2} <= set(found["A1"].label.tolist())
     assert set(found["A2"].label.tolist()) == {0, UNSURE}
     assert 1 not in found["A3"].label and 2 in found["A3"].label
-    assert np.abs(found["A1"].anchor[:, None] - record.anchor).min(1).max() <= 3
+    assert np.abs(found["A1"].anchor[:, None] - recordings.anchor).min(1).max() <= 3
+
+
+def test_recordings_may_be_passed_over(teacher, recordings, tmp_path):
+    def names(**wanted):
+        count = run.label(teacher, tmp_path / "t.npz", run.Wanted(**wanted), None, say=lambda line: None)
+        found = recordings_of(tmp_path / "t.npz", FS_HZ)
+        assert len(found) == count
+        return set(found)
+
+    assert names() == {"A1", "A2", "A3"}
+    assert names(least_other=1) == {"A1", "A3"}
+    assert names(without=("A1",)) == {"A2", "A3"}
+    assert len(names(most=1)) == 1

@@ -35,11 +35,17 @@ def register(what: Any) -> None:
     parser.add_argument("--taught", type=Path, help="what `train teacher` wrote: a row for each of these people too")
     parser.add_argument("--taught-globals", action="store_true", help="global adapters are fitted on taught people "
                         "too, and no rows on them")  # fmt: skip
+    parser.add_argument("--taught-rows", type=Path, help="the same of other people, beside --taught-globals: a row for "
+                        "each of these")  # fmt: skip
     parser.add_argument("--device", default="cpu", help="of torch, where everything about heart beats is fitted")
     parser = what.add_parser("teacher", help="label the beats of CinC 2017 by trees that see whole recordings, and "
                              "grade these on folds of DS1")  # fmt: skip
     parser.add_argument("--backbone", type=Path, help="weights file; by default the shipped one")
     parser.add_argument("--most", type=int, help="recordings; all of them else")
+    parser.add_argument("--without", type=Path, metavar="FILE", help="pass over the recordings of such a file")
+    parser.add_argument("--least-other", type=int, default=0, metavar="N", help="pass over recordings with fewer beats "
+                        "that are surely not normal")  # fmt: skip
+    parser.add_argument("--labels-only", action="store_true", help="leave the grading out, and teacher.json as it is")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder for teacher.json")
     parser = what.add_parser("generator", help="learn from a set of adapters what to generate for a condition")
     parser.add_argument("--set", type=Path, required=True, metavar="DIR", help="folder that `train adapters` wrote")
@@ -68,7 +74,7 @@ def adapters(args: argparse.Namespace) -> int:
         people, args.out, config, seed=args.seed, workers=args.workers, say=lambda line: print(line, file=sys.stderr),
         backend=args.backend, address=args.address,
     )  # fmt: skip
-    rows += [] if args.taught_globals else _taught(args, people, config)
+    rows += _taught(args, people, config)
     folder = global_folder(args.out, everybody(people.names))
     digest = load_note(folder).backbone_digest
     origin = Origin(
@@ -90,12 +96,13 @@ def adapters(args: argparse.Namespace) -> int:
 
 
 def _taught(args: argparse.Namespace, people: People, config: SetConfig) -> list[Row]:
-    """Rows of people whom a teacher has labelled, where there are any."""
+    """Rows of people whom a teacher has labelled, where there are any that no global adapter is fitted on."""
     from physioedge.adapters.sets.taught_rows import make_taught_rows, taught_for
 
-    if args.taught is None:
+    path = args.taught_rows if args.taught_globals else args.taught
+    if path is None:
         return []
-    beats, taught = taught_for(people, args.taught)
+    beats, taught = taught_for(people, path)
     return make_taught_rows(
         beats, taught, args.out, config, seed=args.seed,
         say=lambda line: print(line, file=sys.stderr),
@@ -128,6 +135,7 @@ def teacher(args: argparse.Namespace) -> int:
     """Exit code: 0 when the labels and their quality are written."""
     from physioedge import results
     from physioedge.adapters.sets.beats import BeatPeople
+    from physioedge.adapters.sets.taught import recordings_of
     from physioedge.evaluation.teacher import run
     from physioedge.evaluation.teacher.trees import TeacherFit
     from physioedge.models import shipped
@@ -138,7 +146,12 @@ def teacher(args: argparse.Namespace) -> int:
     people, config = BeatPeople(args.backbone or shipped.backbone(), args.data), TeacherFit()
     tables = run.tables_of(people, say)
     fitted = run.teacher_of(people, tables, config, seed=args.seed)
-    count = run.label(fitted, args.out, args.most, args.data, say=say)
+    without = () if args.without is None else recordings_of(args.without, people.fs_hz)
+    wanted = run.Wanted(most=args.most, without=without, least_other=args.least_other)
+    count = run.label(fitted, args.out, wanted, args.data, say=say)
+    if args.labels_only:
+        print(f"{count} recordings with labels in {args.out}")
+        return 0
     made = run.grade(people, tables, config, seed=args.seed, say=say)
     results.write(args.results / "teacher.json", f"physioedge train teacher --out FILE --seed {args.seed}", made)
     print(f"{count} recordings with labels in {args.out}; the teacher's quality in {args.results / 'teacher.json'}")

@@ -34,6 +34,11 @@ def record_name(person: str) -> str:
     return person.removeprefix(_MARK)
 
 
+def recordings_of(path: Path, fs_hz: float) -> tuple[str, ...]:
+    """Names of the recordings of a file; errors as those of `load_taught`."""
+    return tuple(record_name(record.name) for record in load_taught(path, fs_hz))
+
+
 def first_taught(person: NDArray[np.str_], count: int) -> NDArray[np.bool_]:
     """Rows (row,) of everybody else and of the first `count` taught people, in the order in which they come."""
     taught = [name for name in dict.fromkeys(person.tolist()) if is_taught(name)]

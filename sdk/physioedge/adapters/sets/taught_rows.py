@@ -59,9 +59,20 @@ def make_taught_rows(
 ) -> list[Row]:  # fmt: skip
     """A row for every recording with windows enough, each around one of the first split's global adapters in turn.
 
-    In the order of `taught`; no global adapter has seen any of them. A condition is of all windows of its recording.
-    What an earlier call has finished in `out` is not done again.
+    In the order of `taught`. A condition is of all windows of its recording. What an earlier call has finished in `out`
+    is not done again.
+
+    Raises
+    ------
+    DatasetError
+        A global adapter is fitted on some of them.
     """
+    both = {record.name for record in people.taught} & {record.name for record in taught}
+    if both:
+        raise DatasetError(
+            f"rows of {len(both)} people whom the global adapters are fitted on", "other people",
+            "Make their file with `train teacher --without FILE`.",
+        )  # fmt: skip
     folds = [fold for fold in folds_of(people.names, config, seed=seed) if fold.split == 0 and fold.held]
     rows = []
     for number, fold in enumerate(folds):

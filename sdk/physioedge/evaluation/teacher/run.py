@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from physioedge.evaluation.teacher.labelling import labelled_records
 from physioedge.evaluation.teacher.quality import Graded, atrial_fibrillation, graded, quality_rows
 from physioedge.evaluation.teacher.trees import Table, Teacher, TeacherFit, fit_teacher, table_of, wearers_of
 from physioedge.results import Row
+from physioedge.tasks.arrhythmia import LABELS
 
 Say = Callable[[str], None]
 GROUPS = {"DS1 folds, lead 1": first_lead, "DS1 folds, lead 2": second_lead}
@@ -47,15 +48,36 @@ def grade(people: BeatPeople, tables: dict[str, list[Table]], config: TeacherFit
     return [row for group, people_of in found.items() for row in quality_rows(group, people_of)]
 
 
-def label(teacher: Teacher, out: Path, most: int | None, data: Path | None, *, say: Say) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which recordings are labelled.
+
+    Attributes
+    ----------
+    most : int or None
+        So many; all of them else.
+    without : tuple of str
+        Names of recordings that are passed over, such as those global adapters are fitted on.
+    least_other : int
+        Beats of other classes than normal that a recording must have for certain.
+    """
+
+    most: int | None = None
+    without: tuple[str, ...] = ()
+    least_other: int = 0
+
+
+def label(teacher: Teacher, out: Path, wanted: Wanted, data: Path | None, *, say: Say) -> int:
     """Label recordings of CinC 2017, in an order that is the same everywhere, and write them; how many there are."""
     names = np.random.default_rng(0).permutation(cinc2017.records(data)).tolist()
-    found = []
-    for record in labelled_records(teacher, tuple(names), data):
+    known, found = set(wanted.without), []
+    for record in labelled_records(teacher, tuple(name for name in names if name not in known), data):
+        if ((record.label > 0) & (record.label < len(LABELS))).sum() < wanted.least_other:
+            continue
         found.append(replace(record, signal=record.signal[:1]))
         if len(found) % 200 == 0:
             say(f"{len(found)} recordings labelled")
-        if most is not None and len(found) >= most:
+        if wanted.most is not None and len(found) >= wanted.most:
             break
     save_taught(out, found, teacher.fs_hz)
     return len(found)
