@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,9 +17,10 @@ from physioedge.evaluation.teacher.labelling import labelled_records
 from physioedge.evaluation.teacher.quality import Graded, atrial_fibrillation, graded, quality_rows
 from physioedge.evaluation.teacher.trees import Table, Teacher, TeacherFit, fit_teacher, table_of, wearers_of
 from physioedge.results import Row
-from physioedge.tasks.arrhythmia import LABELS
+from physioedge.tasks.arrhythmia import LABELS, BeatRecord
 
 Say = Callable[[str], None]
+_A_DRAW = 1000
 GROUPS = {"DS1 folds, lead 1": first_lead, "DS1 folds, lead 2": second_lead}
 
 
@@ -69,9 +70,8 @@ class Wanted:
 
 def label(teacher: Teacher, out: Path, wanted: Wanted, data: Path | None, *, say: Say) -> int:
     """Label recordings of CinC 2017, in an order that is the same everywhere, and write them; how many there are."""
-    names = np.random.default_rng(0).permutation(cinc2017.records(data)).tolist()
-    known, found = set(wanted.without), []
-    for record in labelled_records(teacher, tuple(name for name in names if name not in known), data):
+    found: list[BeatRecord] = []
+    for record in _drawn(teacher, set(wanted.without), data):
         if ((record.label > 0) & (record.label < len(LABELS))).sum() < wanted.least_other:
             continue
         found.append(replace(record, signal=record.signal[:1]))
@@ -81,6 +81,16 @@ def label(teacher: Teacher, out: Path, wanted: Wanted, data: Path | None, *, say
             break
     save_taught(out, found, teacher.fs_hz)
     return len(found)
+
+
+def _drawn(teacher: Teacher, known: set[str], data: Path | None) -> Iterator[BeatRecord]:
+    """Labelled recordings in a random order, read in that of their names: packed files are opened once a draw."""
+    names = np.random.default_rng(0).permutation(cinc2017.records(data)).tolist()
+    names = [name for name in names if name not in known]
+    for first in range(0, len(names), _A_DRAW):
+        draw = names[first : first + _A_DRAW]
+        found = {record.name: record for record in labelled_records(teacher, tuple(sorted(draw)), data)}
+        yield from (found[name] for name in draw if name in found)
 
 
 def teacher_of(people: BeatPeople, tables: dict[str, list[Table]], config: TeacherFit, *, seed: int) -> Teacher:
