@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,3 +39,16 @@ def exported() -> dict[str, Any]:
         "slots_fp32": slots_fp32,
         "slots_int8": quantize(slots_fp32, QuantizeConfig()),
     }
+
+
+@pytest.fixture(scope="session")
+def step_block_here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The driver of the native block for this machine; skips where there is no compiler."""
+    from step_block_cases import build
+
+    from physioedge_export.engine_build import find_compiler
+
+    compiler = find_compiler()
+    if compiler is None:
+        pytest.skip("no C++ compiler here")
+    return build(compiler, tmp_path_factory.mktemp("step_block"))

@@ -20,6 +20,14 @@
 #include <immintrin.h>
 #endif
 
+#if defined(__AARCH64EL__) && defined(__ARM_NEON)
+#define PE_STEP_ARM 1
+#include <arm_neon.h>
+#if defined(__linux__)
+#include <sys/auxv.h>
+#endif
+#endif
+
 namespace physioedge {
 namespace {
 
@@ -51,6 +59,40 @@ namespace vnni {
 #pragma GCC pop_options
 #endif
 
+#if defined(PE_STEP_ARM)
+#define PE_STEP_NEON
+namespace neon {
+#include "step_kernels.inc"
+}
+#undef PE_STEP_NEON
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("arch=armv8.2-a+dotprod")
+#endif
+#define PE_STEP_DOT
+namespace dot {
+#include "step_kernels.inc"
+}
+#undef PE_STEP_DOT
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+bool has_dot_products() {
+#if defined(__ARM_FEATURE_DOTPROD)
+  return true;
+#elif defined(__linux__)
+  return (getauxval(AT_HWCAP) >> 20 & 1) != 0;  // HWCAP_ASIMDDP
+#else
+  return false;
+#endif
+}
+#endif
+
 using Run = void (*)(const Block&, Scratch&);
 
 Run found(Instructions wanted) {
@@ -61,6 +103,9 @@ Run found(Instructions wanted) {
   const bool middle = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   if (wide && (wanted == Instructions::best || wanted == Instructions::vnni)) return vnni::run;
   if (middle && (wanted == Instructions::best || wanted == Instructions::avx2)) return avx2::run;
+#elif defined(PE_STEP_ARM)
+  if (has_dot_products() && (wanted == Instructions::best || wanted == Instructions::dot)) return dot::run;
+  if (wanted == Instructions::best || wanted == Instructions::neon) return neon::run;
 #endif
   return wanted == Instructions::best || wanted == Instructions::plain ? plain::run : nullptr;
 }

@@ -9,8 +9,8 @@
 
 namespace physioedge {
 
-// y = x W + bias. Either `weight` (in, out), or int8 `levels` in panels: (out / 16, in / 4, 16, 4), with a scale and the
-// sum of all levels for each output. Activations are then rounded to 8 bits, each token on a scale of its own.
+// y = x W + bias. Either `weight` (in, out), or int8 `levels`, -127 to 127, in panels: (out / 16, in / 4, 16, 4), with a
+// scale and the sum of all levels for each output. Activations are then rounded to 8 bits, each token on a scale of its own.
 struct Linear {
   const float* weight;
   const int8_t* levels;
@@ -32,7 +32,7 @@ struct Block {
 };
 
 // Instructions to use: the best this processor has, or one set for comparison; returns whether it is there.
-enum class Instructions { best, plain, avx2, vnni };
+enum class Instructions { best, plain, avx2, vnni, neon, dot };
 bool use(Instructions wanted);
 
 void run_block(const Block& block);
