@@ -20,6 +20,8 @@ FEDERATED = "fedavg"
 """The same adapter for everybody, averaged over people whose signals stay at home."""
 PAPER = "paper"
 """First word of arms of the published recipe, which are told classes of the calibration."""
+OWN_ROW = "own"
+"""First word of arms that are the judged person's own residual, fitted with every class of the recording."""
 CONTROLS = ("shuffled", "null", "foreign")
 STEPS = ("centring", "levelling")
 KINDS = (
@@ -43,7 +45,7 @@ def kind_of(arm: str) -> str:
         return KINDS[5]
     if arm in OWN_SIGNAL:
         return KINDS[1]
-    if arm in LABELLED:
+    if arm in LABELLED or arm.partition("_")[0] == OWN_ROW:
         return KINDS[6]
     if arm.partition("_")[0] in CONTROLS:
         return KINDS[4]

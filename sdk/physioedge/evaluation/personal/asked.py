@@ -32,6 +32,8 @@ class Asked:
     each : Round
     subjects : list of Subject
         Who is judged.
+    variant : int
+        On which sensor, in the order of `Judged.variants`.
     found : AdapterSet
         The whole set; rows of `Round.barred` are not for this round.
     folder : Path
@@ -49,6 +51,7 @@ class Asked:
     people: People
     each: Round
     subjects: list[Subject]
+    variant: int
     found: AdapterSet
     folder: Path
     work: Path

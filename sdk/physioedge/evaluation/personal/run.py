@@ -21,6 +21,7 @@ from physioedge.adapters.sets.people import People
 from physioedge.adapters.sets.practice import Practice
 from physioedge.evaluation.personal.arm import Arm, answers, with_centring
 from physioedge.evaluation.personal.asked import Asked, Own
+from physioedge.evaluation.personal.ceilings import CEILINGS
 from physioedge.evaluation.personal.federated import FEDERATED
 from physioedge.evaluation.personal.generated import CONTROLS, GENERATORS, Generate, control
 from physioedge.evaluation.personal.judged import Judged, Round, rounds
@@ -37,7 +38,7 @@ from physioedge_runtime.errors import EvaluationRefused
 
 VERSION = 1
 ALONE: Mapping[str, Arm] = {**UNLABELLED, **LABELLED}
-OWN: Mapping[str, Own] = {**PAPER, **FEDERATED}
+OWN: Mapping[str, Own] = {**PAPER, **FEDERATED, **CEILINGS}
 _AFTER = {"": Arm(), **with_centring({"": Arm()}), "_levelling": Arm(reading=by_level)}
 Say = Callable[[str], None]
 Subjects = Callable[[str, str], Subject]
@@ -83,9 +84,10 @@ class Seed:
 
 @dataclass(kw_only=True)
 class _Held:
-    """What the variants of a round have in common: the networks among it take minutes."""
+    """What the variants of a round have in common: the networks among it take minutes; and which of them it is at."""
 
     people: People
+    variant: int = 0
     fitted: dict[str, Generate] = field(default_factory=dict)
     own: dict[str, Any] = field(default_factory=dict)
     practice: Practice | None = None
@@ -140,7 +142,7 @@ def _answered(
     """Logits and classes of a round's people by variant and arm."""
     held = _Held(people=judged.people)
     out = {}
-    for variant in judged.variants:
+    for held.variant, variant in enumerate(judged.variants):
         subjects = [subject(name, variant) for name in each.names]
         found = _round(each, subjects, one, plan, f"{number}-{variant}".replace(" ", ""), held)
         for arm, said in found.items():
@@ -195,8 +197,8 @@ def _made(
     for arm in arms:
         if arm in OWN:
             out[arm] = OWN[arm](Asked(
-                people=held.people, each=each, subjects=subjects, found=one.found, folder=one.folder, work=plan.work,
-                digest=one.digest, seed=one.seed, device=plan.device, kept=held.own,
+                people=held.people, each=each, subjects=subjects, variant=held.variant, found=one.found,
+                folder=one.folder, work=plan.work, digest=one.digest, seed=one.seed, device=plan.device, kept=held.own,
             ))  # fmt: skip
             continue
         head, _, tail = arm.partition("_")
