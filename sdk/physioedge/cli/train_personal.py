@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 TASKS = ("arrhythmia", "stress", "sleep_rr", "ppg_rhythm")
 SET_FILE = "adapters.safetensors"
 BACKENDS = ("loky", "ray")
-KINDS = ("krr", "ridge", "knn", "nearest", "mean", "dit")
+KINDS = ("krr", "ridge", "knn", "nearest", "mean", "mlp", "dit")
 
 
 def register(what: Any) -> None:
@@ -51,7 +51,7 @@ def register(what: Any) -> None:
     parser.add_argument("--set", type=Path, required=True, metavar="DIR", help="folder that `train adapters` wrote")
     parser.add_argument("--kind", choices=KINDS, default=KINDS[0])
     parser.add_argument("--rank", type=int, metavar="N", help="keep so many directions of the adapters; not for dit")
-    parser.add_argument("--steps", type=int, metavar="N", help="of dit's training (default: as DitConfig says)")
+    parser.add_argument("--steps", type=int, metavar="N", help="of mlp's or dit's training")
 
 
 def adapters(args: argparse.Namespace) -> int:

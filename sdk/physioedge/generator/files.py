@@ -1,13 +1,13 @@
 """A fitted generator on disk, and as a host asks it.
 
-A file is one in the safetensors format whose arrays are finite and all float32, or float16 for `HALF` of the closed
-forms. Its header holds, under ``physioedge``,
-a JSON object with
+A file is one in the safetensors format whose arrays are finite and all float32, or float16 for `HALF`. Its header
+holds, under ``physioedge``, a JSON object with
 
 - ``origin``: what the generator can be asked, see `physioedge.generator.adapter_set.Origin`;
 - ``kind``: how it generates;
 - for the closed forms (``mean``, ``knn``, ``ridge``, ``krr``) ``width``, and the arrays `ARRAYS` of
   `physioedge.generator.regression.Weights`;
+- for ``mlp`` the arrays of `physioedge.generator.perceptron.packed`;
 - for ``dit`` ``config``, see `physioedge.generator.dit.config.DitConfig`, and the arrays ``middle``, ``size``,
   ``level`` and ``spread`` of `physioedge.generator.dit.model.Dit`, with the network's parameters as
   ``network.<name>``.
@@ -29,6 +29,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from physioedge.generator.adapter_set import HEADER, Origin, origin_from_dict, origin_to_dict
+from physioedge.generator.perceptron import MLP, Perceptron, packed, unpacked
 from physioedge.generator.regression import KINDS, Weights
 from physioedge_runtime.adaptation.condition import Condition
 from physioedge_runtime.engine.slots import MAX_SLOT_NORM
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
 
 DIT = "dit"
 ARRAYS = ("middle", "size", "known", "adapters", "level", "mix")
-HALF = ("known", "adapters")
-"""The large ones; a standardised condition and a direction of unit length lose nothing in half precision."""
+HALF = ("known", "adapters", "axes")
+"""The large ones; standardised conditions and directions lose nothing in half precision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,12 +52,12 @@ class Generator:
     ----------
     origin : Origin
         What it can be asked.
-    weights : Weights or Dit
+    weights : Weights, Perceptron or Dit
         Conditions (n, feature) to adapters (n, number).
     """
 
     origin: Origin
-    weights: Weights | Dit
+    weights: Weights | Perceptron | Dit
 
     @property
     def kind(self) -> str:
@@ -110,13 +111,15 @@ def _stored(name: str, array: NDArray[np.floating]) -> NDArray[Any]:
 
 
 def save_generator(path: Path, generator: Generator) -> None:
-    """Write a generator: float32, the large arrays of closed forms in float16."""
+    """Write a generator: float32, large arrays in float16."""
     head: dict[str, Any] = {"origin": origin_to_dict(generator.origin), "kind": generator.kind}
     weights = generator.weights
     arrays: dict[str, NDArray[Any]]
     if isinstance(weights, Weights):
         head["width"] = weights.width
         arrays = {name: _stored(name, getattr(weights, name)) for name in ARRAYS}
+    elif isinstance(weights, Perceptron):
+        arrays = {name: _stored(name, array) for name, array in packed(weights).items()}
     else:
         from physioedge.generator.dit.files import pack  # torch is there already, the weights being what they are
 
@@ -154,12 +157,16 @@ def load_generator(path: Path) -> Generator:
         ) from error  # fmt: skip
 
 
-def _weights(origin: Origin, head: Mapping[str, Any], arrays: Mapping[str, NDArray[np.float32]]) -> Weights | Dit:
+def _weights(
+    origin: Origin, head: Mapping[str, Any], arrays: Mapping[str, NDArray[np.float32]]
+) -> Weights | Perceptron | Dit:
     """What a file's generator is made of; KeyError, TypeError or ValueError where something does not fit."""
     if head["kind"] == DIT:
         from physioedge.generator.dit.files import unpack  # torch, which the closed forms do without
 
         return unpack(origin, head, arrays)
+    if head["kind"] == MLP:
+        return unpacked(origin, arrays)
     renamed = {"nearest": "knn"}
     if head["kind"] not in {renamed.get(kind, kind) for kind in KINDS}:
         raise ValueError(f"kind {head['kind']!r:.60}")

@@ -9,6 +9,7 @@ import numpy as np
 
 from physioedge.generator.adapter_set import AdapterSet
 from physioedge.generator.files import DIT, Generator
+from physioedge.generator.perceptron import MLP
 from physioedge.generator.regression import KINDS, compacted
 
 
@@ -21,17 +22,24 @@ def fit_generator(
     Parameters
     ----------
     kind : str
-        Key of `physioedge.generator.regression.KINDS`, or ``dit``.
+        Key of `physioedge.generator.regression.KINDS`, ``mlp`` or ``dit``.
     found : AdapterSet
     seed : int
         Of what is drawn; closed forms draw nothing.
     rank : int, optional
-        Directions of the adapters that a closed form keeps, see `physioedge.generator.regression.compacted`.
+        Directions of the adapters that a closed form keeps, see `physioedge.generator.regression.compacted`, or that
+        ``mlp`` generates.
     steps : int, optional
-        Of the training of ``dit``, if not as many as usual.
+        Of the training of ``mlp`` or ``dit``, if not as many as usual.
     checkpoint : Path, optional
-        What the training of ``dit`` goes on from, and is saved to.
+        What such a training goes on from, and is saved to.
     """
+    if kind == MLP:
+        from physioedge.generator.networks import MlpFit, as_arrays, fit_mlp
+
+        given = {name: value for name, value in (("components", rank), ("steps", steps)) if value is not None}
+        fitted = fit_mlp(found, MlpFit(**given), seed=seed, checkpoint=checkpoint)
+        return Generator(origin=found.origin, weights=as_arrays(fitted))
     if kind == DIT:
         from physioedge.generator.dit.config import DitConfig
         from physioedge.generator.dit.fitting import fit_dit

@@ -15,13 +15,11 @@ from torch import Tensor, nn
 
 from physioedge.generator.adapter_set import AdapterSet
 from physioedge.generator.pca import Basis, basis
+from physioedge.generator.perceptron import LIMIT, MLP, Perceptron
 from physioedge.generator.regression import _shares, _standardised
 from physioedge.training.loop import History, LoopConfig, fit
 
 Floats = NDArray[np.float64]
-_LIMIT = 5.0
-"""Standardised features are clipped here: beyond it a network has seen nobody, and a feature that hardly varies in the
-set would be blown up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +90,7 @@ class LatentNetwork(nn.Module):
 
     def standardise(self, conditions: Tensor) -> Tensor:
         """Conditions as `core` takes them."""
-        return ((conditions - self.middle) / self.size).clamp(-_LIMIT, _LIMIT)
+        return ((conditions - self.middle) / self.size).clamp(-LIMIT, LIMIT)
 
     def coefficients(self, conditions: Tensor) -> Tensor:
         """Whitened coefficients (batch, component) of conditions (batch, feature)."""
@@ -188,7 +186,21 @@ def fit_mlp(found: AdapterSet, config: MlpFit, *, seed: int, checkpoint: Path | 
         )  # fmt: skip
         label = f"mlp of {_digest(found, config)}, seed {seed}"
         history = fit(network, loss_of_step, loop, checkpoint=checkpoint, label=label)
-    return NetworkGenerator(kind="mlp", network=network.eval(), space=space, history=history)
+    return NetworkGenerator(kind=MLP, network=network.eval(), space=space, history=history)
+
+
+def as_arrays(fitted: NetworkGenerator) -> Perceptron:
+    """A fitted MLP without torch: the same answers, to rounding."""
+    network = fitted.network
+    layers = [part for part in network.core.modules() if isinstance(part, nn.Linear)]
+
+    def wide(values: Tensor) -> Floats:
+        return np.asarray(values.detach().cpu().numpy(), np.float64)
+
+    return Perceptron(
+        middle=wide(network.middle), size=wide(network.size), level=wide(network.level), axes=wide(network.axes),
+        layers=tuple((wide(layer.weight), wide(layer.bias)) for layer in layers),
+    )  # fmt: skip
 
 
 def perceptron(widths: Sequence[int], dropout: float) -> nn.Sequential:
