@@ -124,6 +124,24 @@ def test_rows_of_the_evaluation_come_through(tmp_path):
     assert all(0 < percent < 100 for percent in share)
 
 
+def test_a_generator_stands_beside_its_own_controls(tmp_path):
+    rng = np.random.default_rng(0)
+    people = {str(i): np.tile([0, 1, 2], 20) for i in range(5)}
+
+    def said(surplus: float) -> dict:
+        return {name: (rng.normal(size=(60, 3)) + surplus * np.eye(3)[target], target)
+                for name, target in people.items()}  # fmt: skip
+
+    arms = {"global": 0.5, "ridge_levelling": 3.0, "shuffled_ridge_levelling": 0.5, "null_krr_levelling": 0.5}
+    seeds = [{("DS2", "lead 1"): {name: said(value) for name, value in arms.items()}} for _ in range(2)]
+    rows = table_rows("arrhythmia", ("N", "S", "V"), seeds, ("global", "null_krr_levelling"))
+    text = written(tmp_path, rows)
+    lines = [line for line in text.splitlines() if line.startswith("| `ridge_levelling` | `")]
+    assert [line.split("`")[3] for line in lines] == ["null_krr_levelling", "shuffled_ridge_levelling"]
+    assert all("**+" in line for line in lines)
+    assert "less `null_krr_levelling`" not in text  # the usual table has the usual columns
+
+
 def test_a_page_that_is_not_of_these_results_is_noticed(tmp_path, capsys):
     written(tmp_path, table())
     assert personalisation.main(["--results", str(tmp_path), "--check"]) == 0

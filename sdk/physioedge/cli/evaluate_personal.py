@@ -35,6 +35,8 @@ def register(parser: argparse.ArgumentParser) -> None:
                      "of arrhythmia, for the arm global_taught")  # fmt: skip
     own.add_argument("--taught-people", type=int, metavar="N", help="learn from the first N taught people of the sets; "
                      "all of them else")  # fmt: skip
+    own.add_argument("--against", default=",".join(AGAINST), metavar="LIST", help="arms that all are compared with, on "
+                     f"the same people (default {','.join(AGAINST)})")  # fmt: skip
     own.add_argument("--device", default="cpu", help="of torch, where networks compute")
 
 
@@ -60,14 +62,15 @@ def rows(args: argparse.Namespace) -> list[Row]:
         practising=_practising(args, judged, arms),
     )  # fmt: skip
     found = judge_together(judged, seeds, SetConfig(), plan, workers=args.workers, say=_say)
-    made = table_rows(args.of_task, judged.labels, found, AGAINST)
+    made = table_rows(args.of_task, judged.labels, found, tuple(args.against.split(",")))
     name = f"personalisation-{args.of_task}{args.name and '-'}{args.name}"
     command = f"physioedge evaluate personalisation --task {args.of_task} --sets DIR --seeds {args.seeds} " \
               f"--arms {','.join(arms)} --groups '{','.join(groups)}'"  # fmt: skip
     said: dict[str, Any] = {"protocol": judged.protocol} if judged.protocol else {}
     if FEDAVG in arms:
         said["federated"] = read_sent(plan.work)
-    for option, value in (("name", args.name), ("taught-people", args.taught_people)):
+    against = "" if args.against == ",".join(AGAINST) else args.against
+    for option, value in (("name", args.name), ("against", against), ("taught-people", args.taught_people)):
         command += "" if value in ("", None) else f" --{option} {value}"
     command += " --taught FILE" if args.taught else ""
     results.write(args.out / f"{name}.json", command, made, **said)

@@ -34,6 +34,7 @@ KINDS = (
     "ceiling, with labels",
 )
 """In the order of the page."""
+GENERATED = KINDS[2:5]
 _BETWEEN = ":minus:"
 
 

@@ -16,7 +16,16 @@ from itertools import groupby
 from pathlib import Path
 
 from physioedge.report.personal_plot import drawable, plot
-from physioedge.report.personal_rows import CEILING, DECIDING, REFERENCE, Group, decided, groups_of, kind_of
+from physioedge.report.personal_rows import (
+    CEILING,
+    DECIDING,
+    GENERATED,
+    REFERENCE,
+    Group,
+    decided,
+    groups_of,
+    kind_of,
+)
 from physioedge.report.tasks import SHOWN
 from physioedge.results import Row, read
 
@@ -150,7 +159,21 @@ def _differences(group: Group) -> list[str]:
             *("-" if share is None else f"{round(100 * share)} %" for share in shares),
         ]
 
-    return [_gap(group), "", *_table(heads, [(arm, cells(arm)) for arm in group.arms if arm in compared])]
+    table = _table(heads, [(arm, cells(arm)) for arm in group.arms if arm in compared])
+    return [_gap(group), "", *table, *_beside(group)]
+
+
+def _beside(group: Group) -> list[str]:
+    """Every generated answer less its own controls and other generators; nothing where nothing was compared so."""
+    found = dict.fromkeys((arm, other) for other, arm, metric in group.differences if metric in DECIDING)
+    pairs = [(arm, other) for arm, other in found if kind_of(other) in GENERATED and kind_of(arm) in GENERATED[:2]]
+    if not pairs:
+        return []
+    lines = [f"| arm | less | {' | '.join(DECIDING.values())} |", f"|---|---|{'--:|' * len(DECIDING)}"]
+    for arm, other in sorted(pairs, key=lambda pair: group.arms.index(pair[0])):
+        cells = [_signed(group.differences.get((other, arm, metric))) for metric in DECIDING]
+        lines.append(f"| `{arm}` | `{other}` | {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _gap(group: Group) -> str:

@@ -228,7 +228,7 @@ def _fitted(kind: str, each: Round, one: Seed, plan: Plan, known: AdapterSet, he
 
 
 def table_rows(task: str, labels: tuple[str, ...], seeds: list[Answers], against: tuple[str, ...]) -> list[Row]:
-    """Figures of every arm, and each less the arms of `against`, on the same persons."""
+    """Figures of every arm, and each less the arms of `against` and its own controls, on the same persons."""
     rows = []
     for (group, variant), arms in seeds[0].items():
         where = f"{group}, {variant}"
@@ -237,10 +237,11 @@ def table_rows(task: str, labels: tuple[str, ...], seeds: list[Answers], against
             per_seed = [[answer[group, variant][arm][name] for name in persons] for answer in seeds]
             found[arm] = scored(per_seed, len(labels))
             rows += score_rows(task, arm, where, found[arm], labels)
-        for other in against:
-            for arm in arms:
-                if other in found and arm != other:
-                    rows += difference_rows(task, arm, other, where, found[arm], found[other], labels)
+        pairs = [(arm, other) for other in against for arm in arms if arm != other]
+        pairs += [(arm, f"{control}_{arm}") for arm in arms for control in CONTROLS]
+        for arm, other in pairs:
+            if other in found:
+                rows += difference_rows(task, arm, other, where, found[arm], found[other], labels)
     return rows
 
 
