@@ -33,7 +33,7 @@ POINTS = {
 BASE = {"window_tokens": 32, "width": 128, "rank": 8, "sensors": 1}
 CALLS, WARM_UP = 150, 20
 SLOT_SIZE = 0.02
-"""Deviation of what is in the slots, as adapters have it: scores far apart make shares that processors are slow with."""
+"""Deviation of what is in the slots, as adapters have it: far larger ones make shares of attention that are slow."""
 METRICS = {"ms_per_window": "ms", "over_base": "1", "peak_rss_mb": "MB", "file_mb": "MB"}
 LABELS = 3
 
