@@ -72,7 +72,8 @@ def unpacked(origin: Origin, arrays: Mapping[str, NDArray[Any]]) -> Perceptron:
         raise ValueError(f"{len(wide)} arrays, {count} layers")
     layers = tuple((wide[f"layer{i}.weight"], wide[f"layer{i}.bias"]) for i in range(count))
     _require_fit(origin, wide, layers)
-    return Perceptron(layers=layers, **{name: wide[name] for name in ARRAYS})
+    middle, size, level, axes = (wide[name] for name in ARRAYS)
+    return Perceptron(middle=middle, size=size, layers=layers, axes=axes, level=level)
 
 
 def _require_fit(origin: Origin, arrays: Mapping[str, Floats], layers: Sequence[Layer]) -> None:
