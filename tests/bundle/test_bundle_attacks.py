@@ -364,9 +364,9 @@ def test_what_is_used_is_what_was_hashed_even_if_the_file_changes_in_between(
 def times_open(path: Path) -> int:
     """How often this process has a file open; what other tests leave to the collector does not count."""
     wanted, found = path.stat(), 0
-    for name in os.listdir("/dev/fd"):
+    for entry in Path("/dev/fd").iterdir():
         try:
-            found += os.path.samestat(os.fstat(int(name)), wanted)
+            found += os.path.samestat(os.fstat(int(entry.name)), wanted)
         except OSError:  # the listing's own
             continue
     return found
