@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -108,14 +109,16 @@ def test_several_tasks_and_groups_each_have_their_place(tmp_path):
                      "## Stress, wrist (`stress`)", "### test"]  # fmt: skip
 
 
+def answers() -> Callable[[float], dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Logits and classes of five people, drawn anew at every call: the higher the surplus, the more are right."""
+    rng, target = np.random.default_rng(0), np.tile([0, 1, 2], 20)
+    return lambda surplus: {
+        str(i): (rng.normal(size=(60, 3)) + surplus * np.eye(3)[target], target) for i in range(5)
+    }  # fmt: skip
+
+
 def test_rows_of_the_evaluation_come_through(tmp_path):
-    rng = np.random.default_rng(0)
-    people = {str(i): np.tile([0, 1, 2], 20) for i in range(5)}
-
-    def said(surplus: float) -> dict:
-        return {name: (rng.normal(size=(60, 3)) + surplus * np.eye(3)[target], target)
-                for name, target in people.items()}  # fmt: skip
-
+    said = answers()
     seeds = [{("DS2", "lead 1"): {"global": said(0.5), "ridge": said(1.5), "local": said(4.0)}} for _ in range(2)]
     text = written(tmp_path, table_rows("arrhythmia", ("N", "S", "V"), seeds, ("global",)))
     assert "### DS2, lead 1" in text and "5 people, 2 seeds: a first look." in text
@@ -125,13 +128,7 @@ def test_rows_of_the_evaluation_come_through(tmp_path):
 
 
 def test_a_generator_stands_beside_its_own_controls(tmp_path):
-    rng = np.random.default_rng(0)
-    people = {str(i): np.tile([0, 1, 2], 20) for i in range(5)}
-
-    def said(surplus: float) -> dict:
-        return {name: (rng.normal(size=(60, 3)) + surplus * np.eye(3)[target], target)
-                for name, target in people.items()}  # fmt: skip
-
+    said = answers()
     arms = {"global": 0.5, "ridge_levelling": 3.0, "shuffled_ridge_levelling": 0.5, "null_krr_levelling": 0.5}
     seeds = [{("DS2", "lead 1"): {name: said(value) for name, value in arms.items()}} for _ in range(2)]
     rows = table_rows("arrhythmia", ("N", "S", "V"), seeds, ("global", "null_krr_levelling"))

@@ -77,15 +77,15 @@ def unpacked(origin: Origin, arrays: Mapping[str, NDArray[Any]]) -> Perceptron:
 
 
 def _require_fit(origin: Origin, arrays: Mapping[str, Floats], layers: Sequence[Layer]) -> None:
-    (features,), (components, _) = arrays["middle"].shape, arrays["axes"].shape
+    (features,) = arrays["middle"].shape
     widths = [features]
     for weight, bias in layers:
-        if weight.shape != (len(bias), widths[-1]) or bias.ndim != 1:
+        if bias.ndim != 1 or weight.shape != (len(bias), widths[-1]):
             raise ValueError(f"a layer of {weight.shape} and {bias.shape} behind {widths[-1]}")
         widths.append(len(bias))
     wanted = {"size": (features,), "level": (origin.width,), "axes": (widths[-1], origin.width)}
     for name, shape in wanted.items():
         if arrays[name].shape != shape:
             raise ValueError(f"{name} of {arrays[name].shape} where {shape} fits")
-    if components != widths[-1] or not (arrays["size"] > 0).all():
+    if not (arrays["size"] > 0).all():
         raise ValueError("sizes that are not positive")

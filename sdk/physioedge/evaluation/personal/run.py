@@ -142,7 +142,8 @@ def _answered(
     """Logits and classes of a round's people by variant and arm."""
     held = _Held(people=judged.people)
     out = {}
-    for held.variant, variant in enumerate(judged.variants):
+    for place, variant in enumerate(judged.variants):
+        held.variant = place
         subjects = [subject(name, variant) for name in each.names]
         found = _round(each, subjects, one, plan, f"{number}-{variant}".replace(" ", ""), held)
         for arm, said in found.items():
