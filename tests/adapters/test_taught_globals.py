@@ -10,9 +10,8 @@ pytest.importorskip("torch")
 from physioedge.adapters.beats import BeatFit, fit_beats
 from physioedge.adapters.global_run import beats_note
 from physioedge.adapters.sets.beats import BeatPeople
-from physioedge.adapters.sets.making import SetConfig
 from physioedge.adapters.sets.taught import load_taught, save_taught
-from physioedge.adapters.sets.taught_rows import make_taught_rows
+from physioedge.adapters.sets.taught_rows import others_for
 from physioedge.cli.main import main
 from physioedge.models.checkpoint import load_backbone, read_config
 from physioedge.models.shipped import backbone as shipped_backbone
@@ -54,11 +53,16 @@ def test_taught_people_are_of_heart_beats(tmp_path, capsys):
     assert "--taught goes with arrhythmia, not with stress" in capsys.readouterr().err
 
 
-def test_no_rows_of_people_whom_the_global_adapters_are_fitted_on(tmp_path):
-    backbone = shipped_backbone()
+def test_no_rows_of_people_whom_the_global_adapters_are_fitted_on(tmp_path, capsys):
+    backbone, file = shipped_backbone(), tmp_path / "taught.npz"
     fs_hz = read_config(backbone).modality("ecg").fs_hz
-    save_taught(tmp_path / "taught.npz", [_record("A00001", fs_hz, 2)], fs_hz)
-    taught = load_taught(tmp_path / "taught.npz", fs_hz)
-    people = BeatPeople(backbone, None, taught=taught)
+    save_taught(file, [_record("A00001", fs_hz, 2)], fs_hz)
+    people = BeatPeople(backbone, None, taught=load_taught(file, fs_hz))
     with pytest.raises(DatasetError, match="--without FILE"):
-        make_taught_rows(people, taught, tmp_path / "set", SetConfig(), seed=0, say=lambda line: None)
+        others_for(people, file)
+    assert len(others_for(BeatPeople(backbone, None), file)[1]) == 1
+    wanted = ["train", "adapters", "--out", str(tmp_path / "set"), "--taught-rows", str(file)]
+    assert main(wanted) != 0
+    assert "--taught-rows without --taught-globals" in capsys.readouterr().err
+    assert main([*wanted, "--taught", str(file), "--taught-globals"]) != 0
+    assert "rows of 1 people" in capsys.readouterr().err and not (tmp_path / "set").exists()

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from physioedge.adapters.sets.making import Row, SetConfig
+    from physioedge.adapters.sets.beats import BeatPeople
+    from physioedge.adapters.sets.making import SetConfig
     from physioedge.adapters.sets.people import People
+    from physioedge.tasks.arrhythmia import BeatRecord
 
 TASKS = ("arrhythmia", "stress", "sleep_rr", "ppg_rhythm")
 SET_FILE = "adapters.safetensors"
@@ -59,6 +61,7 @@ def adapters(args: argparse.Namespace) -> int:
     from physioedge.adapters.lora.files import load_note, save_levels
     from physioedge.adapters.sets.base import slotted
     from physioedge.adapters.sets.making import common_level, everybody, folds_of, global_folder, make_rows
+    from physioedge.adapters.sets.taught_rows import make_taught_rows
     from physioedge.generator.adapter_set import Origin, save_set
     from physioedge.generator.assembling import set_of
     from physioedge.models import shipped
@@ -69,12 +72,16 @@ def adapters(args: argparse.Namespace) -> int:
     people, plain = _people(args.task, backbone, args.data, args.device)
     if args.taught_globals:
         people = _with_taught(args, people)
-    config = replace(plain, levelled=args.levelled, **changed)
+    config, others = replace(plain, levelled=args.levelled, **changed), _others(args, people)
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
     rows = make_rows(
-        people, args.out, config, seed=args.seed, workers=args.workers, say=lambda line: print(line, file=sys.stderr),
-        backend=args.backend, address=args.address,
+        people, args.out, config, seed=args.seed, workers=args.workers, say=say, backend=args.backend,
+        address=args.address,
     )  # fmt: skip
-    rows += _taught(args, people, config)
+    rows += [] if others is None else make_taught_rows(*others, args.out, config, seed=args.seed, say=say)
     folder = global_folder(args.out, everybody(people.names))
     digest = load_note(folder).backbone_digest
     origin = Origin(
@@ -95,18 +102,15 @@ def adapters(args: argparse.Namespace) -> int:
     return 0
 
 
-def _taught(args: argparse.Namespace, people: People, config: SetConfig) -> list[Row]:
-    """Rows of people whom a teacher has labelled, where there are any that no global adapter is fitted on."""
-    from physioedge.adapters.sets.taught_rows import make_taught_rows, taught_for
+def _others(args: argparse.Namespace, people: People) -> tuple[BeatPeople, list[BeatRecord]] | None:
+    """People whom a teacher has labelled and who get rows; refused now, not after hours of fits."""
+    from physioedge.adapters.sets.taught_rows import others_for
+    from physioedge_runtime.errors import DatasetError
 
+    if args.taught_rows is not None and not args.taught_globals:
+        raise DatasetError("--taught-rows without --taught-globals", "both, or --taught alone", "Name the other, too.")
     path = args.taught_rows if args.taught_globals else args.taught
-    if path is None:
-        return []
-    beats, taught = taught_for(people, path)
-    return make_taught_rows(
-        beats, taught, args.out, config, seed=args.seed,
-        say=lambda line: print(line, file=sys.stderr),
-    )  # fmt: skip
+    return None if path is None else others_for(people, path)
 
 
 def _with_taught(args: argparse.Namespace, people: People) -> People:

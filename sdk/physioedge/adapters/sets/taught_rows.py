@@ -53,6 +53,24 @@ def taught_for(people: People, path: Path | None) -> tuple[BeatPeople, list[Beat
     return people, load_taught(path, people.fs_hz)
 
 
+def others_for(people: People, path: Path) -> tuple[BeatPeople, list[BeatRecord]]:
+    """As `taught_for`, of people who get rows.
+
+    Raises
+    ------
+    DatasetError
+        As there; or a global adapter is fitted on some of them.
+    """
+    beats, taught = taught_for(people, path)
+    both = {record.name for record in beats.taught} & {record.name for record in taught}
+    if both:
+        raise DatasetError(
+            f"rows of {len(both)} people whom the global adapters are fitted on", "other people",
+            "Make their file with `train teacher --without FILE`.",
+        )  # fmt: skip
+    return beats, taught
+
+
 def make_taught_rows(
     people: BeatPeople, taught: Sequence[BeatRecord], out: Path, config: SetConfig, *, seed: int,
     say: Callable[[str], None],
@@ -61,18 +79,7 @@ def make_taught_rows(
 
     In the order of `taught`. A condition is of all windows of its recording. What an earlier call has finished in `out`
     is not done again.
-
-    Raises
-    ------
-    DatasetError
-        A global adapter is fitted on some of them.
     """
-    both = {record.name for record in people.taught} & {record.name for record in taught}
-    if both:
-        raise DatasetError(
-            f"rows of {len(both)} people whom the global adapters are fitted on", "other people",
-            "Make their file with `train teacher --without FILE`.",
-        )  # fmt: skip
     folds = [fold for fold in folds_of(people.names, config, seed=seed) if fold.split == 0 and fold.held]
     rows = []
     for number, fold in enumerate(folds):
