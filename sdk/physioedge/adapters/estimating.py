@@ -30,7 +30,7 @@ RATES = {
     "lora": 1e-3, "dora": 1e-3, "bitfit": 2e-3, "ln_tuning": 2e-3, "vera": 5e-3, "fourierft": 1e-2, "ia3": 5e-3,
     "qlora_int8": 1e-3, "qlora_4bit": 1e-3, FULL: 1e-4, PROBE: 1e-3,
 }  # fmt: skip
-"""Learning rates; not chosen on anybody."""
+"""Middle of three learning rates that are tried on people who are not judged: a third, itself, three times it."""
 BASELINE, DENOISING, SEGMENT, AUGMENTATION = "no_baseline", "no_denoising", "short_segment", "no_augmentation"
 ABLATIONS = (BASELINE, DENOISING, SEGMENT, AUGMENTATION)
 """What is left out: the trailing z-score, the low-pass, the first half of the window, variation while fitting."""
@@ -48,11 +48,14 @@ class EstimateFit:
     steps, batch : int
     without : str
         One of `ABLATIONS`, or nothing.
+    factor : float
+        Times the method's learning rate.
     """
 
     steps: int = 100
     batch: int = 64
     without: str = ""
+    factor: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +146,7 @@ def fit_estimator(
     wrapped.train()
     memory = training_memory(wrapped, lambda: loss_of(network, 0)) if measure else None
     began_s = time.perf_counter()
-    course = LoopConfig(steps=config.steps, learning_rate=RATES[how], weight_decay=0.01)
+    course = LoopConfig(steps=config.steps, learning_rate=RATES[how] * config.factor, weight_decay=0.01)
     fit(wrapped, lambda step: loss_of(network, step), course, progress=False)
     return FittedEstimator(
         wrapped=wrapped.eval(), trained=trained_numbers(wrapped), seconds=time.perf_counter() - began_s, memory=memory

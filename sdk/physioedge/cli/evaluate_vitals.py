@@ -31,8 +31,8 @@ def register(parser: argparse.ArgumentParser) -> None:
                      "rivals; the results file")  # fmt: skip
     own.add_argument("--steps", type=int, help="of a fit; by default the task's")
     own.add_argument("--batch", type=int, help="of a fit of forecasts")
-    own.add_argument("--factors", help="learning rates of forecasts that are tried, times each method's own; by "
-                     "default 0.333,1,3")  # fmt: skip
+    own.add_argument("--factors", help="learning rates that are tried, times each method's own; by default "
+                     "0.333,1,3")  # fmt: skip
     own.add_argument("--rivals", metavar="LIST", help="of forecasts, where not all")
     own.add_argument("--series", default="", metavar="LIST", help="of forecasts, where not all")
     own.add_argument("--base-steps", type=int, help="of the forecaster's fit")
@@ -93,9 +93,10 @@ def _estimate(args: argparse.Namespace) -> list[Row]:
     if not inputs.exists():
         estimate_data.pack(inputs, estimate_data.PACKED if together else (args.of_task,), args.data)
     arms = tuple(args.arms.split(",")) if args.arms else ()
+    factors = tuple(float(one) for one in args.factors.split(",")) if args.factors else None
     plan = estimate.Plan(
         task=args.of_task, inputs=inputs, backbone=args.backbone or shipped.backbone(), work=work, seeds=args.seeds,
-        arms=arms, **_given(steps=args.steps),
+        arms=arms, **_given(steps=args.steps, factors=factors),
     )  # fmt: skip
     stages, left = args.stages.split(","), 0
     if FIT in stages:

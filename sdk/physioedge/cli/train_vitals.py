@@ -20,11 +20,11 @@ def register(what: Any) -> None:
     forecast.add_argument("--base", type=Path, required=True, metavar="FILE", help="the forecaster it starts from; "
                           "`evaluate vitals --task forecast` makes one")  # fmt: skip
     forecast.add_argument("--batch", type=int, default=16)
-    forecast.add_argument("--factor", type=float, default=1.0, help="times the method's learning rate; those that were "
-                          "chosen are in results/vitals-forecast.json")  # fmt: skip
     for each in (vitals, forecast):
         each.add_argument("--method", default="lora", help="lora, dora, bitfit, ln_tuning, vera, fourierft, ia3, "
                           "qlora_int8, qlora_4bit, full or probe")  # fmt: skip
+        each.add_argument("--factor", type=float, default=1.0, help="times the method's learning rate; rates that were "
+                          "chosen are in results/vitals-*.json")  # fmt: skip
         each.add_argument("--steps", type=int, help="by default as many as for the tables")
 
 
@@ -42,7 +42,7 @@ def vitals(args: argparse.Namespace) -> int:
     if not windows.exists():
         estimate_data.pack(windows, (args.task,), args.data)
     data = estimate_data.load(windows, args.task)
-    config = EstimateFit(steps=args.steps or STEPS[args.task])
+    config = EstimateFit(steps=args.steps or STEPS[args.task], factor=args.factor)
     made = fitted_estimate(
         args.task, data, args.backbone or shipped.backbone(), args.method, config, seed=args.seed, facts=args.facts
     )

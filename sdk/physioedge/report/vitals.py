@@ -47,7 +47,7 @@ def page(folder: Path) -> str:
 
 
 def _estimates(task: str, rows: Sequence[Row], said: dict[str, Any]) -> str:
-    lines = [f"## {task}\n", f"{said['protocol']}{_folds(said)} {said['steps']} steps a fit.\n"]
+    lines = [f"## {task}\n", f"{said['protocol']}{_folds(said)} {said['steps']} steps a fit. {_rates(said)}\n"]
     for ending in sorted({row.metric.partition(":")[2] for row in rows if row.metric.startswith("mae")}, reverse=True):
         names = [name + (f":{ending}" if ending else "") for name in _METRICS]
         unit = next(row.unit for row in rows if row.metric == names[0])
@@ -116,7 +116,7 @@ def _percent(share: float) -> str:
 
 def _rates(said: dict[str, Any]) -> str:
     """How learning rates were chosen."""
-    if len(said.get("grid", ())) < 2:
+    if len(said.get("grid", ())) < 2 or not said["chosen_on"]:
         return "Learning rates are each method's own."
     grid = ", ".join(f"{one:g}" for one in said["grid"])
     chosen = ", ".join(f"{arm} {rate:.2g}" for arm, rate in said["rates"].items())

@@ -18,8 +18,9 @@ from physioedge.evaluation.arms import refuse_overlap
 from physioedge.evaluation.intervals import subject_bootstrap
 from physioedge.evaluation.opponents import ARMS
 from physioedge.evaluation.vitals import workers
-from physioedge.evaluation.vitals.estimate_data import facts_known, load
+from physioedge.evaluation.vitals.estimate_data import facts_known, load, packed
 from physioedge.evaluation.vitals.estimate_jobs import (
+    FACTORS,
     FACTS,
     FITTED_OPPONENTS,
     OPPONENTS,
@@ -33,6 +34,9 @@ from physioedge.models.layout import Layout, SensorLayout
 from physioedge.results import Row
 from physioedge.tasks.windowed import TaskWindows, chosen, task_module
 
+CHOSEN_ON = "ecg_rate"
+"""Task whose people kept from the fit choose each method's learning rate, for all tasks packed beside it: nobody of
+them is judged in any."""
 QUANTISED, PLAIN = "qlora_4bit", "lora"
 ARMS_OF = {
     "heart_rate": (PLAIN, "qlora_int8", QUANTISED, "full", "probe"),
@@ -65,6 +69,9 @@ class Plan:
         0: those of the task.
     arms : tuple of str, optional
         By default those of the task, their variants and the opponents.
+    factors : tuple of float
+        Learning rates that are tried, times each method's own. Where `CHOSEN_ON` is not packed beside the task there
+        is nobody to choose on, and the one nearest to 1 is taken.
     """
 
     task: str
@@ -74,9 +81,45 @@ class Plan:
     seeds: int = 5
     steps: int = 0
     arms: tuple[str, ...] = ()
+    factors: tuple[float, ...] = FACTORS
+
+    def choices(self) -> list[EstimateJob]:
+        """One seed of every method at every learning rate, on `CHOSEN_ON`; none where there is nothing to choose."""
+        if len(self.factors) == 1 or CHOSEN_ON not in packed(self.inputs):
+            return []
+        asked = self._asked()
+        steps = self.steps or STEPS[CHOSEN_ON]
+        return [
+            replace(asked[0], task=CHOSEN_ON, arm=arm, variant="", seed=0, fold=0, steps=steps, factor=factor)
+            for arm in dict.fromkeys(job.arm for job in asked if job.arm in RATES)
+            for factor in self.factors
+        ]
+
+    def losses(self) -> dict[str, dict[float, float]]:
+        """By method, the mean error of people kept from the fit at every learning rate; methods that are done."""
+        found: dict[str, dict[float, float]] = {}
+        choices = self.choices()
+        undone = {job.arm for job in choices if not job.path.exists()}
+        for job in choices:
+            if job.arm not in undone:
+                found.setdefault(job.arm, {})[job.factor] = float(workers.read(job.path)["validation"])
+        return found
+
+    def chosen_factors(self) -> dict[str, float]:
+        """By method, the learning rate with the least error on people kept from the fit, as a factor."""
+        if not self.choices():
+            return dict.fromkeys(RATES, min(self.factors, key=lambda one: abs(one - 1.0)))
+        return {arm: min(loss, key=lambda one: loss[one]) for arm, loss in self.losses().items()}
 
     def jobs(self) -> list[EstimateJob]:
-        """Everything, the first seeds of all arms first."""
+        """Everything, the first seeds of all arms first; of methods, those whose learning rate is chosen."""
+        factors = self.chosen_factors()
+        return [
+            replace(job, factor=factors.get(job.arm, 1.0))
+            for job in self._asked() if job.arm not in RATES or job.arm in factors
+        ]  # fmt: skip
+
+    def _asked(self) -> list[EstimateJob]:
         data = load(self.inputs, self.task)
         digest = hashlib.sha256(self.inputs.read_bytes() + self.backbone.read_bytes()).hexdigest()[:8]
         first = EstimateJob(
@@ -115,6 +158,10 @@ def run(plan: Plan, crew: workers.Crew, tell: Callable[[str], None]) -> int:
     layout = Layout(sensors=(SensorLayout(sensor="ecg", kind="ecg", channels=1, n_tokens=1),))
     seen = load_backbone(plan.backbone, layout)[1].training_subjects
     refuse_overlap(seen, tuple(np.unique(windows.subject[windows.fold >= 0]).tolist()))
+    if left := workers.do(plan.choices(), crew, tell):
+        return left
+    factors = plan.chosen_factors()
+    tell("learning rates, times the middle one: " + ", ".join(f"{arm} {value:.2g}" for arm, value in factors.items()))
     return workers.do(plan.jobs(), crew, tell)
 
 
@@ -124,12 +171,20 @@ def write(plan: Plan, out: Path) -> list[Row]:
     for arm, whole in finished(plan).items():
         rows += _rows(plan, arm, whole) + _cost_rows(plan, arm, whole)
     windows = load(plan.inputs, plan.task).windows
-    said = f"physioedge evaluate vitals --task {plan.task} --seeds {max((row.seeds for row in rows), default=0)}"
-    said += f" --steps {plan.steps or STEPS[plan.task]} --arms {','.join(dict.fromkeys(row.arm for row in rows))}"
+    losses, factors = plan.losses(), plan.chosen_factors()
+    options = {
+        "seeds": max((row.seeds for row in rows), default=0), "steps": plan.steps or STEPS[plan.task],
+        "factors": ",".join(f"{one:.3g}" for one in plan.factors),
+        "arms": ",".join(dict.fromkeys(row.arm for row in rows)),
+    }  # fmt: skip
+    said = f"physioedge evaluate vitals --task {plan.task} " + " ".join(f"--{k} {v}" for k, v in options.items())
     results.write(
         out / f"vitals-{plan.task}.json", said, rows, protocol=windows.task.protocol,
         folds=len(set(windows.fold.tolist()) - {-1}),
         steps=plan.steps or STEPS[plan.task], backbone=read_config(plan.backbone).name,
+        rates={arm: factors[arm] * RATES[arm] for arm in factors}, grid=[round(one, 4) for one in plan.factors],
+        chosen_on=[CHOSEN_ON] if losses else [],
+        choices={arm: {f"{one:.3g}": round(v, 4) for one, v in loss.items()} for arm, loss in losses.items()},
     )  # fmt: skip
     return rows
 

@@ -88,6 +88,12 @@ def load(path: Path, name: str) -> EstimateData:
     return EstimateData(windows=windows, facts=values.get("facts", none).reshape(len(fold), -1))
 
 
+def packed(path: Path) -> tuple[str, ...]:
+    """Tasks whose windows are in a packed file."""
+    with np.load(path, allow_pickle=False) as file:
+        return tuple(name for name in TASKS if f"{name}/target" in file.files)
+
+
 def facts_known(data: EstimateData) -> bool:
     """Whether anything is known of the people."""
     return bool(data.facts.shape[1] == len(FACTS))

@@ -15,7 +15,8 @@ from physioedge.evaluation.opponents.score import medians_of
 from physioedge.evaluation.vitals.estimate_data import EstimateData, load
 from physioedge.tasks.windowed import TaskWindows, chosen, task_module
 
-VERSION = 1
+VERSION = 2
+FACTORS = (1 / 3, 1.0, 3.0)
 NOMINAL = 0.9
 CALIBRATE_EVERY = 4
 """Of the people fitted on, so many-th is kept to calibrate intervals."""
@@ -40,6 +41,8 @@ class EstimateJob:
     variant : str
         Of `VARIANTS`.
     seed, fold, steps : int
+    factor : float
+        See `physioedge.adapters.estimating.EstimateFit`; opponents have none.
     inputs, backbone, work : Path
         Packed windows; weights; folder of finished fits.
     digest : str
@@ -52,6 +55,7 @@ class EstimateJob:
     seed: int
     fold: int
     steps: int
+    factor: float = 1.0
     inputs: Path
     backbone: Path
     work: Path
@@ -65,7 +69,8 @@ class EstimateJob:
     @property
     def path(self) -> Path:
         """Where the result is."""
-        name = f"{self.name}-s{self.seed}-f{self.fold}-{self.steps}-{self.digest}-v{VERSION}"
+        arm = f"{self.name}-x{self.factor:.2g}" if self.arm in RATES else self.name
+        name = f"{arm}-s{self.seed}-f{self.fold}-{self.steps}-{self.digest}-v{VERSION}"
         return self.work / self.task / f"{name}.npz"
 
     def run(self, device: str) -> dict[str, Any]:
@@ -86,15 +91,21 @@ class EstimateJob:
                 everything = with_own_part(everything)
             values = [answer(train, chosen(everything, part), self.seed) for part in (kept, judged)]
             extra = {}
-        half = half_width(module, chosen(everything, kept), values[0])
-        return {"answer": values[1], "half_width": half, **extra}
+        error, subject = errors(module, chosen(everything, kept), values[0])
+        return {
+            "answer": values[1],
+            "half_width": half_of(error, subject),
+            "validation": by_person(error, subject),
+            **extra,
+        }
 
     def _estimated(
         self, data: EstimateData, train: TaskWindows, parts: tuple[Any, Any, Any], device: str
     ) -> tuple[list[Floats], dict[str, Any]]:
         fitted, kept, judged = parts
         facts = data.facts if self.variant == FACTS else np.zeros((len(data.facts), 0), np.float32)
-        config = EstimateFit(steps=self.steps, without=self.variant if self.variant in ABLATIONS else "")
+        without = self.variant if self.variant in ABLATIONS else ""
+        config = EstimateFit(steps=self.steps, without=without, factor=self.factor)
         backbone = backbone_for(self.backbone, train, config.without)
         found = fit_estimator(
             backbone, train, facts[fitted], self.arm, config, seed=self.seed, device=device,
@@ -138,8 +149,18 @@ def answered(module: Any, windows: TaskWindows, values: Floats) -> tuple[Floats,
 
 def half_width(module: Any, windows: TaskWindows, values: Floats) -> Floats:
     """Half the width (k,) of an interval that holds `NOMINAL` of the answers of people nothing was fitted on."""
+    return half_of(*errors(module, windows, values))
+
+
+def errors(module: Any, windows: TaskWindows, values: Floats) -> tuple[Floats, NDArray[np.str_]]:
+    """Sizes of errors (n, k) of everything that is scored, and whose."""
     truth, found, subject = answered(module, windows, values)
-    return half_of(np.abs(found - truth), subject)
+    return np.abs(found - truth), subject
+
+
+def by_person(error: Floats, subject: NDArray[np.str_]) -> NDArray[np.float64]:
+    """Mean size of an error over people, who weigh alike, and over values."""
+    return np.asarray(np.mean([error[subject == one].mean() for one in np.unique(subject)]))
 
 
 def half_of(error: Floats, subject: NDArray[np.str_]) -> Floats:
