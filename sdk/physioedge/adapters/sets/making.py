@@ -275,18 +275,11 @@ def hash_seed(name: str, wearer: int, seed: int) -> int:
 
 
 def _row(base: Base, worn: Worn, config: SetConfig, *, seed: int) -> dict[str, Any]:
-    rng = np.random.default_rng(seed)
-    embedding = base.embed(worn.signals)
-    longest, end_s = config.stretch_s[1], float(worn.time_s[-1])
-    stretches = [(0.0, longest)]
-    for _ in range(config.stretches - 1):
-        length = rng.uniform(*config.stretch_s)
-        first = rng.uniform(0, max(0.0, end_s - length))
-        stretches.append((first, first + length))
-    conditions = [base.features(embedding[_inside(worn.time_s, *stretch)]) for stretch in stretches]
+    embedding, stretches = base.embed(worn.signals), stretches_of(worn.time_s, config, seed=seed)
+    conditions = [base.features(embedding[inside(worn.time_s, *stretch)]) for stretch in stretches]
     known, prior = worn.of(worn.target >= 0), base.log_prior
     if config.levelled:
-        found = levels(base.logits(embedding[_inside(worn.time_s, 0.0, longest)]))
+        found = levels(base.logits(embedding[inside(worn.time_s, *stretches[0])]))
         prior = prior + base.rule.bias(found, base.level)
     began = time.process_time()
     labelled = LabelledWindows(log_prior=prior, signals=known.signals, target=known.target, seed=seed)
@@ -295,13 +288,24 @@ def _row(base: Base, worn: Worn, config: SetConfig, *, seed: int) -> dict[str, A
     return {"conditions": np.stack(conditions), "residual": residual, "core_s": np.array(core_s)}
 
 
-def _inside(time_s: Floats, first_s: float, last_s: float) -> NDArray[np.bool_]:
+def stretches_of(time_s: Floats, config: SetConfig, *, seed: int) -> list[tuple[float, float]]:
+    """Stretches that a row's conditions are of, as (first_s, last_s): the beginning, then others that are drawn."""
+    rng, end_s = np.random.default_rng(seed), float(time_s[-1])
+    stretches = [(0.0, config.stretch_s[1])]
+    for _ in range(config.stretches - 1):
+        length = rng.uniform(*config.stretch_s)
+        first = rng.uniform(0, max(0.0, end_s - length))
+        stretches.append((first, first + length))
+    return stretches
+
+
+def inside(time_s: Floats, first_s: float, last_s: float) -> NDArray[np.bool_]:
     """Windows of a stretch; where it holds too few of them, the nearest to its beginning."""
-    inside = (time_s >= first_s) & (time_s < last_s)
-    if inside.sum() < MIN_WINDOWS:
-        inside = np.zeros(len(time_s), np.bool_)
-        inside[np.argsort(np.abs(time_s - first_s), kind="stable")[:MIN_WINDOWS]] = True
-    return inside
+    found = (time_s >= first_s) & (time_s < last_s)
+    if found.sum() < MIN_WINDOWS:
+        found = np.zeros(len(time_s), np.bool_)
+        found[np.argsort(np.abs(time_s - first_s), kind="stable")[:MIN_WINDOWS]] = True
+    return found
 
 
 def _read(path: Path, fold: Fold, name: str, wearer: int) -> Row:

@@ -64,7 +64,8 @@ class Asked:
     def config(self) -> SetConfig:
         """How the set was made, as far as its folds and rows go."""
         made = self.found.details["config"]
-        return SetConfig(**{name: made[name] for name in ("folds", "splits", "wearers", "stretches")})
+        shape = {name: made[name] for name in ("folds", "splits", "wearers", "stretches")}
+        return SetConfig(**shape, stretch_s=tuple(made.get("stretch_s", SetConfig.stretch_s)))
 
     @property
     def known(self) -> tuple[str, ...]:

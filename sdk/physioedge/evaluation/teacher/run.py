@@ -71,25 +71,24 @@ class Wanted:
 def label(teacher: Teacher, out: Path, wanted: Wanted, data: Path | None, *, say: Say) -> int:
     """Label recordings of CinC 2017, in an order that is the same everywhere, and write them; how many there are."""
     found: list[BeatRecord] = []
-    for record in _drawn(teacher, set(wanted.without), data):
+    for record in _drawn(teacher, set(wanted.without), data, say):
         if ((record.label > 0) & (record.label < len(LABELS))).sum() < wanted.least_other:
             continue
         found.append(replace(record, signal=record.signal[:1]))
-        if len(found) % 200 == 0:
-            say(f"{len(found)} recordings labelled")
         if wanted.most is not None and len(found) >= wanted.most:
             break
     save_taught(out, found, teacher.fs_hz)
     return len(found)
 
 
-def _drawn(teacher: Teacher, known: set[str], data: Path | None) -> Iterator[BeatRecord]:
+def _drawn(teacher: Teacher, known: set[str], data: Path | None, say: Say) -> Iterator[BeatRecord]:
     """Labelled recordings in a random order, read in that of their names: packed files are opened once a draw."""
     names = np.random.default_rng(0).permutation(cinc2017.records(data)).tolist()
     names = [name for name in names if name not in known]
     for first in range(0, len(names), _A_DRAW):
         draw = names[first : first + _A_DRAW]
         found = {record.name: record for record in labelled_records(teacher, tuple(sorted(draw)), data)}
+        say(f"{first + len(draw)} of {len(names)} recordings read, {len(found)} of the last {len(draw)} with beats")
         yield from (found[name] for name in draw if name in found)
 
 
