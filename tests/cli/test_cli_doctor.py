@@ -14,7 +14,17 @@ from physioedge.cli.main import main
 from physioedge.datasets import mitbih
 
 
-def test_a_package_that_is_absent_or_broken(monkeypatch):
+def test_a_checkout_brings_its_weights_along(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "CHECKOUT", tmp_path)
+    assert doctor._to_install("host") == "pip install 'physioedge[host]'"  # a wheel: an index knows the rest
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "pyproject.toml").write_text("")
+    assert doctor._to_install("host") == f"pip install {tmp_path / 'weights'} '{tmp_path}[host]'"
+    assert doctor._to_install("ble") == f"pip install '{tmp_path}[ble]'"  # asks for no weights
+
+
+def test_a_package_that_is_absent_or_broken(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "CHECKOUT", tmp_path)
     assert doctor._package("numpy", "base", "").state == doctor.OK
     absent = doctor._extra("host", ("no_such_package",))
     assert (absent.state, absent.do) == (doctor.MISSING, "pip install 'physioedge[host]'")

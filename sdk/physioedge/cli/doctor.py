@@ -42,6 +42,8 @@ _EXTRAS = {
     "ray": ("ray",),
     "fleet": ("fastapi", "uvicorn", "safetensors", "physioedge_weights", "redis", "simpy", "matplotlib"),
 }
+CHECKOUT = Path(__file__).parents[3]
+"""Where the sources lie, if this is not an installed wheel."""
 _SLOW = frozenset({"aeon", "ray", "statsforecast", "chronos", "neurokit2"})
 """Importing these takes long: they are only looked for."""
 _DISTRIBUTION = {"sklearn": "scikit-learn", "paho": "paho-mqtt", "chronos": "chronos-forecasting"}
@@ -123,13 +125,21 @@ def _extra(name: str, modules: tuple[str, ...]) -> Finding:
         return Finding(part="extra", name=name, state=OK, detail=versions)
     lacking = ", ".join(p.name for p in parts if p.state == MISSING)
     detail = f"{worst.name}: {worst.detail}" if worst.state == BROKEN else f"without {lacking}"
-    return Finding(part="extra", name=name, state=worst.state, detail=detail, do=f"pip install 'physioedge[{name}]'")
+    return Finding(part="extra", name=name, state=worst.state, detail=detail, do=_to_install(name))
+
+
+def _to_install(extra: str) -> str:
+    """How to get an extra: a checkout has the weights beside it, and no index need know them."""
+    if not (CHECKOUT / "weights" / "pyproject.toml").exists():
+        return f"pip install 'physioedge[{extra}]'"
+    weights = f"{CHECKOUT / 'weights'} " if "physioedge_weights" in _EXTRAS[extra] else ""
+    return f"pip install {weights}'{CHECKOUT}[{extra}]'"
 
 
 def _package(module: str, part: str, extra: str, needed: bool = False) -> Finding:
     """Whether a package can be imported, not only whether it is there."""
     distribution = _BASE.get(module) or _DISTRIBUTION.get(module, module)
-    do = f"pip install 'physioedge[{extra}]'" if extra else f"pip install {distribution}"
+    do = _to_install(extra) if extra else f"pip install {distribution}"
     try:
         detail = version(distribution)
         with _quiet():
