@@ -11,6 +11,7 @@ from physioedge.adapters.sets.ledger import once
 from physioedge.evaluation.personal import costs
 from physioedge.evaluation.personal.costs import Places, cost_rows
 from physioedge.generator.adapter_set import AdapterSet, save_set
+from physioedge.generator.spaces import FourierSpace
 
 
 def test_sets_ledgers_and_fits_are_rows(tmp_path, monkeypatch):
@@ -21,15 +22,18 @@ def test_sets_ledgers_and_fits_are_rows(tmp_path, monkeypatch):
     once(tmp_path, "globals/0-0", lambda: bool(done), lambda: done.append(tmp_path))
     monkeypatch.setattr(costs, "_local", lambda places, name: [lambda: None] * places.people)
     monkeypatch.setattr(costs, "_merge", lambda places: [lambda: None])
-    places = Places(backbone=tmp_path, data=None, folder=tmp_path, parts=(costs.SET, "nearest", *costs.PARTS[-3:]))
+    places = Places(backbone=tmp_path, data=None, folder=tmp_path, parts=(costs.SET, "nearest", *costs.PARTS[-5:]))
     monkeypatch.setattr(costs, "_measured", lambda places, arm, group, say: [
         costs._row(arm, group, "core_s", "s", costs._measure(places, arm)[0])])  # fmt: skip
     rows = {(row.arm, row.metric): row for row in cost_rows(places, lambda line: None)}
     assert rows["adapter set", "adapters"].value == 18 and rows["adapter set", "core_s"].value == 12.5
     assert rows["global adapters", "core_s"].value >= 0
     assert {arm: row.n for (arm, metric), row in rows.items() if metric == "core_s"} == {
-        "adapter set": 1, "global adapters": 1, "nearest": 1, "local": 3, "full": 3, "merge": 1
+        "adapter set": 1, "global adapters": 1, "nearest": 1, "local": 3, "full": 3, "merge": 1,
+        "fourier": 20, "vera": 20,
     }  # fmt: skip
+    assert rows["fourier", "numbers"].value == FourierSpace.of(found.origin).width
+    assert all(0 <= rows[arm, "relative_error"].value < 1 for arm in costs.EXPANSIONS)
 
 
 def test_a_process_of_its_own_says_its_peak(tmp_path):

@@ -109,6 +109,11 @@ def _person(found: Sources) -> list[str]:
     if adapter:
         lines.append(_line("adapter verified and staged", "device", _time(adapter["stage_ms"] / 1e3)))
         lines.append(_line("swap between two windows", "device", _time(adapter["swap_ms"] / 1e3)))
+    for arm, words in (("fourier", "Fourier coefficients"), ("vera", "numbers of VeRA's vectors")):
+        took, numbers, lost = (found.costs.get((arm, "one person", m)) for m in ("core_s", "numbers", "relative_error"))
+        if took and numbers and lost:
+            said = f"slots written out of {numbers.value:.0f} {words}, {lost.value:.0%} of an adapter lost"
+            lines.append(_line(said, "device", _time(took.value), size=2 * numbers.value))
     merge = found.costs.get(("merge", "one person", "core_s"))
     if merge:
         lines.append(_line("merging into the weights in float, before quantisation", "host", _time(merge.value)))

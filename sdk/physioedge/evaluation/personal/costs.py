@@ -17,13 +17,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from physioedge.generator.adapter_set import AdapterSet, load_set
+from physioedge.generator.spaces import FourierSpace, Space, VeraSpace
 from physioedge.results import Row
 
 TASK = "arrhythmia"
 ONCE, PERSON = "once, cloud", "one person"
 SET, LOCAL, FULL, MERGE = "set", "local", "full", "merge"
 FITTED = ("krr", "mlp", "cgan", "dit")
-PARTS = (SET, *FITTED, LOCAL, FULL, MERGE)
+EXPANSIONS = ("fourier", "vera")
+"""Vectors that could be sent in place of a slot's numbers, and would be written out on the device."""
+PARTS = (SET, *FITTED, LOCAL, FULL, MERGE, *EXPANSIONS)
+_OF_A_PERSON = (LOCAL, FULL, MERGE, *EXPANSIONS)
 _MB = 1024.0 if sys.platform != "darwin" else 1024.0**2
 
 
@@ -57,7 +62,9 @@ def cost_rows(places: Places, say: Callable[[str], None]) -> list[Row]:
         if part == SET:
             rows += _set_rows(places.folder)
         else:
-            rows += _measured(places, part, PERSON if part in (LOCAL, FULL, MERGE) else ONCE, say)
+            rows += _measured(places, part, PERSON if part in _OF_A_PERSON else ONCE, say)
+        if part in EXPANSIONS:
+            rows += _lost(places.folder, part)
     return rows
 
 
@@ -71,7 +78,6 @@ def _set_rows(folder: Path) -> Iterator[Row]:
     """What the set says of itself, and what its ledger says of global adapters."""
     from physioedge.adapters.sets.ledger import read_ledger
     from physioedge.adapters.sets.making import GLOBALS
-    from physioedge.generator.adapter_set import load_set
 
     found = load_set(next(folder.glob("*.safetensors")))
     cost = found.details["cost"]
@@ -80,6 +86,20 @@ def _set_rows(folder: Path) -> Iterator[Row]:
     spent = [s for job, s in read_ledger(folder).core_s.items() if job.startswith(GLOBALS)]
     if spent:
         yield _row("global adapters", ONCE, "core_s", "s", [sum(spent)])
+
+
+def _lost(folder: Path, part: str) -> Iterator[Row]:
+    """Numbers of a vector, and how far residuals of the set are from the nearest that such vectors stand for."""
+    found = load_set(next(folder.glob("*.safetensors")))
+    space = _space(part, found)
+    near = space.adapters(space.vectors(found.adapters))
+    error = np.linalg.norm(near - found.adapters, axis=1) / np.linalg.norm(found.adapters, axis=1)
+    yield _row(part, PERSON, "numbers", "1", [space.width])
+    yield _row(part, PERSON, "relative_error", "1", [float(np.median(error))])
+
+
+def _space(part: str, found: AdapterSet) -> Space:
+    return (FourierSpace if part == EXPANSIONS[0] else VeraSpace).of(found.origin)
 
 
 def _measured(places: Places, arm: str, group: str, say: Callable[[str], None]) -> Iterator[Row]:
@@ -109,16 +129,26 @@ def _calls(places: Places, arm: str) -> Iterator[Callable[[], object]]:
         yield from _local(places, arm)
     elif arm == MERGE:
         yield from _merge(places)
+    elif arm in EXPANSIONS:
+        yield from _expand(places, arm)
     else:
         yield from _fit(places, arm)
 
 
 def _fit(places: Places, kind: str) -> Iterator[Callable[[], object]]:
     from physioedge.evaluation.personal.generated import GENERATORS
-    from physioedge.generator.adapter_set import load_set
 
     found = load_set(next(places.folder.glob("*.safetensors")))
     yield lambda: GENERATORS[kind](found, 0)
+
+
+def _expand(places: Places, part: str) -> Iterator[Callable[[], object]]:
+    """One vector written out; bases and signs are made before, as a device would."""
+    found = load_set(next(places.folder.glob("*.safetensors")))
+    space = _space(part, found)
+    vector = space.vectors(found.adapters[:1])
+    for _ in range(20):
+        yield lambda: space.adapters(vector)
 
 
 def _local(places: Places, name: str) -> Iterator[Callable[[], object]]:
