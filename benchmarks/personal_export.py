@@ -67,8 +67,9 @@ def kept(record: str, folder: Path) -> dict[str, dict[str, float]]:
     condition = by_device(bundle, record, load_engine(bundle), None)
     generator = load_generator(shipped.generator_of(NAME))
     said = AdapterManifest(
-        id=f"krr-{record}", task=NAME, backbone_digest=generator.backbone_digest, binding=Binding(kind="any", id=""),
-        counter=1, issued_s=1, expires_s=2, provenance={"generator": generator.kind},
+        id=f"{generator.kind}-{record}", task=NAME, backbone_digest=generator.backbone_digest,
+        binding=Binding(kind="any", id=""), counter=1, issued_s=1, expires_s=2,
+        provenance={"generator": generator.kind},
     )  # fmt: skip
     file = folder / f"{record}.adapter"
     write_adapter(file, said, generator.generate([condition])[0], signing_key=folder / "keys" / "private.pem")

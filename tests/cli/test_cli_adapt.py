@@ -290,4 +290,4 @@ def test_the_shipped_generator_is_asked_by_its_word(tmp_path, capsys):
                  "--key", str(tmp_path / "private.pem"), "--seconds", "75", "--json"])  # fmt: skip
     told = json.loads(capsys.readouterr().out)
     assert code == 1 and told["step"] == "reverted", "90 s are too few for a verdict"
-    assert told["candidate"].startswith("krr-") and told["serves"] == "global"
+    assert told["candidate"].startswith("mlp-") and told["serves"] == "global"

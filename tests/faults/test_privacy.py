@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,10 +19,12 @@ from physioedge.faults import no_socket, privacy
 from physioedge.faults.row import Setting
 from physioedge.generator.adapter_set import AdapterSet, Origin
 from physioedge.generator.files import Generator
+from physioedge.generator.perceptron import Perceptron
 from physioedge.generator.regression import fit_krr
 from physioedge.results import Row as Figure
 from physioedge_runtime.adaptation.condition import EMBEDDING, SHAPELETS, Condition, ConditionSpec
 from physioedge_runtime.bundle.contract import SlotSpec
+from physioedge_runtime.errors import EvaluationRefused
 
 PEOPLE, FEATURES, SAMPLES = 24, 12, 30
 
@@ -119,6 +122,29 @@ def test_noise_hides_people_and_ruins_the_adapter(tmp_path: Path) -> None:
     page.write(tmp_path, "a command", rows)
     text = (tmp_path / "privacy.md").read_text()
     assert "| embedding_noise_10 |" in text and (tmp_path / "privacy.png").stat().st_size > 1000
+
+
+def test_a_network_without_conditions_is_asked_how_much_it_has_to_say() -> None:
+    one = asked(1.0)
+    first = {record: parts["first"] for record, parts in one.told.items()}
+    features = np.stack([measuring.features_of(part.conditions[EMBEDDING]) for part in first.values()])
+    known = features[:2]
+    rng = np.random.default_rng(4)
+    network = Perceptron(
+        middle=np.zeros(2 * FEATURES), size=np.ones(2 * FEATURES),
+        layers=((1e3 * known, -1e3 * (known**2).sum(1) + 1e3), (np.eye(2), np.zeros(2))),  # loud at these two alone
+        axes=rng.normal(size=(2, 6)), level=rng.normal(size=6),
+    )  # fmt: skip
+    known_to = measuring._known_to(Generator(origin=one.generator.origin, weights=network))
+    scores = np.array([known_to(part) for part in first.values()])
+    assert scores[:2].min() > scores[2:].max()
+    kept = Generator(origin=one.generator.origin, weights=fit_krr(AdapterSet(
+        origin=one.generator.origin, conditions=known, adapters=rng.normal(size=(2, 6)), person=np.array(["a", "b"]),
+        details={})))  # fmt: skip
+    scores = np.array([measuring._known_to(kept)(part) for part in first.values()])
+    assert scores[:2].min() > scores[2:].max()
+    with pytest.raises(EvaluationRefused, match="asked without torch"):
+        measuring._known_to(SimpleNamespace(weights=None, kind="dit"))
 
 
 def test_the_row_loses_where_a_beat_is_told_and_where_a_socket_is_opened(

@@ -13,7 +13,7 @@ from physioedge.generator.assembling import set_of
 from physioedge.generator.files import Generator, load_generator, save_generator
 from physioedge.generator.fitted import fit_generator, for_device
 from physioedge.generator.networks import MlpFit, as_arrays, fit_mlp
-from physioedge.generator.perceptron import ARRAYS, MLP
+from physioedge.generator.perceptron import ARRAYS, FAR, LIMIT, MLP
 from physioedge.generator.regression import KINDS
 from physioedge_runtime.adaptation.condition import Condition
 from physioedge_runtime.errors import PhysioEdgeError
@@ -66,6 +66,24 @@ def test_an_mlp_answers_without_torch_as_with_it(mlp):
     wanted = fitted(asked)
     np.testing.assert_allclose(plain(asked), wanted, atol=1e-5 * np.abs(wanted).max())
     assert np.std(wanted, axis=0).max() > 0
+
+
+def test_what_is_far_from_everybody_gets_everybodys_mean(mlp):
+    found, fitted = mlp
+    plain = as_arrays(fitted)
+    z = (found.conditions[:1] - plain.middle) / plain.size
+    z *= 1 / np.sqrt((z**2).mean())
+
+    def beyond(far: float) -> np.ndarray:
+        return plain(plain.middle + far * z * plain.size) - plain.level
+
+    x = np.clip(FAR * z, -LIMIT, LIMIT)
+    for number, (weight, bias) in enumerate(plain.layers):
+        x = (x / (1 + np.exp(-x)) if number else x) @ weight.T + bias
+    np.testing.assert_allclose(beyond(FAR), x @ plain.axes, rtol=1e-9, atol=1e-12)  # whole up to there
+    clipped = beyond(1e3 * FAR) * 1e6
+    np.testing.assert_allclose(beyond(1e4 * FAR) * 1e8, clipped, rtol=1e-4)  # the square of the distance
+    assert np.linalg.norm(beyond(1e3 * FAR)) < 1e-4 * np.linalg.norm(clipped)
 
 
 def test_an_mlp_s_file_holds_nobodys_condition_and_must_fit(mlp, tmp_path):

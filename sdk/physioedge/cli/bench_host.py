@@ -124,12 +124,12 @@ def _dit(generator: Generator) -> Dit:
 
 def _load(args: argparse.Namespace, generator: Generator) -> list[Row]:
     """Real host processes, with and without micro-batches, in turns."""
-    from physioedge.generator.files import save_generator
+    from physioedge.generator.files import load_generator, save_generator
     from physioedge.models.shipped import generator_of
 
-    rows = []
+    rows, ships = [], generator_of(generator.task)
     with tempfile.TemporaryDirectory() as name:
-        files = {"krr": generator_of(generator.task)}
+        files = {load_generator(ships).kind: ships}
         for arm, sampling in _samplings().items():
             files[arm] = Path(name) / arm
             save_generator(files[arm], replace(generator, weights=replace(_dit(generator), sampling=sampling)))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from physioedge.generator.adapter_set import AdapterSet
 from physioedge.generator.pca import Basis, basis
-from physioedge.generator.perceptron import LIMIT, MLP, Perceptron
+from physioedge.generator.perceptron import FAR, LIMIT, MLP, Perceptron
 from physioedge.generator.regression import _shares, _standardised
 from physioedge.training.loop import History, LoopConfig, fit
 
@@ -93,11 +93,12 @@ class LatentNetwork(nn.Module):
         return ((conditions - self.middle) / self.size).clamp(-LIMIT, LIMIT)
 
     def coefficients(self, conditions: Tensor) -> Tensor:
-        """Whitened coefficients (batch, component) of conditions (batch, feature)."""
+        """Whitened coefficients (batch, component) of conditions (batch, feature); beyond `FAR` they shrink."""
         rows, n = self.standardise(conditions), len(self.draws)
         pairs = torch.cat([rows.repeat_interleave(n, 0), self.draws.repeat(len(rows), 1)], dim=1)
         answers: Tensor = self.core(pairs)
-        return answers.reshape(len(rows), n, -1).mean(1)
+        far = (((conditions - self.middle) / self.size) ** 2).mean(1, keepdim=True).sqrt()
+        return (FAR / far.clamp(min=FAR)) ** 2 * answers.reshape(len(rows), n, -1).mean(1)
 
     def residuals(self, conditions: Tensor) -> Tensor:
         """Residuals (batch, number) of conditions (batch, feature), float32."""

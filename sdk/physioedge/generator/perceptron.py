@@ -18,6 +18,10 @@ MLP = "mlp"
 LIMIT = 5.0
 """Standardised features are clipped here: beyond it a network has seen nobody, and a feature that hardly varies in the
 set would be blown up."""
+FAR = 3.0
+"""How far from the set's middle, as the root mean square of standardised features, an answer is given whole. Beyond it
+the answer shrinks with the square of the distance towards everybody's mean residual, so that noise, or a signal unlike
+all others, is not answered with a guess. No person of our own sets is farther than 2.1."""
 ARRAYS = ("middle", "size", "level", "axes")
 _MOST_LAYERS = 16
 
@@ -47,13 +51,14 @@ class Perceptron:
 
     def __call__(self, conditions: Floats) -> Floats:
         """Adapters (n, number) of conditions (n, feature)."""
-        x = np.clip((np.atleast_2d(conditions) - self.middle) / self.size, -LIMIT, LIMIT)
+        z = (np.atleast_2d(conditions) - self.middle) / self.size
+        far, x = np.sqrt((z**2).mean(1, keepdims=True)), np.clip(z, -LIMIT, LIMIT)
         for number, (weight, bias) in enumerate(self.layers):
             if number:
                 with np.errstate(over="ignore"):  # far below zero SiLU is zero
                     x = x / (1.0 + np.exp(-x))
             x = x @ weight.T + bias
-        return np.asarray(x @ self.axes + self.level)
+        return np.asarray((FAR / np.maximum(far, FAR)) ** 2 * x @ self.axes + self.level)
 
 
 def packed(weights: Perceptron) -> dict[str, Floats]:

@@ -18,6 +18,7 @@ from physioedge.evaluation.guard.trials import Say, Trial, Trying, parts_of
 from physioedge.evaluation.personal.judged import JudgedBeats, Round
 from physioedge.generator.adapter_set import AdapterSet
 from physioedge.generator.files import load_generator
+from physioedge.generator.perceptron import Perceptron
 from physioedge.generator.regression import Weights
 from physioedge.models import shipped
 from physioedge.tasks.arrhythmia import NAME
@@ -46,11 +47,11 @@ def trials_fitted_here(judged: JudgedBeats, work: Path, *, people: int, seed: in
     Raises
     ------
     MissingExtra
-        The shipped weights have no generator of closed form.
+        The shipped weights have no generator that is asked without torch.
     """
     base, generator = shipped_base(), load_generator(shipped.generator_of(NAME))
-    if not isinstance(generator.weights, Weights):
-        raise MissingExtra(f"a generator of kind {generator.kind!r}", "one of closed form", "Pass --sets.")
+    if not isinstance(generator.weights, Weights | Perceptron):
+        raise MissingExtra(f"a generator of kind {generator.kind!r}", "one asked without torch", "Pass --sets.")
     number = min(max(people, LEAST), len(judged.tests))
     names = tuple(judged.tests[i] for i in np.linspace(0, len(judged.tests) - 1, number).round().astype(int))
     wearers = [(name, variant) for name in names for variant in judged.variants]

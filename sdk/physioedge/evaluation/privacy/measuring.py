@@ -14,6 +14,7 @@ from physioedge.evaluation.privacy.attacks import rebuilt, recognised, recognise
 from physioedge.evaluation.privacy.budget import epsilon
 from physioedge.evaluation.privacy.people import Part
 from physioedge.generator.files import Generator
+from physioedge.generator.perceptron import Perceptron
 from physioedge.generator.regression import Weights
 from physioedge.results import Row
 from physioedge.tasks.arrhythmia import NAME
@@ -138,16 +139,8 @@ def _derived(asked: Asked) -> list[Row]:
 
 def _members(asked: Asked) -> list[Row]:
     """Was the person among those the global adapter and the generator were fitted on? Areas under the curve."""
-    weights = asked.generator.weights
-    if not isinstance(weights, Weights):
-        raise EvaluationRefused("a generator with a network", "one in closed form, as it ships", "Name another.")
-
-    def near(part: Part) -> float:
-        here = (features_of(part.conditions[EMBEDDING]) - weights.middle) / weights.size
-        return -float(((weights.known - here) ** 2).mean(1).min())
-
     scores: Mapping[str, Callable[[Part], float]] = {
-        "generator": near, "sureness": lambda part: part.sure, "labels": lambda part: part.right,
+        "generator": _known_to(asked.generator), "sureness": lambda part: part.sure, "labels": lambda part: part.right,
     }  # fmt: skip
     groups = [[one for one in asked.told if one in some] for some in (mitbih.FIT, mitbih.DS2)]
     rows = []
@@ -155,6 +148,35 @@ def _members(asked: Asked) -> list[Row]:
         inside, outside = (np.array([score(asked.told[one]["first"]) for one in some]) for some in groups)
         rows.append(_area(f"member_by_{arm}", inside, outside))
     return rows
+
+
+def _known_to(generator: Generator) -> Callable[[Part], float]:
+    """How much a generator's file looks as if it had seen the condition of a part.
+
+    One in closed form holds conditions: the nearest of them tells. A network holds none: how far its answer is from
+    everybody's mean adapter, since it was fitted to be where its own people's residuals are.
+
+    Raises
+    ------
+    EvaluationRefused
+        It is of another kind.
+    """
+    weights = generator.weights
+
+    def near(part: Part) -> float:
+        assert isinstance(weights, Weights)
+        here = (features_of(part.conditions[EMBEDDING]) - weights.middle) / weights.size
+        return -float(((weights.known - here) ** 2).mean(1).min())
+
+    def far(part: Part) -> float:
+        assert isinstance(weights, Perceptron)
+        return float(np.linalg.norm(weights(features_of(part.conditions[EMBEDDING])[None])[0] - weights.level))
+
+    if isinstance(weights, Weights):
+        return near
+    if isinstance(weights, Perceptron):
+        return far
+    raise EvaluationRefused(f"a generator {generator.kind}", "one asked without torch, as it ships", "Name another.")
 
 
 def _area(arm: str, inside: Floats, outside: Floats) -> Row:
