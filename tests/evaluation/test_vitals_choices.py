@@ -91,6 +91,12 @@ def test_another_task_takes_the_rate_that_was_chosen(plan: Plan, tmp_path: Path)
     assert "Learning rates were chosen from 0.3333, 3 times each method's own, on people of ecg_rate" in page(tmp_path)
 
 
+def test_a_task_chooses_on_its_own_people_where_they_are_never_judged(plan: Plan, tmp_path: Path) -> None:
+    assert plan.chosen_on == CHOSEN_ON  # everybody of its own is judged in some fold
+    apart = replace(plan, inputs=write_packed(tmp_path / "apart.npz", ecg_rate=1, heart_rate=1))
+    assert apart.chosen_on == "heart_rate" and {job.task for job in apart.choices()} == {"heart_rate"}
+
+
 def test_a_set_by_itself_has_nobody_to_choose_on(plan: Plan, tmp_path: Path) -> None:
     alone = replace(plan, inputs=write_packed(tmp_path / "one.npz", heart_rate=2), factors=(1 / 3, 1.2, 3))
     assert packed(alone.inputs) == ("heart_rate",) and alone.choices() == []

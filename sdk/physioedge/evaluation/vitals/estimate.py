@@ -35,8 +35,8 @@ from physioedge.results import Row
 from physioedge.tasks.windowed import TaskWindows, chosen, task_module
 
 CHOSEN_ON = "ecg_rate"
-"""Task whose people kept from the fit choose each method's learning rate, for all tasks packed beside it: nobody of
-them is judged in any."""
+"""Task whose people kept from the fit choose each method's learning rate, for those packed beside it whose own people
+are all judged in some fold."""
 QUANTISED, PLAIN = "qlora_4bit", "lora"
 ARMS_OF = {
     "heart_rate": (PLAIN, "qlora_int8", QUANTISED, "full", "probe"),
@@ -70,8 +70,8 @@ class Plan:
     arms : tuple of str, optional
         By default those of the task, their variants and the opponents.
     factors : tuple of float
-        Learning rates that are tried, times each method's own. Where `CHOSEN_ON` is not packed beside the task there
-        is nobody to choose on, and the one nearest to 1 is taken.
+        Learning rates that are tried, times each method's own; the one nearest to 1 is taken where there is nobody to
+        choose on, see `chosen_on`.
     """
 
     task: str
@@ -83,14 +83,25 @@ class Plan:
     arms: tuple[str, ...] = ()
     factors: tuple[float, ...] = FACTORS
 
+    @property
+    def chosen_on(self) -> str:
+        """Task on which learning rates are chosen: this one where nobody who is fitted on is judged, else `CHOSEN_ON`.
+
+        Empty where neither can be.
+        """
+        if (load(self.inputs, self.task).windows.fold < 0).any():
+            return self.task
+        return CHOSEN_ON if CHOSEN_ON in packed(self.inputs) else ""
+
     def choices(self) -> list[EstimateJob]:
-        """One seed of every method at every learning rate, on `CHOSEN_ON`; none where there is nothing to choose."""
-        if len(self.factors) == 1 or CHOSEN_ON not in packed(self.inputs):
+        """One seed of every method at every learning rate, on `chosen_on`; none where there is nothing to choose."""
+        where = self.chosen_on
+        if len(self.factors) == 1 or not where:
             return []
         asked = self._asked()
-        steps = self.steps or STEPS[CHOSEN_ON]
+        steps = self.steps or STEPS[where]
         return [
-            replace(asked[0], task=CHOSEN_ON, arm=arm, variant="", seed=0, fold=0, steps=steps, factor=factor)
+            replace(asked[0], task=where, arm=arm, variant="", seed=0, fold=0, steps=steps, factor=factor)
             for arm in dict.fromkeys(job.arm for job in asked if job.arm in RATES)
             for factor in self.factors
         ]
@@ -183,7 +194,7 @@ def write(plan: Plan, out: Path) -> list[Row]:
         folds=len(set(windows.fold.tolist()) - {-1}),
         steps=plan.steps or STEPS[plan.task], backbone=read_config(plan.backbone).name,
         rates={arm: factors[arm] * RATES[arm] for arm in factors}, grid=[round(one, 4) for one in plan.factors],
-        chosen_on=[CHOSEN_ON] if losses else [],
+        chosen_on=[plan.chosen_on] if losses else [],
         choices={arm: {f"{one:.3g}": round(v, 4) for one, v in loss.items()} for arm, loss in losses.items()},
     )  # fmt: skip
     return rows
