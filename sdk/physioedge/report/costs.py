@@ -112,7 +112,7 @@ def _person(found: Sources) -> list[str]:
     for arm, words in (("fourier", "Fourier coefficients"), ("vera", "numbers of VeRA's vectors")):
         took, numbers, lost = (found.costs.get((arm, "one person", m)) for m in ("core_s", "numbers", "relative_error"))
         if took and numbers and lost:
-            said = f"slots written out of {numbers.value:.0f} {words}, with an error of {lost.value:.2f} of an adapter's length"
+            said = f"slots written out of {numbers.value:.0f} {words}, error {lost.value:.2f} of an adapter's length"
             lines.append(_line(said, "device", _time(took.value), size=2 * numbers.value))
     merge = found.costs.get(("merge", "one person", "core_s"))
     if merge:
