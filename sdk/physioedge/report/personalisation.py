@@ -1,8 +1,8 @@
-"""One page and one plot of what personalisation is worth: every arm on every group of people, and paired differences.
+"""One page of what personalisation is worth, and a plot for each of its tables: every arm, and paired differences.
 
 ``python -m physioedge.report.personalisation`` writes ``results/personalisation.md`` and
-``results/personalisation.png`` from ``results/personalisation-TASK.json`` and from nothing else; ``--check`` only says
-whether the page is up to date.
+``results/personalisation-TASK.png`` from ``results/personalisation-TASK.json`` and from nothing else; ``--check`` only
+says whether the page is up to date.
 """
 
 from __future__ import annotations
@@ -54,11 +54,11 @@ def page(results: Path) -> str:
     if not found:
         return "\n".join([*lines, "Nothing measured yet.", ""])
     lines += _how_to_read()
-    if _drawn(found):
-        lines += [f"![every arm less the global adapter]({_NAME}.png)", ""]
     for measured in found:
         lines += [f"## {_title(measured.task)} (`{measured.task}`)", "", f"`{measured.command}`", ""]
         lines += [measured.protocol, ""] if measured.protocol else []
+        if drawable(measured.groups):
+            lines += [f"![every arm less the global adapter]({_picture(measured)})", ""]
         for group in measured.groups:
             lines += [f"### {group.name}", "", _who(group), "", *_values(group), *_differences(group)]
     return "\n".join(lines) + "\n"
@@ -80,13 +80,8 @@ def _title(task: str) -> str:
     return f"{title}: {variant}" if variant else title
 
 
-def _drawn(found: Sequence[_Measured]) -> list[tuple[str, Group]]:
-    """Groups to draw, with the task before their names where there are several."""
-    return [
-        (group.name if len(found) == 1 else f"{measured.task}, {group.name}", group)
-        for measured in found
-        for group in drawable(measured.groups)
-    ]
+def _picture(measured: _Measured) -> str:
+    return f"{_NAME}-{measured.task}.png"
 
 
 def _how_to_read() -> list[str]:
@@ -229,9 +224,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write("" if same else stale)
         return 0 if same else 1
     path.write_text(text, encoding="utf-8")
-    drawn = _drawn(_measured(args.results))
-    if drawn:
-        plot(drawn, args.results / f"{_NAME}.png")
+    for measured in _measured(args.results):
+        if drawn := drawable(measured.groups):
+            plot([(group.name, group) for group in drawn], args.results / _picture(measured))
     return 0
 
 
