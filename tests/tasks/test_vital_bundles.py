@@ -89,7 +89,7 @@ def test_ends_are_named_and_wider_than_values() -> None:
     assert [v.name for v in contract.values] == ["sbp", "sbp_low", "sbp_high", "dbp", "dbp_low", "dbp_high"]
     value, low, _ = contract.values[:3]
     assert low.low < value.low and low.high > value.high and contract.task == "blood_pressure"
-    assert set(ESTIMATED) == {"ecg_rate", "ecg_age", "heart_rate", "blood_pressure", "ptt_rate"}
+    assert set(ESTIMATED) == {"ecg_rate", "ecg_age", "heart_rate", "blood_pressure", "ptt_rate", "ppg_age"}
 
 
 def test_what_nobody_has_described_is_refused() -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 NAME = "vitals"
 FORECAST = "forecast"
-ESTIMATES = ("ecg_rate", "ecg_age", "heart_rate", "blood_pressure", "ptt_rate")
+ESTIMATES = ("ecg_rate", "ecg_age", "heart_rate", "blood_pressure", "ptt_rate", "ppg_age")
 TASKS = (FORECAST, *ESTIMATES)
 FIT, RIVALS, WRITE = "fit", "rivals", "write"
 STAGES = (FIT, RIVALS, WRITE)

@@ -12,7 +12,8 @@ VITALS, FORECAST = "vitals", "forecast"
 def register(what: Any) -> None:
     """Adds both commands to those of ``train``."""
     vitals = what.add_parser(VITALS, help="fit an estimator of values with intervals, see docs/vitals.md")
-    vitals.add_argument("--task", required=True, help="ecg_rate, ecg_age, heart_rate, blood_pressure, ptt_rate")
+    vitals.add_argument("--task", required=True, help="ecg_rate, ecg_age, heart_rate, blood_pressure, ptt_rate or "
+                        "ppg_age")  # fmt: skip
     vitals.add_argument("--facts", action="store_true", help="let it know age and sex beside the signal")
     vitals.add_argument("--backbone", type=Path, help="weights file; by default the shipped one")
     forecast = what.add_parser(FORECAST, help="fit a forecaster of a vital sign, see docs/vitals.md")

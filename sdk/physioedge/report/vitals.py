@@ -16,7 +16,7 @@ from typing import Any
 from physioedge.report.vitals_papers import estimate_table, forecast_table
 from physioedge.results import Row, read
 
-ESTIMATES = ("ecg_rate", "ecg_age", "heart_rate", "blood_pressure", "ptt_rate")
+ESTIMATES = ("ecg_rate", "ecg_age", "heart_rate", "blood_pressure", "ptt_rate", "ppg_age")
 FORECAST = "forecast"
 FILE, MODULE = "vitals.md", "physioedge.report.vitals"
 _COST = ("trained numbers", "frozen base, MiB", "seeds")

@@ -10,7 +10,7 @@ from physioedge.tasks.series import VITALS
 
 _VALUES: Mapping[str, str] = {
     "heart_rate": "heart rate of the window",
-    "age": "age that the ECG looks like",
+    "age": "age that the signal looks like",
     "sbp": "systolic pressure",
     "dbp": "diastolic pressure",
 }
@@ -26,6 +26,7 @@ _LIMITS: Mapping[str, tuple[str, ...]] = {
         "that of the person's own cuff.",
     ),
     "ptt_rate": ("Finger PPG of 22 people, sitting, walking and running.",),
+    "ppg_age": ("Fitted on recordings of whoever made it, and measured by nobody else.",),
 }
 _FEW = 9
 """Fewer people than this cannot promise nine in ten."""

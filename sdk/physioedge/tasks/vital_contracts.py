@@ -27,6 +27,7 @@ ESTIMATED: Mapping[str, tuple[ValueSpec, ...]] = {
     "heart_rate": VALUES["heart_rate"],
     "blood_pressure": VALUES["blood_pressure"],
     "ptt_rate": VALUES["heart_rate"],
+    "ppg_age": (ValueSpec(name="age", units="years", low=0.0, high=120.0),),
 }
 """What the tasks of estimation give, without the ends of the intervals."""
 ENDS = ("", "_low", "_high")

@@ -44,7 +44,7 @@ ARMS_OF = {
     "ptt_rate": (PLAIN, "qlora_int8", QUANTISED, "full", "probe"),
 }
 """Of sets that are judged in several folds, fewer methods; of the others all."""
-STEPS = {"ecg_rate": 150, "ecg_age": 30, "heart_rate": 100, "blood_pressure": 40, "ptt_rate": 100}
+STEPS = {"ecg_rate": 150, "ecg_age": 30, "heart_rate": 100, "blood_pressure": 40, "ptt_rate": 100, "ppg_age": 30}
 _SUMS = ("count", "absolute", "squared", "error", "inside", "width", "inside_kept", "width_kept")
 _SCORES = ("mae", "rmse", "bias", "agreement_low", "agreement_high", "coverage_90", "width_90", "coverage_90_kept",
            "width_90_kept")  # fmt: skip
