@@ -28,7 +28,7 @@ def asked(*judged: str, variant: int = 0) -> Asked:
         person=np.repeat(NAMES, WEARERS * STRETCHES),
         details={"config": {"folds": 2, "splits": 1, "wearers": WEARERS, "stretches": STRETCHES}},
     )  # fmt: skip
-    parts = dict.fromkeys(("people", "folder", "work", "digest", "seed", "device"))
+    parts = dict.fromkeys(("people", "folder", "conditions", "work", "digest", "seed", "device"))
     return Asked(
         **parts, each=SimpleNamespace(barred=judged), subjects=[SimpleNamespace(name=name) for name in judged],
         variant=variant, found=found, kept={},

@@ -57,8 +57,8 @@ def asked(network, tmp_path, monkeypatch):
     base = base_of(network)
     each = Round(group="DS1 folds", base=base, names=("a", "c"), barred=("a", "c"))
     subjects = [person(name, np.arange(30) % 3, np.arange(9) % 3, seed=i) for i, name in enumerate(each.names)]
-    one = Asked(people=People(), each=each, subjects=subjects, variant=0, found=found, folder=tmp_path,
-                work=tmp_path / "work", digest="d", seed=0, device="cpu", kept={})  # fmt: skip
+    one = Asked(people=People(), each=each, subjects=subjects, conditions=np.zeros((2, 4)), variant=0, found=found,
+                folder=tmp_path, work=tmp_path / "work", digest="d", seed=0, device="cpu", kept={})  # fmt: skip
     part = {"0-0": 1.0, "0-1": 2.0, "everybody": 9.0}
     monkeypatch.setattr(Asked, "part_of", lambda self, folder: part[folder.name] * np.ones(network.width))
     return one

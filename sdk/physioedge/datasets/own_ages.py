@@ -87,11 +87,15 @@ def load(record: str, root: Path | None = None) -> Recording:
     known = lines(root)
     if record not in known:
         raise DatasetError(f"recording {record!r:.100}", f"one that {TABLE} names", "Add a line.")
-    line = known[record]
+    return read(known[record], root)
+
+
+def read(line: Line, root: Path | None = None) -> Recording:
+    """The one channel of a line's recording; as `load`, for who has read the table already."""
     channels = None if line.channel is None else (line.channel,)
-    found = read_recording(find(NAME, root) / record, fs_hz=line.fs_hz, units=line.units, channels=channels)
+    found = read_recording(find(NAME, root) / line.file, fs_hz=line.fs_hz, units=line.units, channels=channels)
     if len(found.samples) != 1:
-        came = f"{record}: channels {', '.join(found.channels)}"
+        came = f"{line.file}: channels {', '.join(found.channels)}"
         raise DatasetError(came, "one", f"Name it in the column 'channel' of {TABLE}.")
     return found
 

@@ -21,7 +21,7 @@ set would be blown up."""
 FAR = 3.0
 """How far from the set's middle, as the root mean square of standardised features, an answer is given whole. Beyond it
 the answer shrinks with the square of the distance towards everybody's mean residual, so that noise, or a signal unlike
-all others, is not answered with a guess. No person of our own sets is farther than 2.1."""
+all others, is not answered with a guess."""
 ARRAYS = ("middle", "size", "level", "axes")
 _MOST_LAYERS = 16
 

@@ -70,7 +70,7 @@ def facts(record: str, root: Path | None = None) -> Facts:
 def _made(root: Path | None, context_s: float, progress: Callable[[str], None] | None) -> TaskWindows:
     pieces, known = [], own_ages.lines(root)
     for record in sorted(known, key=lambda one: (known[one].subject, one)):
-        recording = own_ages.load(record, root)
+        recording = own_ages.read(known[record], root)
         sensors = at_canonical_rates({"ppg": recording}, TASK.sensors)
         last_s = recording.t0_s + recording.duration_s - TASK.window_s
         start_s: NDArray[np.float64] = np.arange(recording.t0_s + context_s, last_s, EVERY_S).astype(np.float64)

@@ -32,6 +32,8 @@ class Asked:
     each : Round
     subjects : list of Subject
         Who is judged.
+    conditions : float64 (person, feature)
+        What generators of the set's kind see of their calibration.
     variant : int
         On which sensor, in the order of `Judged.variants`.
     found : AdapterSet
@@ -51,6 +53,7 @@ class Asked:
     people: People
     each: Round
     subjects: list[Subject]
+    conditions: Floats
     variant: int
     found: AdapterSet
     folder: Path

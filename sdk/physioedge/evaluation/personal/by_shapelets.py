@@ -54,9 +54,7 @@ def ask_by_shapelets(asked: Asked, *, kind: str, beside: bool, bank: Path | None
         asked.kept[key] = GENERATORS[kind](found.without(asked.each.barred), asked.seed)
     conditions = np.stack([statistics(read.distances(one.calibration)) for one in asked.subjects])
     if beside:
-        base = asked.each.base
-        embedding = np.stack([base.features(base.embed(one.calibration)) for one in asked.subjects])
-        conditions = np.concatenate([embedding, conditions], axis=1)
+        conditions = np.concatenate([asked.conditions, conditions], axis=1)
     return np.asarray(asked.kept[key](conditions), np.float64)
 
 

@@ -10,7 +10,7 @@ import multiprocessing
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +18,14 @@ import numpy as np
 import torch
 
 from physioedge.generator.adapter_set import AdapterSet, load_set
-from physioedge.generator.spaces import FourierSpace, Space, VeraSpace
+from physioedge.generator.spaces import FourierSpace, VeraSpace
 from physioedge.results import Row
 
 TASK = "arrhythmia"
 ONCE, PERSON = "once, cloud", "one person"
 SET, LOCAL, FULL, MERGE = "set", "local", "full", "merge"
 FITTED = ("krr", "mlp", "cgan", "dit")
-EXPANSIONS = ("fourier", "vera")
+EXPANSIONS: Mapping[str, type[FourierSpace] | type[VeraSpace]] = {"fourier": FourierSpace, "vera": VeraSpace}
 """Vectors that could be sent in place of a slot's numbers, and would be written out on the device."""
 PARTS = (SET, *FITTED, LOCAL, FULL, MERGE, *EXPANSIONS)
 _OF_A_PERSON = (LOCAL, FULL, MERGE, *EXPANSIONS)
@@ -79,7 +79,7 @@ def _set_rows(folder: Path) -> Iterator[Row]:
     from physioedge.adapters.sets.ledger import read_ledger
     from physioedge.adapters.sets.making import GLOBALS
 
-    found = load_set(next(folder.glob("*.safetensors")))
+    found = _set(folder)
     cost = found.details["cost"]
     yield _row("adapter set", ONCE, "adapters", "1", [cost["adapters"]])
     yield _row("adapter set", ONCE, "core_s", "s", [cost["core_s"]])
@@ -90,16 +90,16 @@ def _set_rows(folder: Path) -> Iterator[Row]:
 
 def _lost(folder: Path, part: str) -> Iterator[Row]:
     """Numbers of a vector, and how far residuals of the set are from the nearest that such vectors stand for."""
-    found = load_set(next(folder.glob("*.safetensors")))
-    space = _space(part, found)
+    found = _set(folder)
+    space = EXPANSIONS[part].of(found.origin)
     near = space.adapters(space.vectors(found.adapters))
     error = np.linalg.norm(near - found.adapters, axis=1) / np.linalg.norm(found.adapters, axis=1)
     yield _row(part, PERSON, "numbers", "1", [space.width])
     yield _row(part, PERSON, "relative_error", "1", [float(np.median(error))])
 
 
-def _space(part: str, found: AdapterSet) -> Space:
-    return (FourierSpace if part == EXPANSIONS[0] else VeraSpace).of(found.origin)
+def _set(folder: Path) -> AdapterSet:
+    return load_set(next(folder.glob("*.safetensors")))
 
 
 def _measured(places: Places, arm: str, group: str, say: Callable[[str], None]) -> Iterator[Row]:
@@ -138,14 +138,14 @@ def _calls(places: Places, arm: str) -> Iterator[Callable[[], object]]:
 def _fit(places: Places, kind: str) -> Iterator[Callable[[], object]]:
     from physioedge.evaluation.personal.generated import GENERATORS
 
-    found = load_set(next(places.folder.glob("*.safetensors")))
+    found = _set(places.folder)
     yield lambda: GENERATORS[kind](found, 0)
 
 
 def _expand(places: Places, part: str) -> Iterator[Callable[[], object]]:
     """One vector written out; bases and signs are made before, as a device would."""
-    found = load_set(next(places.folder.glob("*.safetensors")))
-    space = _space(part, found)
+    found = _set(places.folder)
+    space = EXPANSIONS[part].of(found.origin)
     vector = space.vectors(found.adapters[:1])
     for _ in range(20):
         yield lambda: space.adapters(vector)

@@ -199,8 +199,9 @@ def _made(
     for arm in arms:
         if arm in OWN:
             out[arm] = OWN[arm](Asked(
-                people=held.people, each=each, subjects=subjects, variant=held.variant, found=one.found,
-                folder=one.folder, work=plan.work, digest=one.digest, seed=one.seed, device=plan.device, kept=held.own,
+                people=held.people, each=each, subjects=subjects, conditions=conditions, variant=held.variant,
+                found=one.found, folder=one.folder, work=plan.work, digest=one.digest, seed=one.seed,
+                device=plan.device, kept=held.own,
             ))  # fmt: skip
             continue
         head, _, tail = arm.partition("_")

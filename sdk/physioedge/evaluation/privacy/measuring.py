@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,21 +163,20 @@ def _known_to(generator: Generator) -> Callable[[Part], float]:
         It is of another kind.
     """
     weights = generator.weights
-
-    def near(part: Part) -> float:
-        assert isinstance(weights, Weights)
-        here = (features_of(part.conditions[EMBEDDING]) - weights.middle) / weights.size
-        return -float(((weights.known - here) ** 2).mean(1).min())
-
-    def far(part: Part) -> float:
-        assert isinstance(weights, Perceptron)
-        return float(np.linalg.norm(weights(features_of(part.conditions[EMBEDDING])[None])[0] - weights.level))
-
     if isinstance(weights, Weights):
-        return near
+        return partial(_near, weights)
     if isinstance(weights, Perceptron):
-        return far
+        return partial(_far, weights)
     raise EvaluationRefused(f"a generator {generator.kind}", "one asked without torch, as it ships", "Name another.")
+
+
+def _near(weights: Weights, part: Part) -> float:
+    here = (features_of(part.conditions[EMBEDDING]) - weights.middle) / weights.size
+    return -float(((weights.known - here) ** 2).mean(1).min())
+
+
+def _far(weights: Perceptron, part: Part) -> float:
+    return float(np.linalg.norm(weights(features_of(part.conditions[EMBEDDING])[None])[0] - weights.level))
 
 
 def _area(arm: str, inside: Floats, outside: Floats) -> Row:

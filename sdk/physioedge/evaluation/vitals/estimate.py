@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -130,12 +130,16 @@ class Plan:
             for job in self._asked() if job.arm not in RATES or job.arm in factors
         ]  # fmt: skip
 
+    @cached_property
+    def _digest(self) -> str:
+        """Of windows and weights: read once, however often jobs are listed."""
+        return hashlib.sha256(self.inputs.read_bytes() + self.backbone.read_bytes()).hexdigest()[:8]
+
     def _asked(self) -> list[EstimateJob]:
         data = load(self.inputs, self.task)
-        digest = hashlib.sha256(self.inputs.read_bytes() + self.backbone.read_bytes()).hexdigest()[:8]
         first = EstimateJob(
             task=self.task, arm=PLAIN, seed=0, fold=0, steps=self.steps or STEPS[self.task], inputs=self.inputs,
-            backbone=self.backbone, work=self.work, digest=digest,
+            backbone=self.backbone, work=self.work, digest=self._digest,
         )  # fmt: skip
         folds = sorted(set(data.windows.fold[data.windows.fold >= 0].tolist()))
         made = []

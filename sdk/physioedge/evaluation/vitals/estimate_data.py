@@ -15,9 +15,10 @@ from physioedge.datasets.facts import Facts, mitbih_facts
 from physioedge.datasets.original import ptt_ppg
 from physioedge.tasks import ppg_age
 from physioedge.tasks.ecg_age import ages, of_rate
+from physioedge.tasks.vital_contracts import ESTIMATED
 from physioedge.tasks.windowed import CONTEXT_S, TaskWindows, chosen, task_module
 
-TASKS = ("ecg_rate", "ecg_age", "heart_rate", "blood_pressure", "ptt_rate", "ppg_age")
+TASKS = tuple(ESTIMATED)
 PACKED = TASKS[:4]
 """Those whose recordings are packed together; the others are packed alone, where a user has them."""
 _FACTS = {"ecg_rate": mitbih_facts, "ptt_rate": ptt_ppg.facts, "ppg_age": ppg_age.facts}
