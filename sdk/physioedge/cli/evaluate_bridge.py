@@ -40,6 +40,8 @@ def rows(args: argparse.Namespace) -> list[Row]:
         from physioedge.evaluation.bridge.prepare import prepare
 
         names = prepare(names, args.work, _backbone(args), args.data, _say)
+    elif not args.directions:
+        names = tuple(name for name in names if (args.work / f"{DIRECTIONS[name].store}.npz").exists())
     if "fits" in parts:
         _fits(args, names, _some(args.ablations, plan.ABLATED, names), _some(args.carried, plan.CARRIED, names))
     if "lag" in parts:

@@ -22,7 +22,8 @@ PAPER = "paper"
 """First word of arms of the published recipe, which are told classes of the calibration."""
 OWN_ROW = "own"
 """First word of arms that are the judged person's own residual, fitted with every class of the recording."""
-CONTROLS = ("shuffled", "null", "foreign")
+CONTROLS = ("shuffled", "null", "foreign", "random", "noised")
+"""First words of arms that are told nothing of the person, or another's; the last two ask no generator."""
 STEPS = ("centring", "levelling")
 KINDS = (
     "nothing of the person",

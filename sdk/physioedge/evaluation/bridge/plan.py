@@ -28,6 +28,8 @@ ABLATED = ("lead_to_lead_beats", "ecg_to_ppg_rate")
 CARRIED = ("lead_to_lead_beats",)
 RANKS, PROTOTYPES = (1, 2, 4, 16, 32), (2, 4, 8, 32, 64)
 SHARES = (0.05, 0.1, 0.25, 0.5)
+DRAWS, LONGER = (0.0, 1.0), 1600
+"""Classes drawn alike, or as often as they are; four times as many steps at most."""
 SEEDS_OF_ABLATIONS, SEEDS_OF_POSITIONS, SEEDS_OF_CHOICES = (0, 1, 2), (0, 1, 2), (0, 1)
 CHOICES: Mapping[str, tuple[tuple[tuple[str, Any], ...], ...]] = {
     BRIDGE: tuple(
@@ -131,11 +133,12 @@ def chosen(direction: str, records: Mapping[str, Mapping[str, Any]]) -> dict[str
 
 
 def ablation_fits(direction: Direction, fold: int, n_layers: int) -> Iterator[Fit]:
-    """Rank, prototypes, share of the pairs, loss; and every pair of positions, in the first fold."""
+    """Rank, prototypes, share of the pairs, loss, draws, steps; and every pair of positions, in the first fold."""
     changes: list[tuple[str, Any]] = [("rank", rank) for rank in RANKS]
     changes += [("prototypes", count) for count in PROTOTYPES]
     changes += [("share", share) for share in SHARES]
     changes += [("centred", value) for value in (False, True)]
+    changes += [("draw_power", value) for value in DRAWS] + [("steps", LONGER)]
     for change in changes:
         yield Fit(direction=direction.name, arm=BRIDGE, fold=fold, seeds=SEEDS_OF_ABLATIONS, changed=(change,))
     for share in SHARES:

@@ -23,6 +23,7 @@ from physioedge.evaluation.personal.arm import Arm, answers, with_centring
 from physioedge.evaluation.personal.asked import Asked, Own
 from physioedge.evaluation.personal.by_shapelets import BY_SHAPELETS
 from physioedge.evaluation.personal.ceilings import CEILINGS
+from physioedge.evaluation.personal.chance import BY_CHANCE
 from physioedge.evaluation.personal.federated import FEDERATED
 from physioedge.evaluation.personal.generated import CONTROLS, GENERATORS, Generate, control
 from physioedge.evaluation.personal.judged import Judged, Round, rounds
@@ -39,7 +40,7 @@ from physioedge_runtime.errors import EvaluationRefused
 
 VERSION = 1
 ALONE: Mapping[str, Arm] = {**UNLABELLED, **LABELLED}
-OWN: Mapping[str, Own] = {**PAPER, **FEDERATED, **CEILINGS, **BY_SHAPELETS}
+OWN: Mapping[str, Own] = {**PAPER, **FEDERATED, **CEILINGS, **BY_SHAPELETS, **BY_CHANCE}
 _AFTER = {"": Arm(), **with_centring({"": Arm()}), "_levelling": Arm(reading=by_level)}
 Say = Callable[[str], None]
 Subjects = Callable[[str, str], Subject]
