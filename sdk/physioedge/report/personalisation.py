@@ -94,10 +94,10 @@ def _how_to_read() -> list[str]:
         "`_centring` and `_levelling` add that step after it, centring by half. A *control* asks its generator with "
         "what is not the person's: `shuffled` with another judged person's condition, `null` with the set's mean, "
         "`foreign` with that of the set's farthest person; `random` is another person's residual drawn from the set, "
-        "`noised` everybody's mean with noise as large as the spread between people. *Ceilings* have labels of the first five minutes: they are "
-        "no rivals. `own` has those of the whole recording, the judged part too: the residual that the set holds of "
-        "the judged person, what generators imitate; `own_pca16` is what is left of it in 16 principal components of "
-        "everybody else's.",
+        "`noised` everybody's mean with noise as large as the spread between people. *Ceilings* have labels of the "
+        "first five minutes: they are no rivals. `own` has those of the whole recording, the judged part too: the "
+        "residual that the set holds of the judged person, what generators imitate; `own_pca16` is what is left of it "
+        "in 16 principal components of everybody else's.",
         "`fedavg` is one residual for everybody, averaged over people who fit it at home. Arms of the published recipe "
         "(`paper`: shapelets by information gain as tokens of one GPT-2 that denoises whole LoRAs) are told the "
         "classes of the calibration, without which there are no such shapelets, so they stand beside ceilings and not "
