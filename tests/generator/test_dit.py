@@ -163,6 +163,16 @@ def test_one_step_is_what_a_call_gives_and_carries_gradients(guidance):
     assert touched == [guidance != 0, guidance != 1]
 
 
+@pytest.mark.parametrize("guidance", [0.0, 1.0, 2.5])
+def test_nothing_stays_behind_on_another_device(guidance):
+    # "meta" knows shapes and devices and refuses to mix them, as a graphics card does
+    dit = fitted()
+    away = replace(dit, network=dit.network.to("meta"), sampling=Sampling(guidance=guidance))
+    asked = torch.zeros(3, FEATURES, device="meta")
+    made = away.one_step(asked, torch.zeros(3, ORIGIN.width, device="meta"))
+    assert made.device.type == "meta" and made.shape == (3, ORIGIN.width)
+
+
 def test_guidance_is_linear_in_its_weight_at_one_step():
     dit, asked = fitted(replace(TINY, steps=10, learning_rate=1e-2)), made_up(seed=4).conditions
     none, plain, double = (replace(dit, sampling=Sampling(steps=1, guidance=g))(asked) for g in (0.0, 1.0, 2.0))

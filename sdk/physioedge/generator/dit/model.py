@@ -100,16 +100,17 @@ class Dit:
 
         def predict(x: Tensor, time: int) -> Tensor:
             if guidance in (0, 1):
-                return self._predicted(x, time, asked, None if guidance else torch.ones(n, dtype=torch.bool))
+                everybody = torch.ones(n, dtype=torch.bool, device=x.device)
+                return self._predicted(x, time, asked, None if guidance else everybody)
             # with and without a condition in one pass
-            nobody = torch.arange(2 * n) >= n
+            nobody = torch.arange(2 * n, device=x.device) >= n
             told, plain = self._predicted(x.repeat(2, 1), time, asked.repeat(2, 1), nobody).chunk(2)
             return plain + guidance * (told - plain)
 
         return Schedule(self.config.schedule, self.config.predicts).sample(predict, noise, steps)
 
     def _predicted(self, x: Tensor, time: int, asked: Tensor, without: Tensor | None) -> Tensor:
-        made: Tensor = self.network(x, torch.full((len(x),), time), asked, without)
+        made: Tensor = self.network(x, torch.full((len(x),), time, device=x.device), asked, without)
         return made
 
 

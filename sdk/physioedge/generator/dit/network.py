@@ -104,6 +104,6 @@ def time_features(times: Tensor) -> Tensor:
     Source: Vaswani et al., NeurIPS 2017, section 3.5.
     """
     half = _TIME_FEATURES // 2
-    rates = torch.exp(torch.arange(half) * (-math.log(_LONGEST) / half))
+    rates = torch.exp(torch.arange(half, device=times.device) * (-math.log(_LONGEST) / half))
     angles = times[:, None].float() * rates
     return torch.cat([angles.cos(), angles.sin()], 1)
