@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from physioedge.evaluation.bridge import plan
+from physioedge.evaluation.bridge.positions import GROUP as POSITIONS
 from physioedge.results import Row
 
 _NAMES = {
@@ -24,11 +25,11 @@ _NAMES = {
 }
 METRICS = ("balanced_accuracy", "macro_f1", "weighted_f1")
 HELD, LAGGED = "held out of the pairs", "lag"
-_APART = ("fits", "after 5 min", HELD, LAGGED)
+_APART = ("fits", "after 5 min", HELD, LAGGED, POSITIONS)
 _MISSING = (
     "**Not fitted in every fold:** the arms that are missing here were not run to the end, and nothing is claimed."
 )
-_ABLATED = ("rank", "prototypes", "share", "centred")
+_ABLATED = ("rank", "prototypes", "share", "centred", "draw_power", "steps")
 
 
 def write_page(path: Path, rows: list[Row], command: str) -> None:
@@ -93,7 +94,21 @@ def _beside(rows: list[Row]) -> list[str]:
         lines += [f"The new sensor is {lag['lag_s'].value:+.2f} s from the old one, correlation "
                   f"{lag['correlation'].value:.3f}, reached by {100 * lag['by_chance'].value:.1f} % of unpaired "
                   f"stretches; {lag['lag_s'].n} stretches.", ""]  # fmt: skip
-    return lines
+    return lines + _positions(rows)
+
+
+def _positions(rows: list[Row]) -> list[str]:
+    found = {row.metric: row for row in rows if row.group == POSITIONS}
+    if not found:
+        return []
+    value = {metric: row.value for metric, row in found.items()}
+    return [
+        f"Of {found['mean'].n} pairs of positions in the first fold ([picture](bridge-positions.png)), the selected "
+        f"one is number {value['rank_of_selected']:.0f} by balanced accuracy: {value['selected']:.3f}; mean of all "
+        f"{value['mean']:.3f}, best {value['best']:.3f}. The one that people held out of the pairs agree with most has "
+        f"{value['best_of_held_out']:.3f}; over all pairs their agreement goes with balanced accuracy at a correlation "
+        f"of {value['correlation_with_held_out']:.2f}.", "",
+    ]  # fmt: skip
 
 
 def _number(text: str) -> float:

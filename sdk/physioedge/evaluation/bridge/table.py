@@ -18,6 +18,7 @@ from physioedge.evaluation import metrics
 from physioedge.evaluation.bridge import plan
 from physioedge.evaluation.bridge.lags import LAG
 from physioedge.evaluation.bridge.page import HELD, LAGGED, write_heat_map, write_page
+from physioedge.evaluation.bridge.positions import heat_maps, position_rows
 from physioedge.evaluation.bridge.run import FITS
 from physioedge.evaluation.intervals import subject_bootstrap
 from physioedge.results import Row
@@ -120,7 +121,7 @@ def write_table(work: Path, out: Path, names: Sequence[str], seeds: int) -> list
         if not counts.frozen:
             continue
         rows += direction_rows(counts) + cost_rows(counts) + carried_rows(records, name)
-        rows += lag_rows(records, name) + choice_rows(records, name)
+        rows += lag_rows(records, name) + choice_rows(records, name) + position_rows(records, name)
         chosen[name] = {k: v for k, v in records.get(f"{name}/choice", {}).items() if k != "key"}
         selected[name] = [{k: r[k] for k in ("positions", "probe", "similarity", "pairs", "test", "answers")}
                           for r in counts.frozen]  # fmt: skip
@@ -233,21 +234,3 @@ def choice_rows(records: Mapping[str, Record], name: str) -> list[Row]:
             rows.append(Row(task=name, arm=arm, group=HELD, metric="balanced_accuracy", unit="1", value=value,
                             low=None, high=None, n=n, seeds=len(plan.SEEDS_OF_CHOICES)))  # fmt: skip
     return rows
-
-
-def heat_maps(records: Mapping[str, Record], names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Balanced accuracy of every pair of positions, and the selected pair, by direction."""
-    out = {}
-    for name in names:
-        cells = {key: r for key, r in records.items() if key.startswith(f"{name}/{plan.POSITION}/0/")}
-        frozen = records.get(f"{name}/frozen/0")
-        if not cells or frozen is None:
-            continue
-        size = len(frozen["probe"])
-        grid = np.full((size, size), np.nan)
-        for record in cells.values():
-            new, old = record["positions"]
-            sums = np.array(record["counts"], float).sum(0)
-            grid[new, old] = metrics.from_confusion(sums, direction_of(name).labels)["balanced_accuracy"]
-        out[name] = {"grid": grid, "selected": frozen["positions"]}
-    return out
