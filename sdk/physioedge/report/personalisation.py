@@ -1,8 +1,9 @@
 """One page of what personalisation is worth, and a plot for each of its tables: every arm, and paired differences.
 
 ``python -m physioedge.report.personalisation`` writes ``results/personalisation.md`` and
-``results/personalisation-TASK.png`` from ``results/personalisation-TASK.json`` and from nothing else; ``--check`` only
-says whether the page is up to date.
+``results/personalisation-TASK.png`` from ``results/personalisation-TASK.json`` and from nothing else, and the curve over
+people (`physioedge.report.people_curve`) where there are tables of it; ``--check`` only says whether the page is up to
+date.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from physioedge.report.people_curve import draw_people
 from physioedge.report.personal_plot import drawable, plot
 from physioedge.report.personal_rows import (
     CEILING,
@@ -225,6 +227,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write("" if same else stale)
         return 0 if same else 1
     path.write_text(text, encoding="utf-8")
+    draw_people(args.results)
     for measured in _measured(args.results):
         if drawn := drawable(measured.groups):
             plot([(group.name, group) for group in drawn], args.results / _picture(measured))
