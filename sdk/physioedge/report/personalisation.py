@@ -1,9 +1,9 @@
 """One page of what personalisation is worth, and a plot for each of its tables: every arm, and paired differences.
 
 ``python -m physioedge.report.personalisation`` writes ``results/personalisation.md`` and
-``results/personalisation-TASK.png`` from ``results/personalisation-TASK.json`` and from nothing else, and the curve over
-people (`physioedge.report.people_curve`) where there are tables of it; ``--check`` only says whether the page is up to
-date.
+``results/personalisation-TASK.png`` from ``results/personalisation-TASK.json`` and from nothing else, and the curve
+over people (`physioedge.report.people_curve`) where there are tables of it; ``--check`` only says whether the page is
+up to date.
 """
 
 from __future__ import annotations
