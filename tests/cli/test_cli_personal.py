@@ -84,6 +84,32 @@ def test_from_recordings_to_a_table(small, capsys):
     assert again == rows
 
 
+def test_a_shorter_calibration_keeps_answers_of_its_own(small, capsys):
+    sets = small / "sets"
+    assert run(small, "train", "adapters", "--out", str(sets / "0"), "--workers", "1", "--threads", "1") == 0
+
+    def evaluate(*more):
+        return run(
+            small, "evaluate", "personalisation", "--sets", str(sets), "--seeds", "1", "--work", str(small / "work"),
+            "--arms", "global,levelling", "--groups", "DS2", "--workers", "1", "--out", str(small), *more,
+        )  # fmt: skip
+
+    def kept():
+        return {path.name for path in (small / "work").rglob("*.npz")}
+
+    assert evaluate() == 0
+    usual = kept()
+    assert evaluate("--calibration-s", "20", "--name", "short") == 0
+    assert len(kept()) == 2 * len(usual)  # none of them is taken for another calibration's
+    said = json.loads((small / "personalisation-arrhythmia-short.json").read_text())
+    assert "first 20 s" in said["protocol"] and "--calibration-s 20" in said["command"]
+    assert "protocol" not in json.loads((small / "personalisation-arrhythmia.json").read_text())
+    capsys.readouterr()
+    for wrong in (("--calibration-s", "26"), ("--calibration-s", "20", "--task", "stress")):
+        assert evaluate(*wrong) != 0
+        assert "--calibration-s" in capsys.readouterr().err
+
+
 def test_test_windows_share_no_sample_with_the_calibration():
     time_s = np.arange(0.0, 400.0, 1.0)
     worn = judged.Worn(

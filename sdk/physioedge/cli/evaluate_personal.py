@@ -35,6 +35,8 @@ def register(parser: argparse.ArgumentParser) -> None:
                      "of arrhythmia, for the arm global_taught")  # fmt: skip
     own.add_argument("--taught-people", type=int, metavar="N", help="learn from the first N taught people of the sets; "
                      "all of them else")  # fmt: skip
+    own.add_argument("--calibration-s", type=float, metavar="S", help="of arrhythmia: calibrate with the first S "
+                     "seconds in place of 300; the same windows are judged")  # fmt: skip
     own.add_argument("--against", default=",".join(AGAINST), metavar="LIST", help="arms that all are compared with, on "
                      f"the same people (default {','.join(AGAINST)})")  # fmt: skip
     own.add_argument("--device", default="cpu", help="of torch, where networks compute")
@@ -50,13 +52,12 @@ def rows(args: argparse.Namespace) -> list[Row]:
     from physioedge.evaluation.files import log_ds2
     from physioedge.evaluation.personal.federated import FEDAVG, read_sent
     from physioedge.evaluation.personal.run import ALONE, Plan, judge_together, table_rows
-    from physioedge.models import shipped
 
-    judged = _judged(args.of_task, args.backbone or shipped.backbone(), args.data)
+    judged = _judged(args)
     groups = tuple(args.groups.split(",")) if args.groups else judged.groups
     arms = tuple(args.arms.split(",")) if args.arms else (*ALONE, *GENERATED)
     generated = bool(set(arms) - set(ALONE))
-    seeds = [_seed(args.sets / str(seed), seed, generated, args.taught_people) for seed in range(args.seeds)]
+    seeds = [_seed(args, seed, generated) for seed in range(args.seeds)]
     plan = Plan(
         arms=arms, groups=groups, work=args.work / args.of_task, device=args.device,
         practising=_practising(args, judged, arms),
@@ -70,7 +71,9 @@ def rows(args: argparse.Namespace) -> list[Row]:
     if FEDAVG in arms:
         said["federated"] = read_sent(plan.work)
     against = "" if args.against == ",".join(AGAINST) else args.against
-    for option, value in (("name", args.name), ("against", against), ("taught-people", args.taught_people)):
+    options = {"name": args.name, "against": against, "taught-people": args.taught_people,
+               "calibration-s": None if args.calibration_s is None else f"{args.calibration_s:g}"}  # fmt: skip
+    for option, value in options.items():
         command += "" if value in ("", None) else f" --{option} {value}"
     command += " --taught FILE" if args.taught else ""
     results.write(args.out / f"{name}.json", command, made, **said)
@@ -79,14 +82,22 @@ def rows(args: argparse.Namespace) -> list[Row]:
     return made
 
 
-def _judged(task: str, backbone: Path, data: Path | None) -> Judged:
-    if task == TASKS[0]:
-        from physioedge.evaluation.personal.judged import JudgedBeats
+def _judged(args: argparse.Namespace) -> Judged:
+    from physioedge.models import shipped
+    from physioedge_runtime.errors import EvaluationRefused
 
-        return JudgedBeats(backbone, data)
+    backbone, seen_s = args.backbone or shipped.backbone(), args.calibration_s
+    if args.of_task == TASKS[0]:
+        from physioedge.evaluation.personal.judged import CALIBRATION_S, JudgedBeats
+
+        if seen_s is not None and not 0 < seen_s <= CALIBRATION_S:
+            raise EvaluationRefused(f"--calibration-s {seen_s:g}", f"up to {CALIBRATION_S:g}", "Later ones are judged.")
+        return JudgedBeats(backbone, args.data, seen_s=seen_s)
+    if seen_s is not None:
+        raise EvaluationRefused(f"--calibration-s for {args.of_task}", f"the task {TASKS[0]}", "Leave it out.")
     from physioedge.evaluation.personal.judged_windows import JudgedWindows
 
-    return JudgedWindows(task, backbone, data)
+    return JudgedWindows(args.of_task, backbone, args.data)
 
 
 def _practising(args: argparse.Namespace, judged: Judged, arms: tuple[str, ...]) -> Practising | None:
@@ -175,7 +186,7 @@ def _costs(args: argparse.Namespace) -> list[Row]:
     return made
 
 
-def _seed(folder: Path, seed: int, generated: bool, taught_people: int | None) -> Seed:
+def _seed(args: argparse.Namespace, seed: int, generated: bool) -> Seed:
     """One seed's models, and the set where a generator is judged; both named by their content."""
     from physioedge.adapters.sets.making import EVERYBODY, GLOBALS
     from physioedge.adapters.sets.taught import first_taught
@@ -184,14 +195,16 @@ def _seed(folder: Path, seed: int, generated: bool, taught_people: int | None) -
     from physioedge.generator.adapter_set import load_set
     from physioedge_export.merge import WEIGHTS_FILE
 
+    folder, taught_people = args.sets / str(seed), args.taught_people
     weights = folder / GLOBALS / EVERYBODY / WEIGHTS_FILE
     file = folder / SET_FILE
+    seen = "" if args.calibration_s is None else f":{args.calibration_s:g}s"
     found = load_set(file) if generated else None
     if found is not None and taught_people is not None:
         found = found.of(first_taught(found.person, taught_people))
     return Seed(
-        seed=seed, folder=folder, base_digest=_digest(weights), found=found,
-        digest=f"{_digest(file)}{'' if taught_people is None else f':{taught_people}'}" if generated else "",
+        seed=seed, folder=folder, base_digest=f"{_digest(weights)}{seen}", found=found,
+        digest=f"{_digest(file)}{'' if taught_people is None else f':{taught_people}'}{seen}" if generated else "",
     )  # fmt: skip
 
 

@@ -109,8 +109,9 @@ def rounds(
 
 
 def subject_of(
-    name: str, worn: Worn, before_s: float, *, windows: int = WINDOWS, calibration_s: float | None = None
-) -> Subject:
+    name: str, worn: Worn, before_s: float, *, windows: int = WINDOWS, calibration_s: float | None = None,
+    seen_s: float | None = None,
+) -> Subject:  # fmt: skip
     """A person's first five minutes, and the windows that begin after them.
 
     Parameters
@@ -123,9 +124,11 @@ def subject_of(
         Test windows, evenly over what there is.
     calibration_s : float, optional
         Another stretch than five minutes.
+    seen_s : float, optional
+        Only so much of that stretch is calibrated with; the same windows are judged.
     """
     calibration_s = CALIBRATION_S if calibration_s is None else calibration_s
-    first = worn.of(worn.time_s < calibration_s)
+    first = worn.of(worn.time_s < min(calibration_s, calibration_s if seen_s is None else seen_s))
     after = np.flatnonzero((worn.time_s - before_s >= calibration_s) & (worn.target >= 0))
     kept = after[np.linspace(0, len(after) - 1, min(windows, len(after))).round().astype(np.int64)]
     rest = worn.of(kept)
@@ -135,25 +138,39 @@ def subject_of(
 
 
 class JudgedBeats:
-    """Arrhythmia: DS1 by folds, DS2; on the first lead, and on the other one as if the electrode had moved."""
+    """Arrhythmia: DS1 by folds, DS2; on the first lead, and on the other one as if the electrode had moved.
+
+    Parameters
+    ----------
+    backbone : Path
+    data : Path, optional
+    seen_s : float, optional
+        Calibrate with so much of the first five minutes.
+    """
 
     labels: tuple[str, ...] = arrhythmia.LABELS
     tests: tuple[str, ...] = mitbih.DS2
     variants: tuple[str, ...] = ("lead 1", "lead 2")
     groups: tuple[str, str] = ("DS1 folds", "DS2")
-    protocol: str = ""
 
-    def __init__(self, backbone: Path, data: Path | None) -> None:
-        self.beats = BeatPeople(backbone, data)
+    def __init__(self, backbone: Path, data: Path | None, *, seen_s: float | None = None) -> None:
+        self.beats, self.seen_s = BeatPeople(backbone, data), seen_s
 
     @property
     def people(self) -> People:
         """DS1."""
         return self.beats
 
+    @property
+    def protocol(self) -> str:
+        """Only where less than the five minutes is used."""
+        if self.seen_s is None:
+            return ""
+        return f"Calibration is the first {self.seen_s:g} s; the same windows are judged as after five minutes."
+
     def subject(self, name: str, variant: str) -> Subject:
         """One record on one of its leads."""
         wearer = first_lead() if variant == "lead 1" else second_lead()
         cut = self.beats.cut
         before_s = (cut.input_samples - arrhythmia.LOOKAHEAD_SAMPLES) / self.beats.fs_hz
-        return subject_of(name, self.beats.seen(self.beats.record(name), wearer), before_s)
+        return subject_of(name, self.beats.seen(self.beats.record(name), wearer), before_s, seen_s=self.seen_s)
