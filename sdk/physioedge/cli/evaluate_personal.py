@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from physioedge.tasks.arrhythmia import BeatRecord
 
 TASKS = ("arrhythmia", "stress", "sleep_rr", "ppg_rhythm")
-DEVICE, COSTS, CONDITIONS = "device", "costs", "conditions"
+DEVICE, COSTS, CONDITIONS, RECITED = "device", "costs", "conditions", "recited"
+RECITING = "mean,nearest,knn,ridge,krr,mlp,cgan"
 GENERATED = ("mean", "nearest", "knn", "ridge", "krr", "mlp", "cgan", "dit", "shuffled_krr", "null_krr")
 AGAINST = ("global", "centring_half", "levelling")
 
@@ -44,7 +45,7 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def rows(args: argparse.Namespace) -> list[Row]:
     """Judge the arms, and write ``personalisation-<task>.json``; a run that looked at DS2 is logged."""
-    parts = {DEVICE: _device, COSTS: _costs, CONDITIONS: _conditions}
+    parts = {DEVICE: _device, COSTS: _costs, CONDITIONS: _conditions, RECITED: _recited}
     if args.parts in parts:
         return parts[args.parts](args)
     from physioedge import results
@@ -167,6 +168,26 @@ def _conditions(args: argparse.Namespace) -> list[Row]:
         args.out / "conditions.json", f"physioedge evaluate personalisation --parts {CONDITIONS}", made,
         bundle=bundle.digest,
     )  # fmt: skip
+    return made
+
+
+def _recited(args: argparse.Namespace) -> list[Row]:
+    """Whether generators give adapters of their set again, and ``recited.json``."""
+    from physioedge import results
+    from physioedge.adapters.sets.making import SetConfig
+    from physioedge.evaluation.files import log_ds2
+    from physioedge.evaluation.personal.recited import recited, recited_rows
+
+    judged, arms = _judged(args), (args.arms or RECITING)
+    groups = tuple(args.groups.split(",")) if args.groups else judged.groups
+    found = [recited(judged, _seed(args, seed, True), SetConfig(), arms.split(","), groups, _say)
+             for seed in range(args.seeds)]  # fmt: skip
+    made = recited_rows(args.of_task, found)
+    command = f"physioedge evaluate personalisation --parts {RECITED} --task {args.of_task} --sets DIR " \
+              f"--seeds {args.seeds} --arms {arms} --groups '{','.join(groups)}'"  # fmt: skip
+    results.write(args.out / f"recited{args.name and '-'}{args.name}.json", command, made)
+    if "DS2" in groups:
+        log_ds2(args.out, command, f"{args.seeds} seeds of recited")
     return made
 
 

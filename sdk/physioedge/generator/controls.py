@@ -115,6 +115,8 @@ class Memorisation:
     ----------
     distance : float64 (n,)
         Euclidean, of each generated residual to the nearest of the set.
+    nearest : int64 (n,)
+        Row of the set that is nearest.
     among : float
         Of one of the set to the nearest of another person: the median over the rows of a person, then over people.
     ratio : float64 (n,)
@@ -124,6 +126,7 @@ class Memorisation:
     """
 
     distance: Floats
+    nearest: NDArray[np.int64]
     among: float
     ratio: Floats
     median: float
@@ -146,9 +149,12 @@ def memorisation(generated: Floats, found: AdapterSet) -> Memorisation:
     among = float(np.median([np.median(nearest[found.person == name]) for name in names]))
     if among <= 0:
         raise PhysioEdgeError("a set in which most people share a residual", "residuals that differ", "Fit it again.")
-    distance = _distances(np.atleast_2d(generated), found.adapters).min(1)
+    apart = _distances(np.atleast_2d(generated), found.adapters)
+    distance, nearest = apart.min(1), apart.argmin(1)
     ratio = distance / among
-    return Memorisation(distance=distance, among=among, ratio=ratio, median=float(np.median(ratio)))
+    return Memorisation(
+        distance=distance, nearest=nearest, among=among, ratio=ratio, median=float(np.median(ratio))
+    )  # fmt: skip
 
 
 def _distances(a: Floats, b: Floats) -> Floats:
