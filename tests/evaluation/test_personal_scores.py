@@ -11,6 +11,7 @@ from physioedge.evaluation.personal.scores import (
     BINS,
     Scored,
     difference_rows,
+    gap_rows,
     person_figures,
     score_rows,
     scored,
@@ -138,3 +139,26 @@ def test_arms_on_other_windows_are_not_compared():
     for wrong in (fewer, other):
         with pytest.raises(EvaluationRefused, match="different windows"):
             difference_rows("t", "a", "b", "g", found, wrong, LABELS)
+
+
+def accuracies(*shares):
+    """Ten windows of the first class a person, so many tenths of which are right."""
+    return made([[[[10 * share, 10 * (1 - share), 0], [0, 0, 0], [0, 0, 0]] for share in shares]])
+
+
+def test_the_share_of_a_gap_is_of_means_and_has_an_interval_of_its_own():
+    floor, ceiling = accuracies(0.5, 0.5, 0.5, 0.5), accuracies(0.9, 0.9, 0.9, 0.7)
+    half = accuracies(0.7, 0.7, 0.7, 0.6)
+    row = by_metric(gap_rows("t", "mlp", "DS2", half, floor, ceiling, LABELS))["gap_closed:mean_accuracy"]
+    assert (row.value, row.low, row.high) == pytest.approx((0.5, 0.5, 0.5))  # half of everybody's gap is half of all
+    uneven = accuracies(0.9, 0.5, 0.5, 0.5)  # one person's gap is closed whole
+    row = by_metric(gap_rows("t", "mlp", "DS2", uneven, floor, ceiling, LABELS))["gap_closed:mean_accuracy"]
+    assert row.value == pytest.approx(0.4 / 1.4) and row.low == 0.0 and row.high > 0.6
+
+
+def test_a_share_of_no_gap_is_none_and_of_a_doubtful_one_has_no_interval():
+    floor, half = accuracies(0.5, 0.5, 0.5, 0.5), accuracies(0.6, 0.6, 0.6, 0.6)
+    assert gap_rows("t", "mlp", "DS2", half, floor, accuracies(0.4, 0.5, 0.5, 0.5), LABELS) == []
+    doubtful = gap_rows("t", "mlp", "DS2", half, floor, accuracies(1.0, 0.5, 0.5, 0.5), LABELS)
+    row = by_metric(doubtful)["gap_closed:mean_accuracy"]
+    assert row.value == pytest.approx(0.8) and row.low is None and row.high is None

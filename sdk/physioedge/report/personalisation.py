@@ -151,14 +151,23 @@ def _differences(group: Group) -> list[str]:
              *(f"gap closed, {DECIDING[metric]}" for metric in gaps)]  # fmt: skip
 
     def cells(arm: str) -> list[str]:
-        shares = [group.closed(arm, metric) for metric in gaps]
         return [
             *(_signed(group.differences.get((other, arm, metric))) for other in others for metric in DECIDING),
-            *("-" if share is None else f"{round(100 * share)} %" for share in shares),
+            *(_closed(group, arm, metric) for metric in gaps),
         ]
 
     table = _table(heads, [(arm, cells(arm)) for arm in group.arms if arm in compared])
     return [_gap(group), "", *table, *_beside(group)]
+
+
+def _closed(group: Group, arm: str, metric: str) -> str:
+    """The share of the gap, with its interval where it has one."""
+    row, share = group.values.get((arm, f"gap_closed:{metric}")), group.closed(arm, metric)
+    if share is None:
+        return "-"
+    if row is None or row.low is None or row.high is None:
+        return f"{round(100 * share)} %"
+    return f"{round(100 * share)} % [{round(100 * row.low)}, {round(100 * row.high)}]"
 
 
 def _beside(group: Group) -> list[str]:

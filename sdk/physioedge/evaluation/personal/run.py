@@ -30,7 +30,7 @@ from physioedge.evaluation.personal.judged import Judged, Round, rounds
 from physioedge.evaluation.personal.labelled import LABELLED
 from physioedge.evaluation.personal.paper import PAPER
 from physioedge.evaluation.personal.reading import by_level
-from physioedge.evaluation.personal.scores import difference_rows, score_rows, scored
+from physioedge.evaluation.personal.scores import difference_rows, gap_rows, score_rows, scored
 from physioedge.evaluation.personal.subject import Subject
 from physioedge.evaluation.personal.tuned import TUNED, Practising, practice_for
 from physioedge.evaluation.personal.unlabelled import UNLABELLED
@@ -39,6 +39,8 @@ from physioedge.results import Row
 from physioedge_runtime.errors import EvaluationRefused
 
 VERSION = 1
+FLOOR, CEILING = "global", "local"
+"""The gap between these is what an adapter without labels may close."""
 ALONE: Mapping[str, Arm] = {**UNLABELLED, **LABELLED}
 OWN: Mapping[str, Own] = {**PAPER, **FEDERATED, **CEILINGS, **BY_SHAPELETS, **BY_CHANCE}
 _AFTER = {"": Arm(), **with_centring({"": Arm()}), "_levelling": Arm(reading=by_level)}
@@ -246,6 +248,9 @@ def table_rows(task: str, labels: tuple[str, ...], seeds: list[Answers], against
         for arm, other in pairs:
             if other in found:
                 rows += difference_rows(task, arm, other, where, found[arm], found[other], labels)
+        if {FLOOR, CEILING} <= found.keys():
+            for arm in (name for name in found if name not in (FLOOR, CEILING)):
+                rows += gap_rows(task, arm, where, found[arm], found[FLOOR], found[CEILING], labels)
     return rows
 
 

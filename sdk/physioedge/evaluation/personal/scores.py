@@ -16,6 +16,8 @@ from physioedge_runtime.errors import EvaluationRefused
 LEAST_WINDOWS = 10
 """A class counts in a person's macro-F1 from so many test windows on."""
 BINS = 10
+GAPS = ("mean_accuracy", "macro_f1")
+"""Figures of which the share of a gap is told."""
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 
@@ -89,6 +91,42 @@ def difference_rows(
         bounds = subject_bootstrap(both, _difference(statistic))
         made.append(_row(task, arm, f"{group}:minus:{other_arm}", metric, parts, bounds))
     return made
+
+
+def gap_rows(
+    task: str, arm: str, group: str, found: Scored, floor: Scored, ceiling: Scored, labels: tuple[str, ...]
+) -> list[Row]:
+    """The share of a ceiling's lead over a floor that an arm reaches, seeds averaged; group as for its own figures.
+
+    Nothing where there is no lead. The interval, over persons, is left out where the lead itself may be none: a share
+    of next to nothing can be anything.
+    """
+    of, low, high = (_metrics(one, labels) for one in (found, floor, ceiling))
+    made = []
+    for metric in GAPS:
+        parts, statistic = of[metric]
+        together = np.stack([parts, low[metric][0], high[metric][0]], axis=2)
+        lead = subject_bootstrap(together[:, :, 1:], lambda sums, s=statistic: _lead(s, sums))  # type: ignore[misc]
+        if lead[0] <= 0:
+            continue
+        value, *bounds = subject_bootstrap(together, lambda sums, s=statistic: _share(s, sums))  # type: ignore[misc]
+        kept = bounds if lead[1] > 0 else [None, None]
+        made.append(Row(
+            task=task, arm=arm, group=group, metric=f"gap_closed:{metric}", unit="1", value=value, low=kept[0],
+            high=kept[1], n=parts.shape[1], seeds=parts.shape[0],
+        ))  # fmt: skip
+    return made
+
+
+def _lead(statistic: Statistic, sums: Floats) -> Floats:
+    """Of the last arm over the first, (draw, 1): seeds are averaged."""
+    return np.asarray((statistic(sums[:, :, -1]) - statistic(sums[:, :, 0])).mean(1, keepdims=True))
+
+
+def _share(statistic: Statistic, sums: Floats) -> Floats:
+    """What the first arm has of the last one's lead over the second, (draw, 1)."""
+    reached = (statistic(sums[:, :, 0]) - statistic(sums[:, :, 1])).mean(1, keepdims=True)
+    return np.asarray(reached / np.maximum(_lead(statistic, sums[:, :, 1:]), np.finfo(np.float64).tiny))
 
 
 def person_figures(counts: Floats) -> dict[str, Floats]:
