@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,8 +125,9 @@ def test_rows_of_the_evaluation_come_through(tmp_path):
     text = written(tmp_path, table_rows("arrhythmia", ("N", "S", "V"), seeds, ("global",)))
     assert "### DS2, lead 1" in text and "5 people, 2 seeds: a first look." in text
     ridge = next(line for line in text.splitlines() if line.startswith("| `ridge` | **+"))
-    share = [int(cell.strip(" %")) for cell in ridge.strip("| ").split("|")[-2:]]
-    assert all(0 < percent < 100 for percent in share)
+    for cell in ridge.strip("| ").split("|")[-2:]:  # such as 51 % [38, 66]
+        percent, low, high = (int(number) for number in re.findall(r"-?\d+", cell))
+        assert 0 < low < percent < high < 100 and cell.strip() == f"{percent} % [{low}, {high}]"
 
 
 def test_a_generator_stands_beside_its_own_controls(tmp_path):
