@@ -159,6 +159,6 @@ def test_the_share_of_a_gap_is_of_means_and_has_an_interval_of_its_own():
 def test_a_share_of_no_gap_is_none_and_of_a_doubtful_one_has_no_interval():
     floor, half = accuracies(0.5, 0.5, 0.5, 0.5), accuracies(0.6, 0.6, 0.6, 0.6)
     assert gap_rows("t", "mlp", "DS2", half, floor, accuracies(0.4, 0.5, 0.5, 0.5), LABELS) == []
-    doubtful = gap_rows("t", "mlp", "DS2", half, floor, accuracies(1.0, 0.5, 0.5, 0.5), LABELS)
-    row = by_metric(doubtful)["gap_closed:mean_accuracy"]
-    assert row.value == pytest.approx(0.8) and row.low is None and row.high is None
+    for ceiling, share in ((accuracies(1.0, 0.5, 0.5, 0.5), 0.8), (accuracies(1.0, 0.501, 0.501, 0.501), 0.4 / 0.503)):
+        row = by_metric(gap_rows("t", "mlp", "DS2", half, floor, ceiling, LABELS))["gap_closed:mean_accuracy"]
+        assert row.value == pytest.approx(share) and row.low is None and row.high is None

@@ -18,6 +18,7 @@ LEAST_WINDOWS = 10
 BINS = 10
 GAPS = ("mean_accuracy", "macro_f1")
 """Figures of which the share of a gap is told."""
+LEAST_LEAD = 0.1
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 
@@ -98,8 +99,8 @@ def gap_rows(
 ) -> list[Row]:
     """The share of a ceiling's lead over a floor that an arm reaches, seeds averaged; group as for its own figures.
 
-    Nothing where there is no lead. The interval, over persons, is left out where the lead itself may be none: a share
-    of next to nothing can be anything.
+    Nothing where there is no lead. The interval, over persons, is left out where the lead's own comes down to less than
+    `LEAST_LEAD` of it: a share of next to nothing can be anything.
     """
     of, low, high = (_metrics(one, labels) for one in (found, floor, ceiling))
     made = []
@@ -110,7 +111,7 @@ def gap_rows(
         if lead[0] <= 0:
             continue
         value, *bounds = subject_bootstrap(together, lambda sums, s=statistic: _share(s, sums))  # type: ignore[misc]
-        kept = bounds if lead[1] > 0 else [None, None]
+        kept = bounds if lead[1] > LEAST_LEAD * lead[0] else [None, None]
         made.append(Row(
             task=task, arm=arm, group=group, metric=f"gap_closed:{metric}", unit="1", value=value, low=kept[0],
             high=kept[1], n=parts.shape[1], seeds=parts.shape[0],
