@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from physioedge.cli.main import main
 from physioedge.evaluation.bridge import plan
 from physioedge.evaluation.bridge.positions import GROUP, heat_maps, position_rows
 
@@ -35,7 +36,7 @@ def test_a_map_averages_over_seeds_and_marks_the_selected_pair():
     ([[0.1, 0.2], [0.3, 0.4]], 0.7, 1), ([[0.4, 0.3], [0.2, 0.1]], 0.4, -1),
 ])  # fmt: skip
 def test_rows_say_how_good_the_selected_pair_is_and_what_held_out_people_knew(held, best_of_held, sign):
-    rows = position_rows(fits([[0.4, 0.5], [0.6, 0.7]], held, selected=(1, 0)), NAME)
+    rows = position_rows(NAME, heat_maps(fits([[0.4, 0.5], [0.6, 0.7]], held, selected=(1, 0)), (NAME,))[NAME])
     assert {row.group for row in rows} == {GROUP} and {row.n for row in rows} == {4}
     value = {row.metric: row.value for row in rows}
     assert value["rank_of_selected"] == 2
@@ -46,4 +47,13 @@ def test_rows_say_how_good_the_selected_pair_is_and_what_held_out_people_knew(he
 
 
 def test_a_direction_without_such_fits_has_no_rows():
-    assert position_rows({f"{NAME}/frozen/0": {"probe": [0.0], "positions": [0, 0]}}, NAME) == []
+    maps = heat_maps({f"{NAME}/frozen/0": {"probe": [0.0], "positions": [0, 0]}}, (NAME,))
+    assert maps == {} and position_rows(NAME, maps.get(NAME)) == []
+
+
+def test_without_prepared_pairs_a_part_says_what_to_run(tmp_path, capsys):
+    for part in ("lag", "bundle", "table"):
+        words = ["evaluate", "bridge", "--parts", part, "--work", str(tmp_path / "none"), "--out", str(tmp_path)]
+        assert main(words) != 0
+        assert "--parts prepare" in capsys.readouterr().err
+    assert not list(tmp_path.glob("bridge*"))  # no table is written over one that is there

@@ -41,7 +41,7 @@ def rows(args: argparse.Namespace) -> list[Row]:
 
         names = prepare(names, args.work, _backbone(args), args.data, _say)
     elif not args.directions:
-        names = tuple(name for name in names if (args.work / f"{DIRECTIONS[name].store}.npz").exists())
+        names = _there(args.work, names)
     if "fits" in parts:
         _fits(args, names, _some(args.ablations, plan.ABLATED, names), _some(args.carried, plan.CARRIED, names))
     if "lag" in parts:
@@ -60,6 +60,17 @@ def rows(args: argparse.Namespace) -> list[Row]:
     if any(DIRECTIONS[name].store == mitbih.NAME for name in names):
         log_ds2(args.out, f"physioedge evaluate bridge --seeds {args.seeds}", f"{args.seeds} seeds of bridge")
     return made
+
+
+def _there(work: Path, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Directions whose pairs have been prepared."""
+    from physioedge.bridge.directions import DIRECTIONS
+    from physioedge_runtime.errors import EvaluationRefused
+
+    found = tuple(name for name in names if (work / f"{DIRECTIONS[name].store}.npz").exists())
+    if not found:
+        raise EvaluationRefused(f"no pairs in {work.name}", "those of a direction", "Run --parts prepare first.")
+    return found
 
 
 def _fits(args: argparse.Namespace, names: tuple[str, ...], ablated: tuple[str, ...], carried: tuple[str, ...]) -> None:

@@ -55,7 +55,7 @@ def rows(args: argparse.Namespace) -> list[Row]:
     from physioedge.evaluation.personal.run import ALONE, Plan, judge_together, table_rows
 
     judged = _judged(args)
-    groups = tuple(args.groups.split(",")) if args.groups else judged.groups
+    groups = _groups(args, judged)
     arms = tuple(args.arms.split(",")) if args.arms else (*ALONE, *GENERATED)
     generated = bool(set(arms) - set(ALONE))
     seeds = [_seed(args, seed, generated) for seed in range(args.seeds)]
@@ -72,15 +72,22 @@ def rows(args: argparse.Namespace) -> list[Row]:
     if FEDAVG in arms:
         said["federated"] = read_sent(plan.work)
     against = "" if args.against == ",".join(AGAINST) else args.against
-    options = {"name": args.name, "against": against, "taught-people": args.taught_people,
-               "calibration-s": None if args.calibration_s is None else f"{args.calibration_s:g}"}  # fmt: skip
-    for option, value in options.items():
-        command += "" if value in ("", None) else f" --{option} {value}"
-    command += " --taught FILE" if args.taught else ""
+    command += _options(args, against) + (" --taught FILE" if args.taught else "")
     results.write(args.out / f"{name}.json", command, made, **said)
     if "DS2" in groups:
         log_ds2(args.out, command, f"{args.seeds} seeds of {name}")
     return made
+
+
+def _groups(args: argparse.Namespace, judged: Judged) -> tuple[str, ...]:
+    return tuple(args.groups.split(",")) if args.groups else judged.groups
+
+
+def _options(args: argparse.Namespace, against: str = "") -> str:
+    """What a command has beside its arms and groups, as it is said in a results file."""
+    values = {"name": args.name, "against": against, "taught-people": args.taught_people,
+              "calibration-s": None if args.calibration_s is None else f"{args.calibration_s:g}"}  # fmt: skip
+    return "".join(f" --{option} {value}" for option, value in values.items() if value not in ("", None))
 
 
 def _judged(args: argparse.Namespace) -> Judged:
@@ -179,12 +186,12 @@ def _recited(args: argparse.Namespace) -> list[Row]:
     from physioedge.evaluation.personal.recited import recited, recited_rows
 
     judged, arms = _judged(args), (args.arms or RECITING)
-    groups = tuple(args.groups.split(",")) if args.groups else judged.groups
+    groups = _groups(args, judged)
     found = [recited(judged, _seed(args, seed, True), SetConfig(), arms.split(","), groups, _say)
              for seed in range(args.seeds)]  # fmt: skip
     made = recited_rows(args.of_task, found)
     command = f"physioedge evaluate personalisation --parts {RECITED} --task {args.of_task} --sets DIR " \
-              f"--seeds {args.seeds} --arms {arms} --groups '{','.join(groups)}'"  # fmt: skip
+              f"--seeds {args.seeds} --arms {arms} --groups '{','.join(groups)}'{_options(args)}"  # fmt: skip
     results.write(args.out / f"recited{args.name and '-'}{args.name}.json", command, made)
     if "DS2" in groups:
         log_ds2(args.out, command, f"{args.seeds} seeds of recited")

@@ -44,9 +44,16 @@ def heat_maps(records: Mapping[str, Record], names: Sequence[str]) -> dict[str, 
     return out
 
 
-def position_rows(records: Mapping[str, Record], name: str) -> list[Row]:
-    """The selected pair among all of them, and whether held-out people would have told a better one."""
-    found = heat_maps(records, (name,)).get(name)
+def position_rows(name: str, found: Mapping[str, Any] | None) -> list[Row]:
+    """The selected pair among all of them, and whether held-out people would have told a better one.
+
+    Parameters
+    ----------
+    name : str
+        Direction.
+    found : mapping or None
+        Its part of `heat_maps`; without one there are no rows.
+    """
     if found is None:
         return []
     here = np.isfinite(found["grid"])

@@ -113,6 +113,7 @@ def read_records(work: Path) -> dict[str, Record]:
 def write_table(work: Path, out: Path, names: Sequence[str], seeds: int) -> list[Row]:
     """Write ``bridge.json``, ``bridge.md`` and ``bridge-positions.png``; gives the rows."""
     records = read_records(work)
+    maps = heat_maps(records, names)
     rows: list[Row] = []
     selected: dict[str, Any] = {}
     chosen: dict[str, Any] = {}
@@ -121,7 +122,8 @@ def write_table(work: Path, out: Path, names: Sequence[str], seeds: int) -> list
         if not counts.frozen:
             continue
         rows += direction_rows(counts) + cost_rows(counts) + carried_rows(records, name)
-        rows += lag_rows(records, name) + choice_rows(records, name) + position_rows(records, name)
+        rows += lag_rows(records, name) + choice_rows(records, name)
+        rows += position_rows(name, maps.get(name))
         chosen[name] = {k: v for k, v in records.get(f"{name}/choice", {}).items() if k != "key"}
         selected[name] = [{k: r[k] for k in ("positions", "probe", "similarity", "pairs", "test", "answers")}
                           for r in counts.frozen]  # fmt: skip
@@ -129,7 +131,7 @@ def write_table(work: Path, out: Path, names: Sequence[str], seeds: int) -> list
     command = f"physioedge evaluate bridge --seeds {seeds}"
     results.write(out / "bridge.json", command, rows, fitted_on=devices, settings=plan.settings(BridgeConfig()),
                   chosen=chosen, selection=selected)  # fmt: skip
-    write_heat_map(out / "bridge-positions.png", heat_maps(records, names))
+    write_heat_map(out / "bridge-positions.png", maps)
     write_page(out / "bridge.md", rows, command)
     return rows
 
@@ -187,6 +189,18 @@ def cost_rows(counts: Counts) -> list[Row]:
             seeds = len({r["key"].split("/")[3] for r in found})
             rows.append(Row(task=counts.direction.name, arm=arm, group="fits", metric=metric, unit=unit, value=value,
                             low=None, high=None, n=len(found), seeds=seeds))  # fmt: skip
+    return rows + _size_rows(counts)
+
+
+def _size_rows(counts: Counts) -> list[Row]:
+    """Trained numbers of the bridges that were ablated."""
+    rows = []
+    for variant in sorted(v for v in counts.fits if v[0] == plan.BRIDGE and len(v) > 1):
+        found = counts.records(variant)
+        seeds = len({r["key"].split("/")[3] for r in found})
+        rows.append(Row(task=counts.direction.name, arm=":".join(variant), group="fits", metric="trainable_parameters",
+                        unit="1", value=float(found[0]["parameters"]), low=None, high=None, n=len(found),
+                        seeds=seeds))  # fmt: skip
     return rows
 
 
