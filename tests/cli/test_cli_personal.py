@@ -15,6 +15,7 @@ from physioedge.cli.main import main
 from physioedge.datasets import mitbih
 from physioedge.evaluation import intervals
 from physioedge.evaluation.personal import federated, judged
+from physioedge.generator.adapter_set import SET_FILE, load_set
 from physioedge.generator.federated import FederatedFit
 from physioedge.generator.files import load_generator
 from physioedge.tasks import arrhythmia
@@ -82,6 +83,37 @@ def test_from_recordings_to_a_table(small, capsys):
     assert [path.stat().st_mtime_ns for path in kept] == stamps
     again = json.loads((small / "second" / "personalisation-arrhythmia.json").read_text())["rows"]
     assert again == rows
+
+
+def test_a_set_of_another_shape(small, capsys):
+    sets = small / "sets"
+    asked = ("train", "adapters", "--out", str(sets / "0"), "--workers", "1", "--threads", "1")
+    assert run(small, *asked, "--lora-rank", "2", "--free-head") == 0
+    found = load_set(sets / "0" / SET_FILE)
+    assert {min(slot.shape) for slot in found.origin.slots} == {2}
+    fit = json.loads((sets / "0" / "globals" / "everybody" / "physioedge.json").read_text())["fit"]
+    assert fit["lora"]["rank"] == 2 and not fit["prototypes"]
+    told = ("--sets", str(sets), "--seeds", "1", "--work", str(small / "work"), "--out", str(small), "--workers", "1")
+    assert run(small, "evaluate", "personalisation", *told, "--arms", "global,krr", "--groups", "DS2") == 0
+    assert "| krr |" in capsys.readouterr().out
+
+
+def test_groups_that_are_judged_apart_find_their_own_answers(small, capsys):
+    sets = small / "sets"
+    assert run(small, "train", "adapters", "--out", str(sets / "0"), "--workers", "1", "--threads", "1") == 0
+
+    def evaluate(groups, name):
+        assert run(
+            small, "evaluate", "personalisation", "--sets", str(sets), "--seeds", "1", "--work", str(small / "work"),
+            "--arms", "global", "--groups", groups, "--workers", "1", "--out", str(small), "--name", name,
+        ) == 0  # fmt: skip
+        return json.loads((small / f"personalisation-arrhythmia-{name}.json").read_text())["rows"]
+
+    both = evaluate("DS1 folds,DS2", "both")
+    stamps = {path: path.stat().st_mtime_ns for path in (small / "work").rglob("*.npz")}
+    alone = evaluate("DS2", "alone")
+    assert alone == [row for row in both if row["group"].startswith("DS2")]
+    assert {path: path.stat().st_mtime_ns for path in (small / "work").rglob("*.npz")} == stamps
 
 
 def test_a_shorter_calibration_keeps_answers_of_its_own(small, capsys):

@@ -38,6 +38,15 @@ def test_scores_are_inner_products_and_the_prior_comes_last():
     assert [name for name, _ in head.named_parameters()] == ["projection.weight", "projection.bias"]
 
 
+def test_without_prototypes_every_class_has_a_row_of_its_own():
+    head = PrototypeHead(16, 3, free=True)
+    embedding = torch.randn(4, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(head.scores(embedding), head.projection(embedding))
+    network = network_on(tiny_backbone(), 3, classes=True, head_seed=0, prototypes=False)
+    assert network.head.projection.weight.shape[0] == 3
+
+
 def test_values_come_in_their_unit():
     head = ValueHead(4, 2)
     embedding = torch.randn(3, 4)

@@ -48,9 +48,9 @@ def beat_draws(records: list[BeatRecord], backbone: Backbone, config: BeatFit) -
     )
 
 
-def new_network(backbone: Backbone) -> Network:
+def new_network(backbone: Backbone, *, prototypes: bool = True) -> Network:
     """A copy of the backbone with the task's head on it."""
-    return network_on(backbone, len(LABELS), classes=True, head_seed=HEAD_SEED)
+    return network_on(backbone, len(LABELS), classes=True, head_seed=HEAD_SEED, prototypes=prototypes)
 
 
 def fit_beats(
@@ -64,7 +64,8 @@ def fit_beats(
     """
     torch.manual_seed(seed)  # the head's projection is drawn before `fit_network` seeds
     device = next(backbone.parameters()).device
-    network, draws = new_network(backbone).to(device), beat_draws(records, backbone, config)
+    network = new_network(backbone, prototypes=config.prototypes).to(device)
+    draws = beat_draws(records, backbone, config)
     mixed = MixedDraw([draws, beat_draws([*taught], backbone, config)], (0.5, 0.5)) if taught else draws
     wrapped = fit_network(
         network, mixed, config, how, seed=seed, label=f"arrhythmia {how}, seed {seed}", checkpoint=checkpoint,

@@ -45,6 +45,8 @@ class FitConfig:
         Of the LoRA with its head, of the head alone, of all weights.
     weight_decay : float
     lora : LoraShape
+    prototypes : bool
+        Classes are told by fixed prototypes; otherwise each has a free row of a linear layer.
     """
 
     steps: int = 400
@@ -54,6 +56,7 @@ class FitConfig:
     full_learning_rate: float = 3e-4
     weight_decay: float = 0.05
     lora: LoraShape = field(default_factory=LoraShape)
+    prototypes: bool = True
 
     def rate_of(self, how: str) -> float:
         """Learning rate of a way to fit."""

@@ -36,8 +36,6 @@ class WindowFit(FitConfig):
         0 draws all alike.
     prior_share : float
         So many times the log of the class frequencies is added to the scores: 0 where all classes count the same.
-    prototypes : bool
-        Classes are told by fixed prototypes; otherwise each has a free row of a linear layer.
     temperature : float
         Of the prototypes.
     vary : bool
@@ -49,7 +47,6 @@ class WindowFit(FitConfig):
     learning_rate: float = 1e-3
     full_learning_rate: float = 1e-4
     prior_share: float = 0.5
-    prototypes: bool = True
     temperature: float = 1.0
     vary: bool = True
 
@@ -188,13 +185,14 @@ def _new(backbone: Backbone, windows: TaskWindows, config: WindowFit, seed: int)
     torch.manual_seed(seed)
     classes = bool(windows.task.labels)
     outputs = len(windows.task.labels) or windows.target.reshape(len(windows.target), -1).shape[1]
-    prototypes = classes and config.prototypes
-    network = network_on(backbone, outputs, classes=prototypes, head_seed=HEAD_SEED, temperature=config.temperature)
+    network = network_on(
+        backbone, outputs, classes=classes, head_seed=HEAD_SEED, temperature=config.temperature,
+        prototypes=config.prototypes,
+    )  # fmt: skip
     head: Any = network.head
     if classes:
         counts = np.bincount(windows.target.astype(np.int64), minlength=outputs).astype(np.float64)
-        constant = head.log_prior if prototypes else head.offset
-        constant.copy_(log_prior(counts, config.prior_share))
+        head.log_prior.copy_(log_prior(counts, config.prior_share))
         return network
     values = windows.target.astype(np.float64).reshape(len(windows.target), -1)
     head.offset.copy_(torch.from_numpy(values.mean(0)).float())

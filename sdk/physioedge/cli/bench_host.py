@@ -93,8 +93,7 @@ def _batches(args: argparse.Namespace, generator: Generator) -> list[Row]:
     import torch
 
     from physioedge.bench.host_batches import SIZES, batch_rows, seconds_by_size
-    from physioedge.cli.train_personal import SET_FILE
-    from physioedge.generator.adapter_set import load_set
+    from physioedge.generator.adapter_set import SET_FILE, load_set
     from physioedge.generator.networks import MlpFit, fit_mlp
     from physioedge.generator.regression import fit_krr
 
@@ -171,10 +170,9 @@ def _loaded(args: argparse.Namespace, arm: str, file: Path) -> list[Row]:
 
 def _steps(args: argparse.Namespace) -> list[Row]:
     """Scores, time and distance by steps of the sampler, on folds of people."""
-    from physioedge.cli.train_personal import SET_FILE
     from physioedge.evaluation.personal.few_steps import FewSteps, judge_steps, step_rows
     from physioedge.evaluation.personal.judged import JudgedBeats
-    from physioedge.generator.adapter_set import load_set
+    from physioedge.generator.adapter_set import SET_FILE, load_set
     from physioedge.generator.dit.config import Sampling
     from physioedge.models import shipped
 

@@ -38,6 +38,8 @@ def register(parser: argparse.ArgumentParser) -> None:
                      "all of them else")  # fmt: skip
     own.add_argument("--calibration-s", type=float, metavar="S", help="of arrhythmia: calibrate with the first S "
                      "seconds in place of 300; the same windows are judged")  # fmt: skip
+    own.add_argument("--other-sets", default="", metavar="DIR,DIR", help="sets of other tasks, for the arms named "
+                     "unseen: generators that have never seen the judged task")  # fmt: skip
     own.add_argument("--against", default=",".join(AGAINST), metavar="LIST", help="arms that all are compared with, on "
                      f"the same people (default {','.join(AGAINST)})")  # fmt: skip
     own.add_argument("--device", default="cpu", help="of torch, where networks compute")
@@ -61,7 +63,7 @@ def rows(args: argparse.Namespace) -> list[Row]:
     seeds = [_seed(args, seed, generated) for seed in range(args.seeds)]
     plan = Plan(
         arms=arms, groups=groups, work=args.work / args.of_task, device=args.device,
-        practising=_practising(args, judged, arms),
+        practising=_practising(args, judged, arms), others=_other_sets(args),
     )  # fmt: skip
     found = judge_together(judged, seeds, SetConfig(), plan, workers=args.workers, say=_say)
     made = table_rows(args.of_task, judged.labels, found, tuple(args.against.split(",")))
@@ -77,6 +79,10 @@ def rows(args: argparse.Namespace) -> list[Row]:
     if "DS2" in groups:
         log_ds2(args.out, command, f"{args.seeds} seeds of {name}")
     return made
+
+
+def _other_sets(args: argparse.Namespace) -> tuple[Path, ...]:
+    return tuple(Path(name) for name in args.other_sets.split(",") if name)
 
 
 def _groups(args: argparse.Namespace, judged: Judged) -> tuple[str, ...]:
@@ -218,21 +224,22 @@ def _seed(args: argparse.Namespace, seed: int, generated: bool) -> Seed:
     """One seed's models, and the set where a generator is judged; both named by their content."""
     from physioedge.adapters.sets.making import EVERYBODY, GLOBALS
     from physioedge.adapters.sets.taught import first_taught
-    from physioedge.cli.train_personal import SET_FILE
     from physioedge.evaluation.personal.run import Seed
-    from physioedge.generator.adapter_set import load_set
+    from physioedge.generator.adapter_set import SET_FILE, load_set
     from physioedge_export.merge import WEIGHTS_FILE
 
     folder, taught_people = args.sets / str(seed), args.taught_people
     weights = folder / GLOBALS / EVERYBODY / WEIGHTS_FILE
     file = folder / SET_FILE
     seen = "" if args.calibration_s is None else f":{args.calibration_s:g}s"
+    few = "" if taught_people is None else f":{taught_people}"
+    others = "".join(f"+{_digest(other / str(seed) / SET_FILE)}" for other in _other_sets(args))
     found = load_set(file) if generated else None
     if found is not None and taught_people is not None:
         found = found.of(first_taught(found.person, taught_people))
     return Seed(
         seed=seed, folder=folder, base_digest=f"{_digest(weights)}{seen}", found=found,
-        digest=f"{_digest(file)}{'' if taught_people is None else f':{taught_people}'}{seen}" if generated else "",
+        digest=f"{_digest(file)}{few}{seen}{others}" if generated else "",
     )  # fmt: skip
 
 

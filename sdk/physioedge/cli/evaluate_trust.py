@@ -21,12 +21,11 @@ def register(parser: argparse.ArgumentParser) -> None:
 
 def guard_rows(args: argparse.Namespace) -> list[Row]:
     """Try candidates on real people, and write ``guard.json``; a run that looked at DS2 is logged."""
-    from physioedge.cli.train_personal import SET_FILE
     from physioedge.evaluation.files import log_ds2
     from physioedge.evaluation.guard import page
     from physioedge.evaluation.guard.trials import trials
     from physioedge.evaluation.personal.judged import JudgedBeats
-    from physioedge.generator.adapter_set import load_set
+    from physioedge.generator.adapter_set import SET_FILE, load_set
     from physioedge.models import shipped
     from physioedge_runtime.adaptation.guard import ChangePlan
     from physioedge_runtime.errors import EvaluationRefused

@@ -6,17 +6,18 @@ import argparse
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from physioedge.adapters.fitting import FitConfig
     from physioedge.adapters.sets.beats import BeatPeople
     from physioedge.adapters.sets.making import SetConfig
     from physioedge.adapters.sets.people import People
     from physioedge.tasks.arrhythmia import BeatRecord
 
 TASKS = ("arrhythmia", "stress", "sleep_rr", "ppg_rhythm")
-SET_FILE = "adapters.safetensors"
 BACKENDS = ("loky", "ray")
+Fit = TypeVar("Fit", bound="FitConfig")
 KINDS = ("krr", "ridge", "knn", "nearest", "mean", "mlp", "dit")
 
 
@@ -30,6 +31,9 @@ def register(what: Any) -> None:
     )
     parser.add_argument("--splits", type=int, help="divisions of the people into folds")
     parser.add_argument("--levelled", action="store_true", help="fit residuals to logits that are levelled already")
+    parser.add_argument("--lora-rank", type=int, metavar="N", help="of global adapters and residuals (default 8)")
+    parser.add_argument("--free-head", action="store_true", help="global adapters tell classes by a linear layer in "
+                        "place of fixed prototypes")  # fmt: skip
     parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
     parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="what workers are: processes of this "
                         "machine, or of a Ray cluster (default loky)")  # fmt: skip
@@ -62,14 +66,14 @@ def adapters(args: argparse.Namespace) -> int:
     from physioedge.adapters.sets.base import slotted
     from physioedge.adapters.sets.making import common_level, everybody, folds_of, global_folder, make_rows
     from physioedge.adapters.sets.taught_rows import make_taught_rows
-    from physioedge.generator.adapter_set import Origin, save_set
+    from physioedge.generator.adapter_set import SET_FILE, Origin, save_set
     from physioedge.generator.assembling import set_of
     from physioedge.models import shipped
     from physioedge_runtime.adaptation.condition import EMBEDDING
 
     backbone = args.backbone or shipped.backbone()
     changed = {name: getattr(args, name) for name in ("wearers", "splits") if getattr(args, name) is not None}
-    people, plain = _people(args.task, backbone, args.data, args.device)
+    people, plain = _people(args, backbone)
     if args.taught_globals:
         people = _with_taught(args, people)
     config, others = replace(plain, levelled=args.levelled, **changed), _others(args, people)
@@ -119,20 +123,28 @@ def _with_taught(args: argparse.Namespace, people: People) -> People:
     from physioedge.adapters.sets.taught_rows import taught_for
 
     beats, taught = taught_for(people, args.taught)
-    return BeatPeople(beats.backbone, beats.data, taught=taught, device=args.device)
+    return BeatPeople(beats.backbone, beats.data, taught=taught, device=args.device, fit=beats.fit)
 
 
-def _people(task: str, backbone: Path, data: Path | None, device: str) -> tuple[People, SetConfig]:
+def _people(args: argparse.Namespace, backbone: Path) -> tuple[People, SetConfig]:
     """A task's people, and what their set is made of."""
-    from physioedge.adapters.sets import making
-
-    if task == TASKS[0]:
+    if args.task == TASKS[0]:
+        from physioedge.adapters.sets import making
         from physioedge.adapters.sets.beats import BeatPeople
 
-        return BeatPeople(backbone, data, device=device), making.SetConfig()
+        people = BeatPeople(backbone, args.data, device=args.device)
+        people.fit = _changed(args, people.fit)
+        return people, making.SetConfig()
     from physioedge.adapters.sets.windowed import WindowPeople, set_config
+    from physioedge.adapters.windows import fit_of
 
-    return WindowPeople(task, backbone, data), set_config(task)
+    return WindowPeople(args.task, backbone, args.data, _changed(args, fit_of(args.task))), set_config(args.task)
+
+
+def _changed(args: argparse.Namespace, fit: Fit) -> Fit:
+    """How global adapters are fitted, as asked."""
+    lora = replace(fit.lora, rank=fit.lora.rank if args.lora_rank is None else args.lora_rank)
+    return replace(fit, lora=lora, prototypes=not args.free_head)
 
 
 def teacher(args: argparse.Namespace) -> int:
@@ -166,7 +178,7 @@ def generator(args: argparse.Namespace) -> int:
     """Exit code: 0 when the generator is written."""
     from physioedge.adapters.sets.base import REFERENCE
     from physioedge.adapters.sets.making import EVERYBODY, GLOBALS
-    from physioedge.generator.adapter_set import load_set
+    from physioedge.generator.adapter_set import SET_FILE, load_set
     from physioedge.generator.files import save_generator
     from physioedge.generator.fitted import fit_generator, for_device
 

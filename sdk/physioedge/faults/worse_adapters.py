@@ -14,7 +14,7 @@ from physioedge.evaluation.guard.measuring import DEVICE, ONCE, devices, supply_
 from physioedge.evaluation.guard.trials import Trial, trials
 from physioedge.evaluation.personal.judged import JudgedBeats
 from physioedge.faults.row import Outcome, Row, Setting, beyond_chance
-from physioedge.generator.adapter_set import load_set
+from physioedge.generator.adapter_set import SET_FILE, load_set
 from physioedge.models import shipped
 from physioedge_runtime.adaptation.guard import ChangePlan
 from physioedge_runtime.errors import MissingExtra
@@ -37,7 +37,6 @@ PEOPLE = 22
 """All of DS2, for all tries."""
 MIN_HARMFUL = 10
 """With fewer harmful candidates among those tried, a share of them reverted says nothing, and the row is not held."""
-SET_FILE = "adapters.safetensors"
 SEED = 0
 """Folder of the set under ``--sets``."""
 

@@ -18,6 +18,8 @@ from physioedge_runtime.bundle.contract import SlotSpec
 from physioedge_runtime.errors import ConditionError, PhysioEdgeError
 
 HEADER = "physioedge"
+SET_FILE = "adapters.safetensors"
+"""In a folder that ``train adapters`` wrote."""
 Floats = NDArray[np.float64]
 
 

@@ -47,7 +47,7 @@ class Tuning:
         Logits are levelled by the wearer's calibration, under the residual, before the loss is taken.
     """
 
-    steps: int = 1000
+    steps: int = 500
     learning_rate: float = 5e-4
     weight_decay: float = 0.05
     wearers: int = 48

@@ -37,18 +37,31 @@ class PrototypeHead(nn.Module):
     ``logits = projection(embedding) @ prototypes.T / temperature + log_prior``. The log prior is what turns scores
     learned with a balanced softmax into probabilities under the chosen class frequencies; it is a constant of the
     graph.
+
+    Parameters
+    ----------
+    embedding_dim, n_classes : int
+    dim : int
+        Numbers of the projection.
+    temperature : float
+    seed : int
+        Orientation of the prototypes.
+    free : bool
+        Every class has a number of the projection to itself in place of a prototype: a linear layer, as classifiers
+        without prototypes have it. `dim` and `seed` mean nothing then.
     """
 
     prototypes: Tensor
     log_prior: Tensor
 
     def __init__(
-        self, embedding_dim: int, n_classes: int, *, dim: int = 16, temperature: float = 1.0, seed: int = 0
-    ) -> None:
+        self, embedding_dim: int, n_classes: int, *, dim: int = 16, temperature: float = 1.0, seed: int = 0,
+        free: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.projection = nn.Linear(embedding_dim, dim)
+        self.projection = nn.Linear(embedding_dim, n_classes if free else dim)
         self.temperature = temperature
-        self.register_buffer("prototypes", simplex_etf(n_classes, dim, seed))
+        self.register_buffer("prototypes", torch.eye(n_classes) if free else simplex_etf(n_classes, dim, seed))
         self.register_buffer("log_prior", torch.zeros(n_classes))
 
     def scores(self, embedding: Tensor) -> Tensor:

@@ -59,9 +59,15 @@ class Network(Embedder):
         return self.head(embedding), embedding
 
 
-def network_on(backbone: Backbone, outputs: int, *, classes: bool, head_seed: int, temperature: float = 1.0) -> Network:
-    """A copy of a backbone with a new head on it."""
-    dim = backbone.layout.embedding_dim(backbone.config)
-    prototypes = PrototypeHead(dim, outputs, seed=head_seed, temperature=temperature) if classes else None
-    head: Head = prototypes or ValueHead(dim, outputs)
+def network_on(
+    backbone: Backbone, outputs: int, *, classes: bool, head_seed: int, temperature: float = 1.0,
+    prototypes: bool = True,
+) -> Network:  # fmt: skip
+    """A copy of a backbone with a new head on it; classes have fixed prototypes, or free rows of a linear layer."""
+    dim, free = backbone.layout.embedding_dim(backbone.config), not prototypes
+    head: Head
+    if classes:
+        head = PrototypeHead(dim, outputs, seed=head_seed, temperature=temperature, free=free)
+    else:
+        head = ValueHead(dim, outputs)
     return Network(copy.deepcopy(backbone), head)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from scipy import fft
 
 Array = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -141,10 +141,11 @@ def discover_informative(
     tried = np.sort(np.concatenate([rng.permutation(np.flatnonzero(target == c))[: config.windows]
                                     for c in range(classes)]))  # fmt: skip
     rows, truth = [x[tried].astype(np.float64) for x in series], target[tried]
+    tried_on = [_Windows(row) for row in rows]
     parts: dict[str, list[object]] = {"shape": [], "label": [], "series": [], "length": [], "gain": []}
     for label in range(classes):
         drawn = _candidates(rows, np.flatnonzero(truth == label), config, rng)
-        gains = [information_gain(_nearest(rows[s], window[first:last]), truth == label)
+        gains = [information_gain(tried_on[s].nearest(window[first:last]), truth == label)
                  for s, window, first, last in drawn]  # fmt: skip
         for i in np.argsort(-np.array(gains), kind="stable")[: config.count // classes]:
             s, window, first, last = drawn[i]
@@ -195,13 +196,23 @@ def _candidates(rows: list[Floats], mine: Index, config: Discovery, rng: np.rand
     return [found[i] for i in rng.permutation(len(found))[: config.candidates]]
 
 
-def _nearest(row: Floats, shapelet: Floats) -> Floats:
-    """Mean squared difference of every window (window, sample) to a shapelet where it fits best, (window,)."""
-    x, w = torch.from_numpy(row)[:, None], torch.from_numpy(shapelet.copy())[None, None]
-    cross = torch.nn.functional.conv1d(x, w)[:, 0]
-    energy = torch.nn.functional.conv1d(x * x, torch.ones_like(w))[:, 0]
-    found = (energy - 2 * cross + (w * w).sum()).amin(1) / len(shapelet)
-    return np.asarray(np.maximum(found.numpy(), 0.0))
+class _Windows:
+    """Windows (window, sample) that shapelets are tried on: what every one of them needs is computed once."""
+
+    def __init__(self, row: Floats) -> None:
+        self.samples = row.shape[1]
+        self.squares = np.cumsum(np.pad(row * row, ((0, 0), (1, 0))), axis=1)
+        self.padded = fft.next_fast_len(2 * self.samples, real=True)
+        self.spectrum = fft.rfft(row, self.padded)
+
+    def nearest(self, shapelet: Floats) -> Floats:
+        """Mean squared difference of every window to a shapelet where it fits best, (window,)."""
+        n = len(shapelet)
+        places = self.samples - n + 1
+        cross = fft.irfft(self.spectrum * fft.rfft(shapelet, self.padded).conj(), self.padded)[:, :places]
+        energy = self.squares[:, n:] - self.squares[:, :places]
+        found = (energy - 2 * cross + shapelet @ shapelet).min(1) / n
+        return np.asarray(np.maximum(found, 0.0))
 
 
 def _resampled(x: Floats, samples: int) -> Floats:

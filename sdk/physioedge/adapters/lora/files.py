@@ -175,7 +175,10 @@ def _bare(backbone: Backbone, note: TaskNote) -> Network | RateNetwork:
     if note.network == RATE:
         return RateNetwork(backbone, SpectralRate(acc="acc" in note.layout.names))
     n_outputs = len(note.labels or note.values)
-    return network_on(backbone, n_outputs, classes=bool(note.labels), head_seed=note.head_seed)
+    return network_on(
+        backbone, n_outputs, classes=bool(note.labels), head_seed=note.head_seed,
+        temperature=note.fit.get("temperature", 1.0), prototypes=note.fit.get("prototypes", True),
+    )  # fmt: skip
 
 
 def load_network(backbone_file: Path, folder: Path) -> tuple[Network | RateNetwork, LoraAdapter, TaskNote, Provenance]:

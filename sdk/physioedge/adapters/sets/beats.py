@@ -33,16 +33,20 @@ class BeatPeople:
         People labelled by a teacher, whom global adapters are fitted on beside those of DS1.
     device : str
         Of torch, where global adapters are fitted.
+    fit : BeatFit, optional
+        How global adapters are fitted; by default as what ships.
     """
 
     task: str = arrhythmia.NAME
     names: tuple[str, ...] = mitbih.FIT
 
     def __init__(
-        self, backbone: Path, data: Path | None, *, taught: Sequence[BeatRecord] = (), device: str = "cpu"
-    ) -> None:
+        self, backbone: Path, data: Path | None, *, taught: Sequence[BeatRecord] = (), device: str = "cpu",
+        fit: BeatFit | None = None,
+    ) -> None:  # fmt: skip
         self.backbone: Path = backbone
         self.data, self.taught, self.device = data, tuple(taught), device
+        self.fit: BeatFit = fit or BeatFit()
         config = read_config(backbone)
         self.fs_hz, self.cut = config.modality("ecg").fs_hz, arrhythmia.window_spec(config)
 
@@ -53,7 +57,7 @@ class BeatPeople:
     def fit_global(self, names: tuple[str, ...], folder: Path, *, seed: int) -> None:
         """Fit a global adapter on some records and write it; a fit cut off goes on."""
         backbone, _, digest = load_backbone(self.backbone, arrhythmia.LAYOUT)
-        records, config = [self.record(name) for name in names], BeatFit()
+        records, config = [self.record(name) for name in names], self.fit
         wrapped = fit_beats(
             backbone.to(self.device), records, config, seed=seed, taught=self.taught, checkpoint=folder / CHECKPOINT
         )  # fmt: skip

@@ -48,6 +48,8 @@ class Asked:
         Of torch.
     kept : dict
         What was made for another variant of the round.
+    others : tuple of Path
+        What ``train adapters`` wrote for other tasks, of the same seed.
     """
 
     people: People
@@ -62,6 +64,7 @@ class Asked:
     seed: int
     device: str
     kept: dict[str, Any]
+    others: tuple[Path, ...] = ()
 
     @property
     def config(self) -> SetConfig:

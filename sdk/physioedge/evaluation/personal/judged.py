@@ -74,12 +74,15 @@ class Round:
         Who is judged.
     barred : tuple of str
         Whose rows of the set no generator of this round may see.
+    number : int
+        Among all rounds of the task, whichever groups are judged: what is kept of a round is named by it.
     """
 
     group: str
     base: Base
     names: tuple[str, ...]
     barred: tuple[str, ...]
+    number: int = 0
 
 
 def rounds(
@@ -96,16 +99,18 @@ def rounds(
         level = common_level(out, folds, fold.held)
         return load_base(people.backbone, global_folder(out, fold), level, device)
 
+    number = 0
     for fold in folds:
         if fold.split == 0 and fold.held:
             apart = tuple(name for name in fold.held if name not in judged.tests)
             held = tuple(name for name in fold.held if name in judged.tests)
             for group, names in ((inside, apart), (outside, held)):
                 if group in groups and names:
-                    yield Round(group=group, base=base_of(fold), names=names, barred=fold.held)
+                    yield Round(group=group, base=base_of(fold), names=names, barred=fold.held, number=number)
+                number += bool(names)
     never = tuple(name for name in judged.tests if name not in people.names)
     if outside in groups and never:
-        yield Round(group=outside, base=base_of(everybody(people.names)), names=never, barred=())
+        yield Round(group=outside, base=base_of(everybody(people.names)), names=never, barred=(), number=number)
 
 
 def subject_of(

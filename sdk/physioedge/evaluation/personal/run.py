@@ -34,6 +34,7 @@ from physioedge.evaluation.personal.scores import difference_rows, gap_rows, sco
 from physioedge.evaluation.personal.subject import Subject
 from physioedge.evaluation.personal.tuned import TUNED, Practising, practice_for
 from physioedge.evaluation.personal.unlabelled import UNLABELLED
+from physioedge.evaluation.personal.unseen import BY_OTHERS
 from physioedge.generator.adapter_set import AdapterSet
 from physioedge.results import Row
 from physioedge_runtime.errors import EvaluationRefused
@@ -42,7 +43,7 @@ VERSION = 1
 FLOOR, CEILING = "global", "local"
 """The gap between these is what an adapter without labels may close."""
 ALONE: Mapping[str, Arm] = {**UNLABELLED, **LABELLED}
-OWN: Mapping[str, Own] = {**PAPER, **FEDERATED, **CEILINGS, **BY_SHAPELETS, **BY_CHANCE}
+OWN: Mapping[str, Own] = {**PAPER, **FEDERATED, **CEILINGS, **BY_SHAPELETS, **BY_CHANCE, **BY_OTHERS}
 _AFTER = {"": Arm(), **with_centring({"": Arm()}), "_levelling": Arm(reading=by_level)}
 Say = Callable[[str], None]
 Subjects = Callable[[str, str], Subject]
@@ -66,6 +67,8 @@ class Plan:
         Of torch, where networks compute.
     practising : Practising, optional
         For arms of `TUNED`.
+    others : tuple of Path
+        Sets of other tasks, with one folder a seed, for arms of `BY_OTHERS`.
     """
 
     arms: tuple[str, ...]
@@ -73,6 +76,7 @@ class Plan:
     work: Path
     device: str = "cpu"
     practising: Practising | None = None
+    others: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,8 +110,8 @@ def judge(
 ) -> Answers:
     """All answers of one seed; `subject` may remember whom `judged` has made."""
     out: Answers = {}
-    for number, each in enumerate(_rounds(judged, one, config, plan)):
-        for (variant, arm), said in _answered(judged, each, number, one, plan, subject or judged.subject).items():
+    for each in _rounds(judged, one, config, plan):
+        for (variant, arm), said in _answered(judged, each, one, plan, subject or judged.subject).items():
             out.setdefault((each.group, variant), {}).setdefault(arm, {}).update(said)
         say(f"seed {one.seed}, {each.group}: {', '.join(each.names)}")
     return out
@@ -120,8 +124,8 @@ def judge_together(
     if workers > 1:
         from joblib import Parallel, delayed
 
-        units = [(one, number) for one in seeds for number in range(_count(judged, one, config, plan))]
-        Parallel(n_jobs=workers)(delayed(_unit)(judged, one, config, plan, number) for one, number in units)
+        units = [(one, place) for one in seeds for place in range(_count(judged, one, config, plan))]
+        Parallel(n_jobs=workers)(delayed(_unit)(judged, one, config, plan, place) for one, place in units)
     subject = cache(judged.subject)
     return [judge(judged, one, config, plan, say, subject) for one in seeds]
 
@@ -134,14 +138,14 @@ def _count(judged: Judged, one: Seed, config: SetConfig, plan: Plan) -> int:
     return sum(1 for _ in rounds(judged, one.folder, config, plan.groups, seed=one.seed))
 
 
-def _unit(judged: Judged, one: Seed, config: SetConfig, plan: Plan, number: int) -> None:
+def _unit(judged: Judged, one: Seed, config: SetConfig, plan: Plan, place: int) -> None:
     torch.set_num_threads(1)
-    each = next(islice(_rounds(judged, one, config, plan), number, None))
-    _answered(judged, each, number, one, plan, judged.subject)
+    each = next(islice(_rounds(judged, one, config, plan), place, None))
+    _answered(judged, each, one, plan, judged.subject)
 
 
 def _answered(
-    judged: Judged, each: Round, number: int, one: Seed, plan: Plan, subject: Subjects
+    judged: Judged, each: Round, one: Seed, plan: Plan, subject: Subjects
 ) -> dict[tuple[str, str], dict[str, tuple[Floats, NDArray[np.int64]]]]:
     """Logits and classes of a round's people by variant and arm."""
     held = _Held(people=judged.people)
@@ -149,7 +153,7 @@ def _answered(
     for place, variant in enumerate(judged.variants):
         held.variant = place
         subjects = [subject(name, variant) for name in each.names]
-        found = _round(each, subjects, one, plan, f"{number}-{variant}".replace(" ", ""), held)
+        found = _round(each, subjects, one, plan, f"{each.number}-{variant}".replace(" ", ""), held)
         for arm, said in found.items():
             out[variant, arm] = {s.name: (logits, s.target) for s, logits in zip(subjects, said, strict=True)}
     return out
@@ -204,7 +208,7 @@ def _made(
             out[arm] = OWN[arm](Asked(
                 people=held.people, each=each, subjects=subjects, conditions=conditions, variant=held.variant,
                 found=one.found, folder=one.folder, work=plan.work, digest=one.digest, seed=one.seed,
-                device=plan.device, kept=held.own,
+                device=plan.device, kept=held.own, others=tuple(folder / str(one.seed) for folder in plan.others),
             ))  # fmt: skip
             continue
         head, _, tail = arm.partition("_")

@@ -44,6 +44,8 @@ class PaperConfig:
         Steps of the sampler, not stated; variances are linear, 1e-4 to 0.012, over 1000 times.
     device : str
         Of torch.
+    half : bool
+        Products in bfloat16 while it is fitted.
     """
 
     width: int = 96
@@ -56,11 +58,12 @@ class PaperConfig:
     augmentation: float = 0.1
     sampling: int = 50
     device: str = "cpu"
+    half: bool = False
 
 
 def paper_size(device: str) -> PaperConfig:
     """GPT-2's own width: 85 million weights, for a GPU."""
-    return PaperConfig(width=768, heads=12, steps=2000, device=device)
+    return PaperConfig(width=768, heads=12, steps=2000, device=device, half=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,8 +144,9 @@ def fit_paper(found: PaperSet, config: PaperConfig, *, seed: int) -> PaperGenera
         noise = torch.from_numpy(rng.standard_normal(x.shape, np.float32))
         noisy = _SCHEDULE.noised(torch.from_numpy(x), noise, times).to(config.device)
         told = torch.from_numpy(found.tokens[picked, rng.integers(draws, size=config.batch)]).to(config.device)
-        made = network(noisy, times.to(config.device), told)
-        return nn.functional.mse_loss(made, torch.from_numpy(clean[picked]).to(config.device))
+        with torch.autocast(noisy.device.type, torch.bfloat16, enabled=config.half):
+            made = network(noisy, times.to(config.device), told)
+        return nn.functional.mse_loss(made.float(), torch.from_numpy(clean[picked]).to(config.device))
 
     loop = LoopConfig(steps=config.steps, learning_rate=config.learning_rate)
     fit(network, loss_of_step, loop, label=f"paper, seed {seed}")
