@@ -116,6 +116,23 @@ def test_groups_that_are_judged_apart_find_their_own_answers(small, capsys):
     assert {path: path.stat().st_mtime_ns for path in (small / "work").rglob("*.npz")} == stamps
 
 
+def test_fewer_people_to_learn_from_keep_answers_of_their_own(small):
+    sets = small / "sets"
+    assert run(small, "train", "adapters", "--out", str(sets / "0"), "--workers", "1", "--threads", "1") == 0
+
+    def evaluate(*more):
+        assert run(
+            small, "evaluate", "personalisation", "--sets", str(sets), "--seeds", "1", "--work", str(small / "work"),
+            "--arms", "global,mean", "--groups", "DS2", "--workers", "1", "--out", str(small), *more,
+        ) == 0  # fmt: skip
+        document = json.loads((small / "personalisation-arrhythmia.json").read_text())
+        return document["command"], {r["metric"]: r["value"] for r in document["rows"] if r["arm"] == "mean"}
+
+    everybody, few = evaluate(), evaluate("--known-people", "1")
+    assert "--known-people 1" in few[0] and "known" not in everybody[0]
+    assert few[1] != everybody[1]
+
+
 def test_a_shorter_calibration_keeps_answers_of_its_own(small, capsys):
     sets = small / "sets"
     assert run(small, "train", "adapters", "--out", str(sets / "0"), "--workers", "1", "--threads", "1") == 0

@@ -162,3 +162,13 @@ def test_a_compact_generator_survives_its_file(tmp_path):
     save_generator(tmp_path / "g", Generator(origin=found.origin, weights=weights))
     again = load_generator(tmp_path / "g").weights
     np.testing.assert_allclose(again(found.conditions[:3]), weights(found.conditions[:3]), atol=2e-2)
+
+
+def test_some_people_are_drawn_with_all_their_rows():
+    found = people(n=6, each=3)
+    some = found.some(2, seed=1)
+    names, count = np.unique(some.person, return_counts=True)
+    assert len(names) == 2 and count.tolist() == [3, 3]
+    assert found.some(2, seed=1).person.tolist() == some.person.tolist()
+    assert {*found.some(2, seed=2).person.tolist()} != {*names.tolist()}
+    assert found.some(6, seed=1) is found and found.some(None, seed=1) is found

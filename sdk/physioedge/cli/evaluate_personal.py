@@ -36,6 +36,8 @@ def register(parser: argparse.ArgumentParser) -> None:
                      "of arrhythmia, for the arm global_taught")  # fmt: skip
     own.add_argument("--taught-people", type=int, metavar="N", help="learn from the first N taught people of the sets; "
                      "all of them else")  # fmt: skip
+    own.add_argument("--known-people", type=int, metavar="N", help="generators learn from N people of those they may "
+                     "learn from; of all of them else")  # fmt: skip
     own.add_argument("--calibration-s", type=float, metavar="S", help="of arrhythmia: calibrate with the first S "
                      "seconds in place of 300; the same windows are judged")  # fmt: skip
     own.add_argument("--other-sets", default="", metavar="DIR,DIR", help="sets of other tasks, for the arms named "
@@ -64,6 +66,7 @@ def rows(args: argparse.Namespace) -> list[Row]:
     plan = Plan(
         arms=arms, groups=groups, work=args.work / args.of_task, device=args.device,
         practising=_practising(args, judged, arms), others=_other_sets(args),
+        known=args.known_people,
     )  # fmt: skip
     found = judge_together(judged, seeds, SetConfig(), plan, workers=args.workers, say=_say)
     made = table_rows(args.of_task, judged.labels, found, tuple(args.against.split(",")))
@@ -92,6 +95,7 @@ def _groups(args: argparse.Namespace, judged: Judged) -> tuple[str, ...]:
 def _options(args: argparse.Namespace, against: str = "") -> str:
     """What a command has beside its arms and groups, as it is said in a results file."""
     values = {"name": args.name, "against": against, "taught-people": args.taught_people,
+              "known-people": args.known_people, "other-sets": ",".join("DIR" for _ in _other_sets(args)),
               "calibration-s": None if args.calibration_s is None else f"{args.calibration_s:g}"}  # fmt: skip
     return "".join(f" --{option} {value}" for option, value in values.items() if value not in ("", None))
 
@@ -233,6 +237,7 @@ def _seed(args: argparse.Namespace, seed: int, generated: bool) -> Seed:
     file = folder / SET_FILE
     seen = "" if args.calibration_s is None else f":{args.calibration_s:g}s"
     few = "" if taught_people is None else f":{taught_people}"
+    few += "" if args.known_people is None else f"~{args.known_people}"
     others = "".join(f"+{_digest(other / str(seed) / SET_FILE)}" for other in _other_sets(args))
     found = load_set(file) if generated else None
     if found is not None and taught_people is not None:

@@ -116,6 +116,13 @@ class AdapterSet:
         """The rows of everybody else."""
         return self.of(~np.isin(self.person, people))
 
+    def some(self, people: int | None, *, seed: int) -> AdapterSet:
+        """The rows of so many people, drawn; of all where there are no more, or None is said."""
+        names = np.unique(self.person)
+        if people is None or people >= len(names):
+            return self
+        return self.of(np.isin(self.person, np.random.default_rng(seed).permutation(names)[:people]))
+
 
 def save_set(path: Path, found: AdapterSet) -> None:
     """Write a set: float16 adapters, float32 conditions."""

@@ -1,22 +1,23 @@
 """One page of what personalisation is worth, and a plot for each of its tables: every arm, and paired differences.
 
 ``python -m physioedge.report.personalisation`` writes ``results/personalisation.md`` and
-``results/personalisation-TASK.png`` from ``results/personalisation-TASK.json`` and from nothing else, and the curve
-over people (`physioedge.report.people_curve`) where there are tables of it; ``--check`` only says whether the page is
-up to date.
+``results/personalisation-TASK.png`` from ``results/personalisation-TASK.json`` and from nothing else, and curves
+over people, seconds and ranks (`physioedge.report.curves`) where there are tables of them; ``--check`` only says
+whether the page is up to date.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from physioedge.report.people_curve import draw_people
+from physioedge.report.curves import draw_curves
 from physioedge.report.personal_plot import drawable, plot
 from physioedge.report.personal_rows import (
     CEILING,
@@ -55,7 +56,7 @@ def page(results: Path) -> str:
     found = _measured(results)
     if not found:
         return "\n".join([*lines, "Nothing measured yet.", ""])
-    lines += _how_to_read()
+    lines += [*_how_to_read(), *_contents(found)]
     for measured in found:
         lines += [f"## {_title(measured.task)} (`{measured.task}`)", "", f"`{measured.command}`", ""]
         lines += [measured.protocol, ""] if measured.protocol else []
@@ -84,6 +85,17 @@ def _title(task: str) -> str:
 
 def _picture(measured: _Measured) -> str:
     return f"{_NAME}-{measured.task}.png"
+
+
+def _contents(found: list[_Measured]) -> list[str]:
+    """A line for each table: its link, and how much is behind it."""
+    lines = []
+    for measured in found:
+        seeds = {row.seeds for group in measured.groups for row in group.values.values()}
+        arms = len({arm for group in measured.groups for arm in group.arms})
+        anchor = re.sub(r"[^a-z0-9 _-]", "", f"{_title(measured.task)} ({measured.task})".lower()).replace(" ", "-")
+        lines.append(f"- [{_title(measured.task)}](#{anchor}): {arms} arms, {_counted(seeds, 'seed', 'seeds')}")
+    return [*lines, ""]
 
 
 def _how_to_read() -> list[str]:
@@ -236,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.write("" if same else stale)
         return 0 if same else 1
     path.write_text(text, encoding="utf-8")
-    draw_people(args.results)
+    draw_curves(args.results)
     for measured in _measured(args.results):
         if drawn := drawable(measured.groups):
             plot([(group.name, group) for group in drawn], args.results / _picture(measured))

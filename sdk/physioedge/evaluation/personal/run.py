@@ -69,6 +69,8 @@ class Plan:
         For arms of `TUNED`.
     others : tuple of Path
         Sets of other tasks, with one folder a seed, for arms of `BY_OTHERS`.
+    known : int, optional
+        Generators learn from so many people of those they may learn from, drawn by the seed.
     """
 
     arms: tuple[str, ...]
@@ -77,6 +79,7 @@ class Plan:
     device: str = "cpu"
     practising: Practising | None = None
     others: tuple[Path, ...] = ()
+    known: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +202,7 @@ def _made(
         return {}
     if one.found is None:
         raise EvaluationRefused(f"generators ({', '.join(arms)}) without a set", "a set", "Make it: `train adapters`.")
-    known = one.found.without(each.barred)
+    known = one.found.without(each.barred).some(plan.known, seed=one.seed)
     conditions = np.stack([each.base.features(each.base.embed(s.calibration)) for s in subjects])
     person = np.array([s.name for s in subjects])
     out = {}
