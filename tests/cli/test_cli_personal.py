@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from physioedge.adapters.beats import BeatFit
 from physioedge.adapters.sets import beats, making
 from physioedge.adapters.sets.making import SetConfig
 from physioedge.adapters.sets.residual import ResidualFit
+from physioedge.cli import evaluate_personal
 from physioedge.cli.main import main
 from physioedge.datasets import mitbih
 from physioedge.evaluation import intervals
@@ -170,3 +172,13 @@ def test_test_windows_share_no_sample_with_the_calibration():
     assert found.test[0].min() >= 308.0
     assert found.test[0].max() == 398.0, "the last window is of no class"
     assert len(judged.subject_of("x", marked, 8.0, windows=10).target) == 10
+
+
+def test_groups_are_told_apart_and_unknown_ones_refused(small, capsys):
+    judged_windows = SimpleNamespace(groups=("others, folds", "judged, folds"))
+    for text in ("others, folds,judged, folds", "judged, folds", "others, folds"):
+        found = evaluate_personal._groups(SimpleNamespace(groups=text), judged_windows)
+        assert ",".join(found) == text
+    words = ("--sets", str(small), "--seeds", "1", "--arms", "global", "--groups", "DS1 folds,DS3")
+    assert run(small, "evaluate", "personalisation", *words, "--out", str(small)) != 0
+    assert "DS3" in capsys.readouterr().err

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from made_up_residuals import ORIGIN, lopsided, smooth_set
 
+from physioedge.evaluation.personal.generated import control
 from physioedge.generator import controls
 from physioedge.generator.regression import fit_mean, fit_nearest
 from physioedge_runtime.errors import PhysioEdgeError
@@ -103,3 +104,11 @@ def test_one_person_is_too_few():
     ):
         with pytest.raises(PhysioEdgeError, match="at least one more"):
             ask()
+
+
+def test_one_judged_person_alone_is_shuffled_with_somebody_of_the_set():
+    found = smooth_set(seed=0)
+    asked, alone = found.conditions[:2] + 100.0, np.array(["judged", "judged"])
+    made = control("shuffled", lambda conditions: conditions, found, asked, alone, 3)
+    assert made.shape == asked.shape and (made == made[0]).all()
+    assert (found.conditions == made[0]).all(1).any()

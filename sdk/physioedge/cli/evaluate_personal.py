@@ -89,7 +89,18 @@ def _other_sets(args: argparse.Namespace) -> tuple[Path, ...]:
 
 
 def _groups(args: argparse.Namespace, judged: Judged) -> tuple[str, ...]:
-    return tuple(args.groups.split(",")) if args.groups else judged.groups
+    """Groups that are asked for; names of some have commas in them."""
+    from physioedge_runtime.errors import EvaluationRefused
+
+    if not args.groups:
+        return judged.groups
+    left, found = args.groups, []
+    for name in judged.groups:
+        if name in left:
+            left, found = left.replace(name, "", 1), [*found, name]
+    if left.strip(", "):
+        raise EvaluationRefused(f"--groups {args.groups!r}", f"some of {judged.groups}", "Name them, with commas.")
+    return tuple(found)
 
 
 def _options(args: argparse.Namespace, against: str = "") -> str:

@@ -57,7 +57,13 @@ CONTROLS = ("shuffled", "null", "foreign")
 def control(
     name: str, generate: Generate, found: AdapterSet, conditions: Floats, person: NDArray[np.str_], seed: int
 ) -> Floats:
-    """What a generator gives (n, width) under a condition that is not the person's."""
+    """What a generator gives (n, width) under a condition that is not the person's.
+
+    Where one person alone is judged `shuffled` takes the condition of somebody of the set.
+    """
+    if name == "shuffled" and len(np.unique(person)) == 1:
+        row = np.random.default_rng(seed).integers(len(found.person))
+        return generate(np.repeat(found.conditions[row : row + 1], len(conditions), axis=0))
     made: Mapping[str, Callable[[], Floats]] = {
         "shuffled": partial(controls.shuffled, generate, conditions, person, seed=seed),
         "null": partial(controls.null, generate, found, len(conditions)),
