@@ -20,10 +20,12 @@ from export_small import (
     ecg_windows,
     several_contract,
     several_windows,
+    small_model,
 )
 from safetensors.numpy import save_file
 
-from physioedge.adapters.lora.files import TASK_FILE, TaskNote
+from physioedge.adapters.lora.files import TASK_FILE, TaskNote, save_levels
+from physioedge.cli import export
 from physioedge.cli.export_windows import export_windows, windows_of_recording
 from physioedge.cli.main import main
 from physioedge.models.checkpoint import Provenance, save_backbone
@@ -269,3 +271,17 @@ def test_the_sample(tmp_path: Path, repository: Path, capsys: pytest.CaptureFixt
     told = capsys.readouterr().out
     assert "graphs/merged.int8.onnx, graphs/slots.int8.onnx" in told
     assert told.count("same label as") == 11
+
+
+@pytest.mark.parametrize(("task", "carried"), [("ppg_rhythm", False), ("stress", True)])
+def test_where_the_usual_of_a_person_is_the_answer_no_bundle_takes_it_away(task, carried, tmp_path, monkeypatch):
+    network, _ = small_model()
+    model = SimpleNamespace(
+        network=network, contract=SimpleNamespace(task=task, embedding_dim=network.head.projection.in_features),
+        note=SimpleNamespace(labels=("a", "b", "c")),
+    )  # fmt: skip
+    save_levels(tmp_path, np.zeros(3), 5)
+    monkeypatch.setattr(export, "_places", lambda *_: (tmp_path, tmp_path))
+    args = SimpleNamespace(task=task, weights=None, adapter=None)
+    assert (export._head(model) is not None) == carried
+    assert (export._levels(args, model) is not None) == carried

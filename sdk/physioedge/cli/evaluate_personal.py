@@ -94,7 +94,8 @@ def _groups(args: argparse.Namespace, judged: Judged) -> tuple[str, ...]:
 
     if not args.groups:
         return judged.groups
-    left, found = args.groups, []
+    left = args.groups
+    found: list[str] = []
     for name in judged.groups:
         if name in left:
             left, found = left.replace(name, "", 1), [*found, name]

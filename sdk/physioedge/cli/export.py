@@ -170,21 +170,24 @@ class Exported:
 
 
 def _head(model: Exported) -> Head | None:
-    """What centring needs of the network's head, where it is linear."""
+    """What centring needs of the network's head, where it is linear and a person's usual window is not the answer."""
     from physioedge.models.network import Network
     from physioedge.tasks.contracts import CENTRING_SHARE
+    from physioedge.tasks.levels import STATES
     from physioedge_export.centring import head_of
 
-    if not isinstance(model.network, Network):
+    if not isinstance(model.network, Network) or model.contract.task in STATES:
         return None
     return head_of(model.network.head, model.contract.embedding_dim, CENTRING_SHARE)
 
 
 def _levels(args: argparse.Namespace, model: Exported) -> LevelSpec | None:
-    """Everybody's levels, where they were found for this adapter."""
+    """Everybody's levels, where they were found for this adapter and a person's usual level is not the answer."""
     from physioedge.adapters.lora.files import load_levels
-    from physioedge.tasks.levels import rule_of
+    from physioedge.tasks.levels import STATES, rule_of
 
+    if args.task in STATES:
+        return None
     found = load_levels(_places(args.task, args.weights, args.adapter)[1])
     return None if found is None else rule_of(args.task, len(model.note.labels)).around(found)
 

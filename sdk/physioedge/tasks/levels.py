@@ -53,6 +53,11 @@ RULES: Mapping[str, LevelRule] = {
 person's own; a ventricular level is high where a person's ordinary beats are wide, and only that is taken back."""
 
 
+STATES = frozenset({"af", "ppg_rhythm"})
+"""Tasks whose class is a person's own for as long as anybody is recorded: there the usual of a person is the answer, and
+levelling or centring takes it away (``results/personalisation-ppg_rhythm.json``). Their bundles carry neither."""
+
+
 def rule_of(task: str, classes: int) -> LevelRule:
     """A task's own rule, or: every class, both sides, no margin."""
     return RULES.get(task, LevelRule(margin=(0.0,) * classes, both_sides=(True,) * classes))
