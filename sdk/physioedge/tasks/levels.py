@@ -54,8 +54,8 @@ person's own; a ventricular level is high where a person's ordinary beats are wi
 
 
 STATES = frozenset({"af", "ppg_rhythm"})
-"""Tasks whose class is a person's own for as long as anybody is recorded: there the usual of a person is the answer, and
-levelling or centring takes it away (``results/personalisation-ppg_rhythm.json``). Their bundles carry neither."""
+"""Tasks whose class is a person's own for as long as anybody is recorded: there the usual of a person is the answer,
+and levelling or centring takes it away (``results/personalisation-ppg_rhythm.json``). Their bundles carry neither."""
 
 
 def rule_of(task: str, classes: int) -> LevelRule:
