@@ -182,3 +182,10 @@ def test_groups_are_told_apart_and_unknown_ones_refused(small, capsys):
     words = ("--sets", str(small), "--seeds", "1", "--arms", "global", "--groups", "DS1 folds,DS3")
     assert run(small, "evaluate", "personalisation", *words, "--out", str(small)) != 0
     assert "DS3" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "1.5", "many"])
+def test_a_rank_is_a_whole_number(wrong, small, capsys):
+    with pytest.raises(SystemExit):
+        run(small, "train", "adapters", "--out", str(small / "set"), f"--lora-rank={wrong}")
+    assert "no whole number" in capsys.readouterr().err

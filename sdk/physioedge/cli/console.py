@@ -109,6 +109,13 @@ def _is_number(cell: str) -> bool:
     return True
 
 
+def counted(text: str) -> int:
+    """A whole number of the command line, 1 or more; ``argparse.ArgumentTypeError`` where it is none."""
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
 def positive(text: str) -> float:
     """A positive, finite number of the command line; ``argparse.ArgumentTypeError`` where it is none."""
     try:

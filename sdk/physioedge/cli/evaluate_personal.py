@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from physioedge.cli.console import counted
 from physioedge.cli.evaluate_vitals import TASKS as VITALS
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def register(parser: argparse.ArgumentParser) -> None:
                      "of arrhythmia, for the arm global_taught")  # fmt: skip
     own.add_argument("--taught-people", type=int, metavar="N", help="learn from the first N taught people of the sets; "
                      "all of them else")  # fmt: skip
-    own.add_argument("--known-people", type=int, metavar="N", help="generators learn from N people of those they may "
+    own.add_argument("--known-people", type=counted, metavar="N", help="generators learn from N people of those they may "
                      "learn from; of all of them else")  # fmt: skip
     own.add_argument("--calibration-s", type=float, metavar="S", help="of arrhythmia: calibrate with the first S "
                      "seconds in place of 300; the same windows are judged")  # fmt: skip

@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from physioedge.cli.console import counted
+
 if TYPE_CHECKING:
     from physioedge.adapters.fitting import FitConfig
     from physioedge.adapters.sets.beats import BeatPeople
@@ -29,12 +31,12 @@ def register(what: Any) -> None:
     parser.add_argument(
         "--wearers", type=int, help="virtual wearers a person; 0 stops after global adapters and levels"
     )
-    parser.add_argument("--splits", type=int, help="divisions of the people into folds")
+    parser.add_argument("--splits", type=counted, help="divisions of the people into folds")
     parser.add_argument("--levelled", action="store_true", help="fit residuals to logits that are levelled already")
-    parser.add_argument("--lora-rank", type=int, metavar="N", help="of global adapters and residuals (default 8)")
+    parser.add_argument("--lora-rank", type=counted, metavar="N", help="of global adapters and residuals (default 8)")
     parser.add_argument("--free-head", action="store_true", help="global adapters tell classes by a linear layer in "
                         "place of fixed prototypes")  # fmt: skip
-    parser.add_argument("--workers", type=int, default=2, help="processes, one thread each")
+    parser.add_argument("--workers", type=counted, default=2, help="processes, one thread each")
     parser.add_argument("--backend", choices=BACKENDS, default=BACKENDS[0], help="what workers are: processes of this "
                         "machine, or of a Ray cluster (default loky)")  # fmt: skip
     parser.add_argument("--address", help="of --backend ray: cluster to join (default: this machine alone)")
@@ -47,7 +49,7 @@ def register(what: Any) -> None:
     parser = what.add_parser("teacher", help="label the beats of CinC 2017 by trees that see whole recordings, and "
                              "grade these on folds of DS1")  # fmt: skip
     parser.add_argument("--backbone", type=Path, help="weights file; by default the shipped one")
-    parser.add_argument("--most", type=int, help="recordings; all of them else")
+    parser.add_argument("--most", type=counted, help="recordings; all of them else")
     parser.add_argument("--without", type=Path, metavar="FILE", help="pass over the recordings of such a file")
     parser.add_argument("--least-other", type=int, default=0, metavar="N", help="pass over recordings with fewer beats "
                         "that are surely not normal")  # fmt: skip
@@ -56,8 +58,10 @@ def register(what: Any) -> None:
     parser = what.add_parser("generator", help="learn from a set of adapters what to generate for a condition")
     parser.add_argument("--set", type=Path, required=True, metavar="DIR", help="folder that `train adapters` wrote")
     parser.add_argument("--kind", choices=KINDS, default=KINDS[0])
-    parser.add_argument("--rank", type=int, metavar="N", help="keep so many directions of the adapters; not for dit")
-    parser.add_argument("--steps", type=int, metavar="N", help="of mlp's or dit's training")
+    parser.add_argument(
+        "--rank", type=counted, metavar="N", help="keep so many directions of the adapters; not for dit"
+    )
+    parser.add_argument("--steps", type=counted, metavar="N", help="of mlp's or dit's training")
 
 
 def adapters(args: argparse.Namespace) -> int:
