@@ -186,6 +186,5 @@ def test_groups_are_told_apart_and_unknown_ones_refused(small, capsys):
 
 @pytest.mark.parametrize("wrong", ["0", "-1", "1.5", "many"])
 def test_a_rank_is_a_whole_number(wrong, small, capsys):
-    with pytest.raises(SystemExit):
-        run(small, "train", "adapters", "--out", str(small / "set"), f"--lora-rank={wrong}")
+    assert run(small, "train", "adapters", "--out", str(small / "set"), f"--lora-rank={wrong}") != 0
     assert "no whole number" in capsys.readouterr().err

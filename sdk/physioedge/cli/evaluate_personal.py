@@ -37,8 +37,8 @@ def register(parser: argparse.ArgumentParser) -> None:
                      "of arrhythmia, for the arm global_taught")  # fmt: skip
     own.add_argument("--taught-people", type=int, metavar="N", help="learn from the first N taught people of the sets; "
                      "all of them else")  # fmt: skip
-    own.add_argument("--known-people", type=counted, metavar="N", help="generators learn from N people of those they may "
-                     "learn from; of all of them else")  # fmt: skip
+    own.add_argument("--known-people", type=counted, metavar="N", help="generators learn from N people of those they "
+                     "may learn from; of all of them else")  # fmt: skip
     own.add_argument("--calibration-s", type=float, metavar="S", help="of arrhythmia: calibrate with the first S "
                      "seconds in place of 300; the same windows are judged")  # fmt: skip
     own.add_argument("--other-sets", default="", metavar="DIR,DIR", help="sets of other tasks, for the arms named "
