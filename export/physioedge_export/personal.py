@@ -9,6 +9,8 @@ from physioedge_export.conditions import Extraction, condition_files
 from physioedge_export.levelling import LevelSpec, levelling_file
 from physioedge_export.request import Fed
 from physioedge_export.runners import Outputs
+from physioedge_runtime.adaptation.guard import FILE as PLAN_FILE
+from physioedge_runtime.adaptation.guard import ChangePlan
 from physioedge_runtime.bundle.contract import Contract
 from physioedge_runtime.errors import ExportError
 
@@ -25,11 +27,14 @@ class Personal:
         Lets a device make conditions of shapelets.
     levels : LevelSpec, optional
         Lets a device level logits; needs `head`.
+    plan : ChangePlan, optional
+        What the guard of this bundle goes by, in place of its defaults.
     """
 
     head: Head | None = None
     extraction: Extraction | None = None
     levels: LevelSpec | None = None
+    plan: ChangePlan | None = None
 
 
 def personal_files(personal: Personal, contract: Contract, outputs: Outputs, fed: Fed) -> dict[str, bytes]:
@@ -41,6 +46,8 @@ def personal_files(personal: Personal, contract: Contract, outputs: Outputs, fed
         As `condition_files`, `centring_file` and `levelling_file`; levels without a head.
     """
     files = condition_files(contract, outputs, fed.checked, fed.golden, personal.extraction)
+    if personal.plan is not None:
+        files[PLAN_FILE] = personal.plan.to_bytes()
     head, levels = personal.head, personal.levels
     if head is not None:
         files |= centring_file(head, outputs)

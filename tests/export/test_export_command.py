@@ -35,6 +35,7 @@ from physioedge.signals.recording import Recording
 from physioedge_export.adapters import write_adapter as write_adapter_file
 from physioedge_export.merge import CONFIG_FILE, WEIGHTS_FILE, LoraAdapter
 from physioedge_export.slots import slot_arrays
+from physioedge_runtime.adaptation.guard import ChangePlan
 from physioedge_runtime.adaptation.manifest import AdapterManifest, Binding
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.contract import TriggerSpec
@@ -104,14 +105,17 @@ def arguments(folder: Path, out: Path, **changes: str) -> list[str]:
 
 
 def test_exports_and_reports(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    kit = tmp_path / "kit"
-    assert main([*arguments(folder, tmp_path, target="onnx", firmware=str(kit)), "--from-hz", "ecg=360", "--json"]) == 0
+    kit, plan = tmp_path / "kit", tmp_path / "plan.json"
+    plan.write_bytes(ChangePlan(min_windows=15).to_bytes())
+    asked = arguments(folder, tmp_path, target="onnx", firmware=str(kit), **{"change-plan": str(plan)})
+    assert main([*asked, "--from-hz", "ecg=360", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert (kit / "bundle.physio").read_bytes() == (tmp_path / "a.physio").read_bytes()
     assert "360.0, 125.0" in (kit / "physio_resampler.c").read_text()
     bundle = Bundle.open(tmp_path / "a.physio", trust=folder / "keys" / "public.pem")
     assert printed["digest"] == bundle.digest
     assert printed["holds"]
+    assert ChangePlan.of(bundle).min_windows == 15
     assert bundle.manifest.provenance["training_subjects"] == ["mitbih:101", "mitbih:106"]
     assert (tmp_path / "export-report.html").exists()
     assert bundle.contract.window.input_samples == SAMPLES
@@ -181,6 +185,7 @@ def test_a_firmware_kit_is_for_both_engines(
         ({"key": "no.pem"}, "bundle"),
         ({"task": "heart_rate"}, "adapter"),  # the adapter is for another task
         ({"task": "horoscope"}, "contract"),
+        ({"change-plan": __file__}, "bundle-format"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(

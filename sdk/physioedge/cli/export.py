@@ -62,6 +62,8 @@ def register(subparsers: Any) -> None:
     parser.add_argument("--hop-s", type=float, metavar="S", help="from one window to the next; by default the task's")
     parser.add_argument("--windows", type=Path, metavar="PATH", help="real windows: see below")
     parser.add_argument("--shapelets", default=SHIPPED, metavar="FILE", help="bank for conditions, 'shipped' or 'none'")
+    parser.add_argument("--change-plan", type=Path, metavar="FILE", help="what trials of adapters go by, in place of "
+                        "the defaults: JSON, see docs/adapter.md")  # fmt: skip
     parser.add_argument("--key", type=Path, required=True, metavar="PEM", help="private signing key")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the bundle")
     parser.add_argument("--report", type=Path, metavar="DIR", help="for the report; beside the bundle by default")
@@ -147,8 +149,11 @@ def _choice(args: argparse.Namespace, model: Exported) -> Choice:
 
 def _personal(args: argparse.Namespace, model: Exported) -> Personal:
     from physioedge_export.personal import Personal
+    from physioedge_runtime.adaptation.guard import ChangePlan
 
-    return Personal(head=_head(model), levels=_levels(args, model), extraction=_extraction(args.shapelets, model))
+    plan = None if args.change_plan is None else ChangePlan.from_bytes(args.change_plan.read_bytes())
+    extraction = _extraction(args.shapelets, model)
+    return Personal(head=_head(model), levels=_levels(args, model), extraction=extraction, plan=plan)
 
 
 @dataclass(frozen=True, kw_only=True)
