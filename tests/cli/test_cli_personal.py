@@ -100,50 +100,47 @@ def test_a_set_of_another_shape(small, capsys):
     assert "| krr |" in capsys.readouterr().out
 
 
-def test_groups_that_are_judged_apart_find_their_own_answers(small, capsys):
-    sets = small / "sets"
-    assert run(small, "train", "adapters", "--out", str(sets / "0"), "--workers", "1", "--threads", "1") == 0
+@pytest.fixture
+def sets(small):
+    """A folder with one seed's set."""
+    folder = small / "sets"
+    assert run(small, "train", "adapters", "--out", str(folder / "0"), "--workers", "1", "--threads", "1") == 0
+    return folder
 
-    def evaluate(groups, name):
-        assert run(
-            small, "evaluate", "personalisation", "--sets", str(sets), "--seeds", "1", "--work", str(small / "work"),
-            "--arms", "global", "--groups", groups, "--workers", "1", "--out", str(small), "--name", name,
-        ) == 0  # fmt: skip
+
+def evaluated(small, sets, *more: str) -> int:
+    """What arms and groups are worth, from the set; answers are kept in one folder."""
+    return run(
+        small, "evaluate", "personalisation", "--sets", str(sets), "--seeds", "1", "--work", str(small / "work"),
+        "--workers", "1", "--out", str(small), *more,
+    )  # fmt: skip
+
+
+def test_groups_that_are_judged_apart_find_their_own_answers(small, sets):
+    def rows(groups, name):
+        assert evaluated(small, sets, "--arms", "global", "--groups", groups, "--name", name) == 0
         return json.loads((small / f"personalisation-arrhythmia-{name}.json").read_text())["rows"]
 
-    both = evaluate("DS1 folds,DS2", "both")
+    both = rows("DS1 folds,DS2", "both")
     stamps = {path: path.stat().st_mtime_ns for path in (small / "work").rglob("*.npz")}
-    alone = evaluate("DS2", "alone")
-    assert alone == [row for row in both if row["group"].startswith("DS2")]
+    assert rows("DS2", "alone") == [row for row in both if row["group"].startswith("DS2")]
     assert {path: path.stat().st_mtime_ns for path in (small / "work").rglob("*.npz")} == stamps
 
 
-def test_fewer_people_to_learn_from_keep_answers_of_their_own(small):
-    sets = small / "sets"
-    assert run(small, "train", "adapters", "--out", str(sets / "0"), "--workers", "1", "--threads", "1") == 0
-
-    def evaluate(*more):
-        assert run(
-            small, "evaluate", "personalisation", "--sets", str(sets), "--seeds", "1", "--work", str(small / "work"),
-            "--arms", "global,mean", "--groups", "DS2", "--workers", "1", "--out", str(small), *more,
-        ) == 0  # fmt: skip
+def test_fewer_people_to_learn_from_keep_answers_of_their_own(small, sets):
+    def said(*more):
+        assert evaluated(small, sets, "--arms", "global,mean", "--groups", "DS2", *more) == 0
         document = json.loads((small / "personalisation-arrhythmia.json").read_text())
         return document["command"], {r["metric"]: r["value"] for r in document["rows"] if r["arm"] == "mean"}
 
-    everybody, few = evaluate(), evaluate("--known-people", "1")
+    everybody, few = said(), said("--known-people", "1")
     assert "--known-people 1" in few[0] and "known" not in everybody[0]
     assert few[1] != everybody[1]
 
 
-def test_a_shorter_calibration_keeps_answers_of_its_own(small, capsys):
-    sets = small / "sets"
-    assert run(small, "train", "adapters", "--out", str(sets / "0"), "--workers", "1", "--threads", "1") == 0
-
+def test_a_shorter_calibration_keeps_answers_of_its_own(small, sets, capsys):
     def evaluate(*more):
-        return run(
-            small, "evaluate", "personalisation", "--sets", str(sets), "--seeds", "1", "--work", str(small / "work"),
-            "--arms", "global,levelling", "--groups", "DS2", "--workers", "1", "--out", str(small), *more,
-        )  # fmt: skip
+        return evaluated(small, sets, "--arms", "global,levelling", "--groups", "DS2", *more)
 
     def kept():
         return {path.name for path in (small / "work").rglob("*.npz")}

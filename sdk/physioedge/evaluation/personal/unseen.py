@@ -14,6 +14,7 @@ from physioedge.adapters.sets.making import EVERYBODY, GLOBALS
 from physioedge.evaluation.personal.asked import Asked, Floats, Own
 from physioedge.evaluation.personal.generated import GENERATORS
 from physioedge.generator.adapter_set import SET_FILE, AdapterSet, load_set
+from physioedge.generator.regression import _shares
 from physioedge.models.config import BackboneConfig
 from physioedge.models.layout import Layout
 from physioedge_runtime.errors import EvaluationRefused
@@ -69,8 +70,7 @@ def shared_features(conditions: Floats, layout: Layout, config: BackboneConfig) 
 
 def _standardised(features: Floats, known: Floats, person: NDArray[np.str_]) -> Floats:
     """Features (n, feature) in deviations of a task's people from their middle; people count alike."""
-    _, index, count = np.unique(person, return_inverse=True, return_counts=True)
-    share = 1.0 / (count[index] * len(count))
+    share = _shares(person)
     middle = share @ known
     return np.asarray((features - middle) / (np.sqrt(share @ (known - middle) ** 2) + _LEAST))
 
@@ -83,9 +83,8 @@ def _others(asked: Asked, config: BackboneConfig) -> AdapterSet:
     for folder in asked.others:
         found = load_set(folder / SET_FILE)
         theirs = found.origin
-        if (theirs.task == origin.task, theirs.backbone_digest, theirs.slots) != (
-            False, origin.backbone_digest, origin.slots
-        ):  # fmt: skip
+        alike = (theirs.backbone_digest, theirs.slots) == (origin.backbone_digest, origin.slots)
+        if theirs.task == origin.task or not alike:
             raise EvaluationRefused(
                 f"a set of {theirs.task} in {folder}", f"another task's than {origin.task}, of the same slots",
                 "Name sets that `train adapters --task` made around this backbone.",
