@@ -185,3 +185,18 @@ def test_groups_are_told_apart_and_unknown_ones_refused(small, capsys):
 def test_a_rank_is_a_whole_number(wrong, small, capsys):
     assert run(small, "train", "adapters", "--out", str(small / "set"), f"--lora-rank={wrong}") != 0
     assert "no whole number" in capsys.readouterr().err
+
+
+def test_people_left_out_are_in_nothing(small):
+    """Neither in a row nor behind the adapter that judged people meet."""
+    asked = ("train", "adapters", "--out", str(small / "set"), "--workers", "1", "--threads", "1")
+    assert run(small, *asked, "--without", "106, 109") == 0
+    assert set(load_set(small / "set" / SET_FILE).person.tolist()) == {"101", "108"}
+    note = json.loads((small / "set" / "globals" / "everybody" / "physioedge.json").read_text())
+    assert note["training_subjects"] == ["mitbih:101", "mitbih:108"]
+
+
+@pytest.mark.parametrize(("left_out", "said"), [("106,S11", "S11"), ("101,106,108", "at least 2 left")])
+def test_nobody_else_is_left_out(left_out, said, small, capsys):
+    assert run(small, "train", "adapters", "--out", str(small / "set"), "--without", left_out) != 0
+    assert said in capsys.readouterr().err and not (small / "set").exists()

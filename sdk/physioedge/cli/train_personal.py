@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from physioedge.adapters.sets.beats import BeatPeople
     from physioedge.adapters.sets.making import SetConfig
     from physioedge.adapters.sets.people import People
+    from physioedge.adapters.sets.windowed import WindowPeople
     from physioedge.tasks.arrhythmia import BeatRecord
 
 TASKS = ("arrhythmia", "stress", "sleep_rr", "ppg_rhythm")
@@ -33,6 +34,7 @@ def register(what: Any) -> None:
     )
     parser.add_argument("--splits", type=counted, help="divisions of the people into folds")
     parser.add_argument("--levelled", action="store_true", help="fit residuals to logits that are levelled already")
+    parser.add_argument("--without", default="", metavar="LIST", help="people whom nothing is fitted on, with commas")
     parser.add_argument("--lora-rank", type=counted, metavar="N", help="of global adapters and residuals (default 8)")
     parser.add_argument("--free-head", action="store_true", help="global adapters tell classes by a linear layer in "
                         "place of fixed prototypes")  # fmt: skip
@@ -131,7 +133,13 @@ def _with_taught(args: argparse.Namespace, people: People) -> People:
 
 
 def _people(args: argparse.Namespace, backbone: Path) -> tuple[People, SetConfig]:
-    """A task's people, and what their set is made of."""
+    """A task's people but those left out, and what their set is made of."""
+    people, config = _all_people(args, backbone)
+    people.names = _left(people.names, args.without, config.folds)
+    return people, config
+
+
+def _all_people(args: argparse.Namespace, backbone: Path) -> tuple[BeatPeople | WindowPeople, SetConfig]:
     if args.task == TASKS[0]:
         from physioedge.adapters.sets import making
         from physioedge.adapters.sets.beats import BeatPeople
@@ -143,6 +151,21 @@ def _people(args: argparse.Namespace, backbone: Path) -> tuple[People, SetConfig
     from physioedge.adapters.windows import fit_of
 
     return WindowPeople(args.task, backbone, args.data, _changed(args, fit_of(args.task))), set_config(args.task)
+
+
+def _left(names: tuple[str, ...], without: str, folds: int) -> tuple[str, ...]:
+    """Names but those of a list with commas; of so few that a fold would be empty none."""
+    from physioedge.cli.export_asked import listed
+    from physioedge_runtime.errors import DatasetError
+
+    gone = listed(without)
+    unknown = [name for name in gone if name not in names]
+    if unknown:
+        raise DatasetError(f"--without {','.join(unknown)}", f"some of {', '.join(names)}", "Name people of the task.")
+    left = tuple(name for name in names if name not in gone)
+    if len(left) < folds:
+        raise DatasetError(f"--without all but {len(left)} people", f"at least {folds} left", "Name fewer.")
+    return left
 
 
 def _changed(args: argparse.Namespace, fit: Fit) -> Fit:
