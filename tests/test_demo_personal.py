@@ -21,7 +21,7 @@ pytest.importorskip("fastapi", reason="needs the extra host")
 pytest.importorskip("uvicorn", reason="needs the extra host")
 pytest.importorskip("safetensors", reason="needs the extra host")
 
-from physioedge.cli import demo_host, demo_personal, demo_wrist
+from physioedge.cli import demo, demo_course, demo_host, demo_personal, demo_wrist
 from physioedge.cli.console import SHIPPED_BUNDLE
 from physioedge.models import shipped
 from physioedge.report import personal_page, wrist
@@ -40,13 +40,28 @@ def personal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Personal]:
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("temporary")
         patch.setattr(tempfile, "tempdir", str(folder))
-        yield demo_personal.personalise()
+        yield beats()
         assert list(folder.iterdir()) == []  # nothing of the person, and no key, is left
+
+
+@pytest.fixture(scope="module")
+def stressed() -> Personal:
+    return demo_personal.personalise(demo_course.stress())
+
+
+@pytest.fixture(params=["personal", "stressed"])
+def either(request: pytest.FixtureRequest) -> Personal:
+    found: Personal = request.getfixturevalue(request.param)
+    return found
+
+
+def beats() -> Personal:
+    return demo_personal.personalise(demo_course.beats())
 
 
 def followed_plan(monkeypatch: pytest.MonkeyPatch, plan: ChangePlan) -> Personal:
     monkeypatch.setattr(adapting.ChangePlan, "of", lambda bundle: plan)
-    return demo_personal.personalise()
+    return beats()
 
 
 def check_timeline(personal: Personal) -> list[str]:
@@ -75,21 +90,21 @@ def check_table(compared: Compared) -> None:
         assert right == sum(diagonal) and 0 < right <= judged <= len(said)
 
 
-def test_adapters_serve_in_order_and_no_window_is_lost(personal: Personal) -> None:
-    assert personal.skipped == "" and personal.tried is not None
-    assert check_timeline(personal) == ["global", "levelled", "on trial", "confirmed", "rolled back"]
-    anchors = [result.t_anchor_s for result in personal.results]
-    assert anchors == sorted(set(anchors)) and max(anchors) > 0.95 * personal.recording.duration_s
-    assert personal.tried.lost == 0 < personal.tried.windows
-    assert personal.signal_s == personal.recording.duration_s == personal.passes * personal.pass_s
+def test_adapters_serve_in_order_and_no_window_is_lost(either: Personal) -> None:
+    assert either.skipped == "" and either.tried is not None
+    assert check_timeline(either) == ["global", "levelled", "on trial", "confirmed", "rolled back"]
+    anchors = [result.t_anchor_s for result in either.results]
+    assert anchors == sorted(set(anchors)) and max(anchors) > 0.95 * either.recording.duration_s
+    assert either.tried.lost == 0 < either.tried.windows
+    assert either.signal_s == max(one.duration_s for one in either.recordings.values())
 
 
-def test_the_rollback_is_to_what_was_confirmed_before(personal: Personal) -> None:
-    _, before, trial, _, after = personal.stretches()
+def test_the_rollback_is_to_what_was_confirmed_before(either: Personal) -> None:
+    _, before, trial, _, after = either.stretches()
     assert (after.adapter_id, after.bias) == (before.adapter_id, before.bias) == ("global", True)
-    assert personal.tried is not None and trial.adapter_id == personal.tried.adapter_id != "global" and not trial.bias
-    assert personal.tried.back_alike == personal.tried.back == after.windows
-    assert (personal.tried.rollback_ms or 0.0) > 0.0
+    assert either.tried is not None and trial.adapter_id == either.tried.adapter_id != "global" and not trial.bias
+    assert either.tried.back_alike == either.tried.back == after.windows
+    assert (either.tried.rollback_ms or 0.0) > 0.0
 
 
 def test_the_adapter_and_the_level_do_something(personal: Personal) -> None:
@@ -101,6 +116,26 @@ def test_the_adapter_and_the_level_do_something(personal: Personal) -> None:
     assert len(set(said.values())) == 3
 
 
+def test_an_hour_at_the_wrist_is_judged_under_each(stressed: Personal) -> None:
+    assert stressed.levelled.windows >= 30 and any(stressed.levelled.bias.values())
+    assert stressed.tried is not None and stressed.tried.ended is not None
+    check_table(stressed.rest)
+    check_table(stressed.tried.compared)
+    assert len(set(stressed.tried.compared.said.values())) == 3
+    assert "windows called otherwise" in stressed.tried.ended.verdict.reason
+    assert stressed.tried.ended.verdict.windows_during >= stressed.plan.min_windows
+    assert {"rest", "stress", None} == set(stressed.truth) and len(stressed.truth) == len(stressed.results)
+
+
+def test_an_hour_at_the_wrist_is_told_as_it_is(stressed: Personal) -> None:
+    said = re.sub(r"\s+", " ", "\n".join(demo_personal.lines(stressed)))
+    assert "S15 of Stress-Predict" in said and "of windows with a label" in said and "beats" not in said
+    assert "is played" not in said  # once is enough
+    html = personal_page.section(stressed)
+    assert "ppg at 64 Hz, acc at 32 Hz, eda at 4 Hz, temp at 4 Hz" in html
+    assert "probability of stress over time" in html and html.count("as annotated") >= 1
+
+
 def test_tables_hold_every_beat_once(personal: Personal) -> None:
     assert personal.tried is not None
     check_table(personal.rest)
@@ -109,18 +144,18 @@ def test_tables_hold_every_beat_once(personal: Personal) -> None:
     assert None not in personal.rest.truth and "V" in personal.rest.truth
 
 
-def test_the_condition_is_as_long_as_it_is_said_to_be(personal: Personal) -> None:
-    assert personal.asked is not None
-    sent = personal.asked.sent
-    text, numbers = personal.asked.parts
-    assert text + numbers == len(sent) <= MAX_BYTES < personal.signal_bytes
+def test_the_condition_is_as_long_as_it_is_said_to_be(either: Personal) -> None:
+    assert either.asked is not None
+    sent = either.asked.sent
+    text, numbers = either.asked.parts
+    assert text + numbers == len(sent) <= MAX_BYTES < either.asked.signal_bytes
     assert numbers == 2 * 2 * len(Condition.from_bytes(sent).mean) and json.loads(sent[:text])["kind"] == "embedding"
-    assert Condition.from_bytes(sent).windows <= sum(r.t_anchor_s < personal.pass_s for r in personal.results)
+    assert Condition.from_bytes(sent).windows <= sum(r.t_anchor_s < either.pass_s for r in either.results)
 
 
-def test_the_host_has_stopped(personal: Personal) -> None:
-    assert personal.asked is not None
-    port = int(personal.asked.url.rpartition(":")[2])
+def test_the_host_has_stopped(either: Personal) -> None:
+    assert either.asked is not None
+    port = int(either.asked.url.rpartition(":")[2])
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port), 2.0)
     assert [thread.name for thread in threading.enumerate() if "demo" in thread.name] == []
@@ -141,32 +176,32 @@ def test_what_is_printed_are_the_figures(personal: Personal) -> None:
     assert all(len(line) <= 120 for line in "\n".join(demo_personal.lines(personal)).splitlines())
 
 
-def test_the_page_has_the_timeline(personal: Personal) -> None:
-    html = personal_page.section(personal)
-    for stretch in personal.stretches():
+def test_the_page_has_the_timeline(either: Personal) -> None:
+    html = personal_page.section(either)
+    for stretch in either.stretches():
         assert f"<div class='name'>{stretch.what}</div>" in html and f"<td>{stretch.adapter_id}</td>" in html
         assert f"<td class=n>{stretch.windows}</td>" in html
-    assert personal.asked is not None and personal.tried is not None
-    for tile in (f"{len(personal.asked.sent)} bytes", f"{personal.tried.swap_ms:.1f} ms",
-                 f"{personal.asked.host_ms:.1f} ms", f"0 of {personal.tried.windows}"):  # fmt: skip
+    assert either.asked is not None and either.tried is not None
+    for tile in (f"{len(either.asked.sent)} bytes", f"{either.tried.swap_ms:.1f} ms",
+                 f"{either.asked.host_ms:.1f} ms", f"0 of {either.tried.windows}"):  # fmt: skip
         assert f"<b>{tile}</b>" in html
-    assert "about 0.01 of macro-F1 beyond levelling" in html
+    assert escape(either.part.worth) in html and escape(either.part.title) in html
     for tag in ("div", "p", "section", "table", "tr", "td", "th", "svg", "h3"):
         assert len(re.findall(rf"<{tag}[ >]", html)) == html.count(f"</{tag}>"), tag
 
 
-def test_odd_names_do_no_harm_to_the_page(personal: Personal) -> None:
-    assert personal.tried is not None
-    odd = replace(personal, tried=replace(personal.tried, adapter_id="<script>", generator="<b>"), skipped="<i>")
+def test_odd_names_do_no_harm_to_the_page(either: Personal) -> None:
+    assert either.tried is not None
+    odd = replace(either, tried=replace(either.tried, adapter_id="<script>", generator="<b>"), skipped="<i>")
     assert "<script>" not in personal_page.section(odd) and "<i>" not in personal_page.section(odd)
 
 
-def test_json_says_the_same(personal: Personal) -> None:
-    told = json.loads(json.dumps(demo_personal.summary(personal), allow_nan=False))
-    assert personal.asked is not None and personal.tried is not None
-    assert [stretch["what"] for stretch in told["timeline"]] == [s.what for s in personal.stretches()]
+def test_json_says_the_same(either: Personal) -> None:
+    told = json.loads(json.dumps(demo_personal.summary(either), allow_nan=False))
+    assert either.asked is not None and either.tried is not None
+    assert [stretch["what"] for stretch in told["timeline"]] == [s.what for s in either.stretches()]
     assert told["condition"]["bytes"] == told["condition"]["text_bytes"] + told["condition"]["number_bytes"]
-    assert told["condition"]["host_ms"] == personal.asked.host_ms and told["adapter"]["windows_lost"] == 0
+    assert told["condition"]["host_ms"] == either.asked.host_ms and told["adapter"]["windows_lost"] == 0
     assert told["adapter"]["after_rollback"] == told["adapter"]["after_rollback_as_without_it"] > 0
     under = told["adapter"]["under_it"]
     assert all(sum(counts.values()) == under["windows"] for counts in under["counts"].values())
@@ -175,8 +210,8 @@ def test_json_says_the_same(personal: Personal) -> None:
 @pytest.mark.parametrize("package", ["fastapi", "uvicorn", "safetensors"])
 def test_without_the_extra_a_line_says_what_to_install(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    skipped = demo_personal.personalise()
-    assert skipped.asked is None and skipped.tried is None and skipped.passes == 1
+    skipped = beats()
+    assert skipped.asked is None and skipped.tried is None and skipped.signal_s == skipped.pass_s
     assert check_timeline(skipped) == ["global", "levelled"]
     check_table(skipped.rest)
     (line,) = [line for line in demo_personal.lines(skipped) if line.startswith("No host was asked")]
@@ -191,14 +226,14 @@ def test_without_the_weights_a_line_says_what_to_install(monkeypatch: pytest.Mon
         raise MissingExtra("no shipped weights", "them", "pip install physioedge-weights")
 
     monkeypatch.setattr(shipped, "generator_of", absent)
-    assert "physioedge-weights" in demo_personal.personalise().skipped
+    assert "physioedge-weights" in beats().skipped
     monkeypatch.setattr(shipped, "generator_of", lambda task: tmp_path / "none.safetensors")
-    assert "none.safetensors" not in demo_personal.personalise().skipped != ""
+    assert "none.safetensors" not in beats().skipped != ""
 
 
 def test_a_machine_that_forbids_to_listen_still_has_its_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_host, "ADDRESS", "192.0.2.1")  # of nobody: TEST-NET-1
-    stopped = demo_personal.personalise()
+    stopped = beats()
     assert stopped.asked is None and "no port of 192.0.2.1" in stopped.skipped
     assert check_timeline(stopped) == ["global", "levelled"] and stopped.signal_s == stopped.pass_s
 
@@ -206,7 +241,7 @@ def test_a_machine_that_forbids_to_listen_still_has_its_demo(monkeypatch: pytest
 def test_a_generator_for_another_task_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "g.safetensors").write_bytes(b"nothing")
     monkeypatch.setattr(shipped, "generator_of", lambda task: tmp_path / "g.safetensors")
-    refused = demo_personal.personalise()
+    refused = beats()
     assert refused.asked is None and "g.safetensors" in refused.skipped
 
 
@@ -233,6 +268,17 @@ def test_too_few_beats_for_a_trial_are_told(monkeypatch: pytest.MonkeyPatch) -> 
     assert "No adapter was tried" in "\n".join(demo_personal.lines(short))
 
 
+def test_weights_without_the_hour_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(shipped, "folder", lambda: tmp_path)
+    with pytest.raises(MissingExtra, match=r"stress\.physio"):
+        demo_course.stress()
+    told: list[str] = []
+    more, values = demo._more(told.append)
+    assert more.stress is None and "stress.physio" in more.skipped and more.skipped in told
+    assert values["stress"] == {"skipped": more.skipped}
+    assert "physioedge-weights" in more.skipped
+
+
 def test_what_a_bundle_offers_is_read_from_it() -> None:
     worn = demo_wrist.wear(lambda line: None)
     assert worn.personal == [] and " ".join(demo_wrist.closing(worn).split()).endswith(wrist.NOT_PERSONAL)
@@ -253,7 +299,7 @@ def test_a_host_that_refuses_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         raise HostError("no", "yes", "ask again")
 
     monkeypatch.setattr(demo_host, "hosting", refuse)
-    assert "ask again" in demo_personal.personalise().skipped
+    assert "ask again" in beats().skipped
 
 
 def test_the_whole_demo_needs_no_torch(tmp_path: Path) -> None:
@@ -272,4 +318,6 @@ def test_the_whole_demo_needs_no_torch(tmp_path: Path) -> None:
     assert told["wrist"]["personal"] == []
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()] == ["report/report.html"]
     html = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
-    assert "<h2>Made personal</h2>" in html and escape(wrist.NOT_PERSONAL) in html
+    assert told["stress"]["adapter"]["windows_lost"] == 0 and told["stress"]["skipped"] is None
+    assert "<h2>Made personal</h2>" in html and f"<h2>{demo_course.STRESS.title}</h2>" in html
+    assert "S15 of the Stress-Predict" in html and escape(wrist.NOT_PERSONAL) in html

@@ -10,12 +10,17 @@ import pytest
 from physioedge.adapters.lora.files import load_note
 from physioedge.datasets import mitbih
 from physioedge.datasets.splits import FOLDER, load_split
+from physioedge.generator.files import load_generator
 from physioedge.models import shipped
 from physioedge.models.checkpoint import load_backbone
+from physioedge.signals.npz import read_npz_session
 from physioedge.signals.read import read_recording
 from physioedge.signals.recording import Recording
 from physioedge.tasks.arrhythmia import LAYOUT
 from physioedge_runtime import Bundle, Result, Stream
+from physioedge_runtime.adaptation.condition import ConditionSpec
+from physioedge_runtime.adaptation.guard import ChangePlan
+from physioedge_runtime.adaptation.own_signal import own_signal
 from physioedge_runtime.engine import load_engine
 from physioedge_runtime.result import softmax
 from physioedge_runtime.signal.resample import resample
@@ -91,3 +96,28 @@ def test_the_shipped_weights_have_seen_nobody_of_the_test_set(bundle: Bundle) ->
     assert {s.partition(":")[0] for s in seen & judged} <= {"cinc2017"}
     told = (ASSETS.parents[2] / "weights" / "README.md").read_text(encoding="utf-8")
     assert f"{len(seen & judged)} of its recordings of `cinc2017`" in told
+
+
+def test_nothing_shipped_was_fitted_on_whom_the_demo_shows() -> None:
+    bundle = Bundle.open(shipped.demo_file("stress.physio"), trust=shipped.demo_file("stress.pem"))
+    seen = set(bundle.manifest.provenance["training_subjects"])
+    shown = {
+        read_npz_session(path).subject for path in (shipped.demo_file("wrist_hour.npz"), ASSETS / "wrist.npz")
+    } | {read_recording(ASSETS / "excerpt.npz").subject}  # fmt: skip
+    assert len(shown) == 3 and {s.partition(":")[0] for s in shown} == {"stress_predict", "mitbih"}
+    for task in ("arrhythmia", "heart_rate", "stress"):
+        seen |= set(load_note(shipped.adapter_of(task)).training_subjects)
+    seen |= set(load_backbone(shipped.backbone(), LAYOUT)[1].training_subjects)
+    assert len([s for s in seen if s.startswith("stress_predict:")]) == 33  # S01, without labels, by the backbone
+    assert not seen & shown
+
+
+def test_the_bundle_of_stress_is_of_its_adapter() -> None:
+    """It says the people of the folder beside it, and has what the demo wants of it."""
+    bundle = Bundle.open(shipped.demo_file("stress.physio"), trust=shipped.demo_file("stress.pem"))
+    note = load_note(shipped.adapter_of("stress"))
+    assert set(note.training_subjects) <= set(bundle.manifest.provenance["training_subjects"])
+    assert bundle.contract.backbone_digest == note.backbone_digest and bundle.contract.slots
+    assert own_signal(bundle) is not None and ConditionSpec.all_of(bundle) and ChangePlan.of(bundle).min_windows == 10
+    generator = load_generator(shipped.generator_of("stress"))
+    assert generator.task == "stress"

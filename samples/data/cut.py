@@ -1,8 +1,8 @@
 """Cut the sample records out of the original files: python samples/data/cut.py FOLDER_OF_DATASETS.
 
-Writes the three records of this folder and the two excerpts in the runtime's assets. ADC values stay as they are; only
-the headers' counts, first values and checksums change. Run twice, it writes the same bytes. The folder holds ``mitbih``
-with the original files, directly or in ``mitbih/wfdb``, and ``stress_predict``.
+Writes the three records of this folder, the two excerpts in the runtime's assets and the hour beside the weights. ADC
+values stay as they are; only the headers' counts, first values and checksums change. Run twice, it writes the same
+bytes. The folder holds ``mitbih`` with the original files, directly or in ``mitbih/wfdb``, and ``stress_predict``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ FS_HZ = 360
 MINUTES = 13
 RECORDS = ("100", "213", "232")  # normal rhythm; ventricular and fusion beats; atrial beats
 EXCERPT, START_S, STOP_S = "233", 1010, 1100  # normal, ventricular and three atrial beats
+HOUR = HERE.parents[1] / "weights" / "physioedge_weights" / "tiny" / "demo" / "wrist_hour.npz"
+HOUR_OF = "S15"  # of 20 people nearest to their average, by accuracy under global models and under generated adapters
+STEPS = {"ppg": 100, "acc": 64, "eda": 1_000_000, "temp": 100}  # a unit in the wristband's own steps
 WRIST, WRIST_START_S, WRIST_STOP_S = "S31", 870, 1020  # a clear pulse on a still arm, 76 to 89 a minute
 
 
@@ -86,6 +89,38 @@ def cut_wrist(root: Path) -> None:
     write_npz(ASSETS / "wrist.npz", arrays)
 
 
+def cut_hour(root: Path) -> None:
+    """Write all that one person wore: four sensors as whole numbers, and where rest and stress begin."""
+    session = stress_predict.load(HOUR_OF, root)
+    clock_s = session.recordings["ppg"].t0_s
+    arrays = {"name": np.array(f"Stress-Predict {HOUR_OF}, whole"), "subject": np.array(session.subject)}
+    for sensor, steps in STEPS.items():
+        whole = session.recordings[sensor]
+        numbers = np.round(whole.samples.astype(np.float64) * steps)
+        if not np.array_equal((numbers / steps).astype(np.float32), whole.samples):
+            raise SystemExit(f"{HOUR_OF}: {sensor} is not in steps of 1/{steps}")
+        small = np.abs(numbers).max() <= np.iinfo(np.int16).max
+        arrays |= {
+            f"{sensor}.samples": numbers.astype(np.int16 if small else np.int32),
+            f"{sensor}.gain": np.full(len(numbers), float(steps)),
+            f"{sensor}.baseline": np.zeros(len(numbers)),
+            f"{sensor}.fs_hz": np.array(whole.fs_hz),
+            f"{sensor}.units": np.array(whole.units),
+            f"{sensor}.channels": np.array(whole.channels),
+            f"{sensor}.t0_s": np.array(whole.t0_s - clock_s),
+        }
+    told, fs_hz = stress_predict.labels(HOUR_OF, root), session.recordings["ppg"].fs_hz
+    new = np.flatnonzero(np.diff(told.value, prepend=-1))
+    end_s = told.end_s[-1] - clock_s  # from there on nobody says
+    at_s = np.append(told.start_s[new] - clock_s, end_s)
+    arrays |= {
+        "ppg.ann_sample": np.round(at_s * fs_hz).astype(np.int64),
+        "ppg.ann_symbol": np.array([*(("rest", "stress")[v] for v in told.value[new]), "-"]),
+    }
+    HOUR.parent.mkdir(exist_ok=True)
+    write_npz(HOUR, arrays)
+
+
 if __name__ == "__main__":
     root = Path(sys.argv[1])
     originals = root / "mitbih" / "wfdb"
@@ -94,3 +129,4 @@ if __name__ == "__main__":
         cut_wfdb(folder / record, HERE / record, start=0, stop=MINUTES * 60 * FS_HZ)
     cut_excerpt(root)
     cut_wrist(root)
+    cut_hour(root)

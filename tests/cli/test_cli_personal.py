@@ -16,8 +16,10 @@ from physioedge.cli import evaluate_personal
 from physioedge.cli.main import main
 from physioedge.datasets import mitbih
 from physioedge.evaluation import intervals
-from physioedge.evaluation.personal import federated, judged
+from physioedge.evaluation.personal import federated, generated, judged
 from physioedge.generator.adapter_set import SET_FILE, load_set
+from physioedge.generator.dit.config import DitConfig
+from physioedge.generator.dit.fitting import fit_dit
 from physioedge.generator.federated import FederatedFit
 from physioedge.generator.files import load_generator
 from physioedge.tasks import arrhythmia
@@ -200,3 +202,19 @@ def test_people_left_out_are_in_nothing(small):
 def test_nobody_else_is_left_out(left_out, said, small, capsys):
     assert run(small, "train", "adapters", "--out", str(small / "set"), "--without", left_out) != 0
     assert said in capsys.readouterr().err and not (small / "set").exists()
+
+
+def test_samplers_of_one_diffusion_transformer_share_its_fit(small, sets, monkeypatch):
+    fits = []
+
+    def fit(known, seed):
+        fits.append(sorted(set(known.person.tolist())))
+        return fit_dit(known, DitConfig(width=16, blocks=1, heads=2, steps=20, batch=8), seed=seed, progress=False)
+
+    monkeypatch.setitem(generated.GENERATORS, "dit", fit)
+    arms = ("dit", "dit_steps1", "dit_guided4", "shuffled_dit_steps1")
+    assert evaluated(small, sets, "--arms", ",".join(("global", *arms)), "--groups", "DS2") == 0
+    assert fits == [list(FIT)]
+    said = [np.load(next((small / "work").rglob(f"*-lead1-{arm}-*.npz")))["arr_0"] for arm in arms]
+    for i, one in enumerate(said):
+        assert all(not np.array_equal(one, other) for other in said[:i])

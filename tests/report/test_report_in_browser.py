@@ -25,7 +25,8 @@ def report(tmp_path_factory):
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
         assert main(["demo", "--json", "--out", str(folder)]) == 0
-    assert json.loads(out.getvalue())["personal"]["skipped"] is None
+    told = json.loads(out.getvalue())
+    assert told["personal"]["skipped"] is None and told["stress"]["skipped"] is None
     return (folder / "report.html").as_uri()
 
 
@@ -51,7 +52,7 @@ def test_the_report_fits(browser, report, size, scheme):
         is_accessible(page)
         drawn = page.evaluate("[...document.querySelectorAll('section svg[role=img]')].map((s) => s.querySelectorAll("
                               "'path, rect, use').length)")  # fmt: skip
-        assert len(drawn) == 4 and min(drawn) > 20
+        assert len(drawn) == 5 and min(drawn) > 20
     finally:
         context.close()
 
@@ -62,7 +63,7 @@ def test_before_and_after_stand_beside_each_other(browser, report):
     page.goto(report)
     tops = page.evaluate("[...document.querySelectorAll('.beside')].map((one) => [...one.querySelectorAll('table')]"
                          ".map((table) => table.getBoundingClientRect().top))")  # fmt: skip
-    assert [len(row) for row in tops] == [2, 3] and all(len(set(row)) == 1 for row in tops)
+    assert [len(row) for row in tops] == [2, 3, 2, 3] and all(len(set(row)) == 1 for row in tops)
     captions = page.evaluate("[...document.querySelectorAll('.beside caption')].map((one) => one.textContent)")
-    assert captions[:4] == ["global", "levelled", "global", "global, levelled"]
+    assert captions[:4] == captions[5:9] == ["global", "levelled", "global", "global, levelled"]
     context.close()

@@ -1,4 +1,4 @@
-"""What cardiologists wrote beside a recording, for each result of a stream of it."""
+"""What was written beside a recording, for each result of a stream of it."""
 
 from __future__ import annotations
 
@@ -33,3 +33,29 @@ def annotated(recording: Recording, results: Sequence[Result]) -> tuple[tuple[st
         else:
             truth[i] = name
     return tuple(truth), tuple(missed)
+
+
+def in_force(
+    recording: Recording, results: Sequence[Result], *, window_s: float, labels: Sequence[str]
+) -> tuple[str | None, ...]:
+    """Label of each result's window where an annotation holds until the next one; None where it changes in the window.
+
+    Parameters
+    ----------
+    recording : Recording
+        Its annotations' symbols are labels; before the first, and from any other symbol on, there is none.
+    results : sequence of Result
+        On the recording's own clock.
+    window_s : float
+        Length of a window: the task's own, which of a stream of several sensors is the longest one's.
+    labels : sequence of str
+    """
+    notes = recording.annotations
+    if notes is None or not len(notes.sample):
+        return (None,) * len(results)
+    changes_s = recording.t0_s + notes.sample / recording.fs_hz
+    ends_s = np.array([result.t_end_s for result in results])
+    first = np.searchsorted(changes_s, ends_s - window_s, side="right") - 1
+    last = np.searchsorted(changes_s, ends_s, side="right") - 1
+    held = (notes.symbol[i] if i >= 0 and i == j else None for i, j in zip(first, last, strict=True))
+    return tuple(symbol if symbol in labels else None for symbol in held)

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -15,6 +16,7 @@ from physioedge.cli.annotated import annotated
 from physioedge.cli.console import SHIPPED, SHIPPED_BUNDLE, SHIPPED_RECORD, print_json
 
 if TYPE_CHECKING:
+    from physioedge.report.page import More
     from physioedge.report.streamed import Streamed
     from physioedge.signals.recording import Recording
     from physioedge_runtime import Bundle, Result, Stream
@@ -46,7 +48,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def run(args: argparse.Namespace) -> int:
     """Stream, print, report; 0 when the report is written."""
     from physioedge.report import plots
-    from physioedge.report.page import page
+    from physioedge.report.page import More, page
     from physioedge.signals.read import read_recording
     from physioedge_runtime import Bundle
     from physioedge_runtime.engine import load_engine
@@ -64,21 +66,13 @@ def run(args: argparse.Namespace) -> int:
     if console:
         console.closing(streamed)
     shipped = args.record == SHIPPED and args.bundle == SHIPPED_BUNDLE
-    personal = demo_personal.personalise() if shipped else None
-    if console and personal:
-        for line in demo_personal.lines(personal):
-            console.say(line)
-    worn = demo_wrist.wear(console.say if console else lambda line: None) if shipped else None
+    more, told = _more(console.say if console else lambda line: None) if shipped else (More(), {})
     target = args.out / REPORT
     args.out.mkdir(parents=True, exist_ok=True)
-    target.write_text(page(streamed, worn, personal), encoding="utf-8")
+    target.write_text(page(streamed, more), encoding="utf-8")
     if args.json:
-        wrist = {} if worn is None else {"wrist": demo_wrist.summary(worn)}
-        mine = {} if personal is None else {"personal": demo_personal.summary(personal)}
-        print_json({**summary(streamed), **mine, **wrist, "report": str(target), "plots": plots.available()})
+        print_json({**summary(streamed), **told, "report": str(target), "plots": plots.available()})
         return 0
-    if console and worn:
-        console.say(demo_wrist.closing(worn))
     print("Not a medical device: for research and development only.")
     if not plots.available():
         print("The report has no plots without matplotlib: pip install 'physioedge[view]'")
@@ -87,6 +81,32 @@ def run(args: argparse.Namespace) -> int:
     if not args.no_open and can_open():
         webbrowser.open(target.resolve().as_uri())
     return 0
+
+
+def _more(say: Callable[[str], None]) -> tuple[More, dict[str, Any]]:
+    """What the shipped recordings show beside beats: for the page, and as plain values; `say` gets lines for people."""
+    from physioedge.cli import demo_course
+    from physioedge.report.page import More
+    from physioedge_runtime.errors import MissingExtra
+
+    personal = demo_personal.personalise(demo_course.beats())
+    worn, stress, skipped = None, None, ""
+    for line in demo_personal.lines(personal):
+        say(line)
+    worn = demo_wrist.wear(say)
+    say(demo_wrist.closing(worn))
+    try:
+        stress = demo_personal.personalise(demo_course.stress())
+    except MissingExtra as error:
+        skipped = f"{demo_course.STRESS.title}: {error.came}. {error.do}"
+    for line in ["", skipped] if stress is None else demo_personal.lines(stress):
+        say(line)
+    told = {
+        "personal": demo_personal.summary(personal),
+        "wrist": demo_wrist.summary(worn),
+        "stress": {"skipped": skipped} if stress is None else demo_personal.summary(stress),
+    }
+    return More(personal=personal, worn=worn, stress=stress, skipped=skipped), told
 
 
 def stream(bundle: Bundle, engine: Any, recording: Recording, load_ms: float, show: Any) -> Streamed:

@@ -1,22 +1,21 @@
-"""A recording played again and again into a stream that is personalised, and into twins that are left as they were."""
+"""A recording played into a stream that is personalised, and into twins that are left as they were."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-import numpy as np
-
-from physioedge.cli.annotated import annotated
+from physioedge.cli.demo_course import Course
+from physioedge.cli.feeding import pushes
 from physioedge.report.personalised import GLOBAL, Change, Compared
-from physioedge.signals.recording import Recording
-from physioedge_runtime import Bundle, Result, Stream
+from physioedge_runtime import Result, Stream
 from physioedge_runtime.adaptation.adapting import Adaptation, TrialEnd
 from physioedge_runtime.adaptation.condition import EMBEDDING
 from physioedge_runtime.adaptation.store import AdapterStore
 from physioedge_runtime.engine import Engine
 
 CHUNK_S = 0.25
+_EPSILON_S = 1e-6
 
 
 @dataclass
@@ -33,12 +32,9 @@ class Life:
 
     Parameters
     ----------
-    bundle : Bundle
+    course : Course
     engine : Engine
-        Of the bundle, with slots; all streams share it.
-    recording : Recording
-    passes : int
-        How often it is played.
+        Of its bundle, with slots; all streams share it.
     store : AdapterStore
         Empty.
     tick : callable
@@ -46,30 +42,26 @@ class Life:
 
     Attributes
     ----------
-    recording : Recording
-        All passes, annotations too.
-    pass_s : float
-        Length of one.
+    at_s : float
+        Signal pushed so far.
+    beside : Twin or None
+        The stream that a trial is judged beside.
     """
 
     def __init__(
-        self, bundle: Bundle, engine: Engine, recording: Recording, passes: int, store: AdapterStore,
-        tick: Callable[[float], None] = lambda _: None,
-    ) -> None:  # fmt: skip
-        self._bundle, self._engine, self._tick = bundle, engine, tick
-        self.recording, self.passes, self.pass_s = repeated(recording, passes), passes, recording.duration_s
+        self, course: Course, engine: Engine, store: AdapterStore, tick: Callable[[float], None] = lambda _: None
+    ) -> None:
+        self.course, self._engine, self._tick = course, engine, tick
         self.stream = self._opened()
-        self.adaptation = Adaptation.of(bundle, self.stream, store)
+        self.adaptation = Adaptation.of(course.bundle, self.stream, store)
         self.results: list[Result] = []
         self.changes: list[Change] = []
+        self.beside: Twin | None = None
+        self.at_s = 0.0
         self._twins: list[Twin] = []
-        self._at = 0  # samples pushed
+        self._coming = pushes(course.recordings, CHUNK_S)
+        self._next = next(self._coming, None)
         self.changed(GLOBAL)
-
-    @property
-    def at_s(self) -> float:
-        """Signal pushed so far."""
-        return self._at / self.recording.fs_hz
 
     def twin(self) -> Twin:
         """A stream in the state of this one, to go on beside it; call it just before a change."""
@@ -87,24 +79,29 @@ class Life:
 
     def lives(self, until_s: float) -> TrialEnd | None:
         """Stream up to then, or until a trial has ended."""
-        step = max(1, round(CHUNK_S * self.recording.fs_hz))
-        stop = min(round(until_s * self.recording.fs_hz), self.recording.samples.shape[1])
-        while self._at < stop:
-            chunk = self.recording.samples[:, self._at : min(self._at + step, stop)]
-            self._at += chunk.shape[1]
-            found = self.stream.push(chunk)
+        while self._next is not None and self._next.until_s <= until_s + _EPSILON_S:
+            push = self._next
+            self._next = next(self._coming, None)
+            found = self.stream.push(push.chunk, push.t_s, push.sensor)
             self.results += found
+            beside: list[Result] = []
             for twin in self._twins:
-                twin.results += twin.stream.push(chunk)
-            ended = self.adaptation.step(found)
+                told = twin.stream.push(push.chunk, push.t_s, push.sensor)
+                twin.results += told
+                beside = told if twin is self.beside else beside
+            ended = self.adaptation.step(found, beside)
+            self.at_s = max(self.at_s, push.until_s)
             self._tick(self.at_s)
             if ended is not None:
                 return ended
         return None
 
-    def lives_on(self) -> None:
-        """Stream one chunk more."""
+    def lives_on(self) -> bool:
+        """Stream one chunk of every sensor more; False where there is none left."""
+        if self._next is None:
+            return False
         self.lives(self.at_s + CHUNK_S)
+        return True
 
     def ends(self) -> None:
         """The last results; once more gives no others."""
@@ -114,11 +111,9 @@ class Life:
 
     def compared(self, own: str, mine: Sequence[Result], others: Mapping[str, Twin]) -> Compared:
         """Some of the results beside those of twins for the same beats; own ones last."""
-        truth, _ = annotated(self.recording, mine)
         said = {name: _labels_at(twin.results, mine) for name, twin in others.items()}
         said[own] = tuple(result.label for result in mine)
-        known = (None,) * len(mine) if truth is None else truth
-        return Compared(labels=self.stream.contract.labels, truth=known, said=said)
+        return Compared(labels=self.stream.contract.labels, truth=self.course.truth(mine), said=said)
 
     def apart_from(self, twin: Twin) -> int:
         """Windows since a twin was made that one of the two has and the other has not."""
@@ -132,24 +127,15 @@ class Life:
         return sum(theirs.get(result.t_anchor_s) == result for result in self.results[first:])
 
     def _opened(self) -> Stream:
+        recordings = self.course.recordings
         return Stream(
-            self._bundle,
-            fs_hz=self.recording.fs_hz,
-            units=self.recording.units,
-            resample="polyphase",
-            channels=self.recording.channels,
+            self.course.bundle,
+            fs_hz={name: one.fs_hz for name, one in recordings.items()},
+            units={name: one.units for name, one in recordings.items()},
+            resample=dict.fromkeys(recordings, "polyphase"),
             engine=self._engine,
             collect=EMBEDDING,
         )
-
-
-def repeated(recording: Recording, times: int) -> Recording:
-    """A recording played several times over, with its annotations."""
-    notes, length = recording.annotations, recording.samples.shape[1]
-    if notes is not None:
-        at = np.concatenate([notes.sample + i * length for i in range(times)])
-        notes = replace(notes, sample=at, symbol=notes.symbol * times, note=notes.note * times)
-    return replace(recording, samples=np.tile(recording.samples, (1, times)), annotations=notes)
 
 
 def _labels_at(results: Sequence[Result], wanted: Sequence[Result]) -> tuple[str | None, ...]:

@@ -9,55 +9,49 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from physioedge.cli.console import SHIPPED_BUNDLE, SHIPPED_RECORD, table
+from physioedge.cli.console import table
 from physioedge.cli.progress import Progress
 from physioedge_runtime.errors import MissingExtra, PhysioEdgeError
 
 if TYPE_CHECKING:
+    from physioedge.cli.demo_course import Course
     from physioedge.cli.demo_life import Life, Twin
     from physioedge.report.personalised import Asked, Compared, Personal, Tried
     from physioedge_runtime.adaptation.link import Link
     from physioedge_runtime.adaptation.own_signal import Levelled
 
 DEVICE = "demo"
-LEVEL_AFTER, PASSES, ROLLBACK_AFTER = 0.5, 3, 2.5
-"""In lengths of the recording. One length holds too few beats for what the bundle's change plan wants to see."""
 _WIDTH = 100
 
 
-def personalise() -> Personal:
-    """Stream the shipped recording through the shipped bundle, and make it the person's.
+def personalise(course: Course) -> Personal:
+    """Play a course through its bundle, and make the bundle the person's.
 
     The store lies in a temporary folder, the host on this machine; keys and token are made for this run, and nothing is
     left of them.
     """
     from physioedge.cli.demo_life import Life
-    from physioedge.signals.read import read_recording
-    from physioedge_runtime import Bundle
     from physioedge_runtime.adaptation.adapter import Target
     from physioedge_runtime.adaptation.store import AdapterStore
     from physioedge_runtime.bundle.signing import public_key
     from physioedge_runtime.engine import load_engine
 
-    began = time.perf_counter()
-    bundle = Bundle.open(SHIPPED_BUNDLE)
+    began, bundle = time.perf_counter(), course.bundle
     engine = load_engine(bundle, engine="auto", adapters="slots", fallback=True)
-    recording = read_recording(SHIPPED_RECORD, channels=bundle.contract.sensor.channels)
     generator, skipped = _generator(bundle.contract.task)
     key, target = secrets.token_bytes(32), Target.of(bundle, device=DEVICE)
-    passes = 1 if generator is None else PASSES
     with (
         TemporaryDirectory(prefix="physioedge-demo-") as folder,
         AdapterStore.open(Path(folder) / "adapters", target=target, trust=public_key(key)) as store,
-        Progress("making it personal", passes * recording.duration_s) as progress,
+        Progress("making it personal", course.ask_after_s if generator is None else course.whole_s) as progress,
     ):
-        life = Life(bundle, engine, recording, passes, store, progress.at)
-        levelled, plain = _level(life, recording.duration_s)
+        life = Life(course, engine, store, progress.at)
+        levelled, plain = _level(life)
         asked, tried = None, None
         if generator is not None:
             try:
                 asked, answer, link = _ask(life, generator, key)
-                tried = _try(life, answer, link, plain, ROLLBACK_AFTER * recording.duration_s)
+                tried = _try(life, answer, link, plain)
             except PhysioEdgeError as error:  # such as a machine that forbids to listen: the demo goes on
                 skipped = f"[{error.code}] {error}"
         life.ends()
@@ -73,17 +67,17 @@ def _generator(task: str) -> tuple[Path | None, str]:
         return None, f"{error.came}. {error.do}"
 
 
-def _level(life: Life, pass_s: float) -> tuple[Levelled, Twin]:
-    """The first pass, with a level taken on the way; and a twin that goes on without it."""
+def _level(life: Life) -> tuple[Levelled, Twin]:
+    """A level, taken on the way to the moment to ask; and a twin that goes on without it."""
     from physioedge.report.personalised import LEVELLED
     from physioedge_runtime.adaptation.own_signal import LEVELLED as DONE
 
-    life.lives(LEVEL_AFTER * pass_s)
+    life.lives(life.course.level_after_s)
     plain = life.twin()
     levelled = life.adaptation.level()
     if levelled.step == DONE:
         life.changed(LEVELLED)
-    life.lives(pass_s)
+    life.lives(life.course.ask_after_s)
     return levelled, plain
 
 
@@ -104,13 +98,13 @@ def _ask(life: Life, generator: Path, key: bytes) -> tuple[Asked, bytes, Link]:
         host_ms = 1e3 * (time.perf_counter() - began)
     asked = Asked(
         condition=Condition.from_bytes(request.condition), sent=request.condition, url=url, answer_bytes=len(answer),
-        host_ms=host_ms,
+        host_ms=host_ms, at_s=life.at_s, signal_bytes=life.course.heard_bytes(life.at_s),
     )  # fmt: skip
     return asked, answer, link
 
 
-def _try(life: Life, answer: bytes, link: Link, plain: Twin, rollback_at_s: float) -> Tried:
-    """Stage, swap, trial, and a rollback that nobody needed; then the rest of the signal.
+def _try(life: Life, answer: bytes, link: Link, plain: Twin) -> Tried:
+    """Stage, swap, trial beside a twin, and a rollback that nobody needed; then the rest of the signal.
 
     Raises
     ------
@@ -120,26 +114,26 @@ def _try(life: Life, answer: bytes, link: Link, plain: Twin, rollback_at_s: floa
     from physioedge.report.personalised import TRIAL, Tried
     from physioedge_runtime.adaptation.session import TRYING
 
-    adaptation, whole_s = life.adaptation, life.recording.duration_s
+    adaptation, course = life.adaptation, life.course
     began = time.perf_counter()
     candidate = adaptation.store.stage(answer)
     stage_ms = 1e3 * (time.perf_counter() - began)
-    while not adaptation.guard.ready and life.at_s < whole_s:
-        life.lives_on()
-    same = life.twin()
+    while not adaptation.guard.ready and life.lives_on():
+        pass
+    same = life.beside = life.twin()
     began = time.perf_counter()
     outcome = adaptation.adapt(link)  # of a staged adapter: it is tried, and nobody asked again
     swap_ms, swap_s = 1e3 * (time.perf_counter() - began), life.at_s
     if outcome.step != TRYING:
         raise outcome.error or PhysioEdgeError(str(outcome), "a trial", "Tell the makers.")
     life.changed(TRIAL)
-    ended = life.lives(rollback_at_s)
+    ended = life.lives(course.rollback_after_s)
     if ended is not None:
         life.changed(ended.what)
-        life.lives(rollback_at_s)
+        life.lives(course.rollback_after_s)
     rollback_ms = _roll_back(life)
     away = next(c.index for c in life.changes if c.index >= same.index and c.adapter_id != candidate.manifest.id)
-    life.lives(whole_s)
+    life.lives(course.whole_s)
     life.ends()
     under = life.results[same.index : away]
     return Tried(
@@ -178,12 +172,16 @@ def _told(
 ) -> Personal:
     from physioedge.report.personalised import Personal
 
-    rest = [r for r in life.results[plain.index :] if r.t_anchor_s < life.pass_s]
+    course = life.course
+    asked_s = next(iter(course.recordings.values())).t0_s + course.ask_after_s
+    rest = [r for r in life.results[plain.index :] if r.t_anchor_s < asked_s]
     return Personal(
-        recording=life.recording,
-        passes=life.passes,
+        part=course.part,
+        recordings=course.recordings,
+        passes=course.passes,
         plan=life.adaptation.guard.plan,
         results=tuple(life.results),
+        truth=course.truth(life.results),
         changes=tuple(life.changes),
         levelled=levelled,
         rest=life.compared("levelled", rest, {"global": plain}),
@@ -200,13 +198,13 @@ def lines(personal: Personal) -> list[str]:
     from physioedge.report import personal_words as words
 
     asked, tried = personal.asked, personal.tried
-    out = ["", "the same recording, made personal:", words.levelled(personal), *_table(personal.rest)]
+    out = ["", personal.part.opening, words.levelled(personal), *_table(personal.rest, personal)]
     if asked is not None:
         out += ["", words.sent(asked, personal), words.answered(asked)]
     if tried is not None:
-        out += [words.swapped(tried), words.looped(personal), words.judged(tried), *words.unlevelled(personal)]
-        out += _table(tried.compared)
-        out += ["", words.kept(tried), words.back(tried, personal), words.WORTH]
+        out += [words.swapped(tried), *words.looped(personal), words.judged(tried), *words.unlevelled(personal)]
+        out += _table(tried.compared, personal)
+        out += ["", words.kept(tried), words.back(tried, personal), personal.part.worth]
     if personal.skipped:
         out += ["", words.skipped(personal)]
     out = [*out, words.took(personal)]
@@ -217,11 +215,11 @@ def _filled(line: str) -> str:
     return textwrap.fill(line[:1].upper() + line[1:], _WIDTH, break_on_hyphens=False)
 
 
-def _table(compared: Compared) -> list[str]:
+def _table(compared: Compared, personal: Personal) -> list[str]:
     from physioedge.report import personal_words as words
 
     rows = [(truth, who, *counts) for truth, who, counts in compared.rows()]
-    return [table(("annotated", "served by", *compared.columns()), rows), words.agreement(compared)]
+    return [table(("annotated", "served by", *compared.columns()), rows), words.agreement(compared, personal)]
 
 
 def summary(personal: Personal) -> dict[str, Any]:
@@ -239,7 +237,7 @@ def summary(personal: Personal) -> dict[str, Any]:
             "bias": dict(levelled.bias),
             "rest": _compared(personal.rest),
         },
-        "condition": None if personal.asked is None else _asked(personal.asked, personal),
+        "condition": None if personal.asked is None else _asked(personal.asked),
         "adapter": None if personal.tried is None else _tried(personal.tried),
         "skipped": personal.skipped or None,
         "wall_s": personal.wall_s,
@@ -258,7 +256,7 @@ def _compared(compared: Compared) -> dict[str, Any]:
     return {"windows": len(compared.truth), "counts": by_label, "by_annotation": rows, "agreement": agreement}
 
 
-def _asked(asked: Asked, personal: Personal) -> dict[str, Any]:
+def _asked(asked: Asked) -> dict[str, Any]:
     text_bytes, number_bytes = asked.parts
     return {
         "bytes": len(asked.sent),
@@ -267,7 +265,8 @@ def _asked(asked: Asked, personal: Personal) -> dict[str, Any]:
         "kind": asked.condition.kind,
         "numbers": len(asked.condition.mean) + len(asked.condition.deviation),
         "windows": asked.condition.windows,
-        "signal_bytes": personal.signal_bytes,
+        "after_s": asked.at_s,
+        "signal_bytes": asked.signal_bytes,
         "answer_bytes": asked.answer_bytes,
         "host_ms": asked.host_ms,
     }

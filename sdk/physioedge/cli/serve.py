@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from physioedge.host.serving import Listening
     from physioedge.host.settings import HostSettings
 
-ARRHYTHMIA = "arrhythmia"
+SHIPS = ("arrhythmia", "stress")
+"""Tasks whose generators come with the weights."""
 _EPILOG = """\
 tokens: a JSON file with the SHA-256 of each device's token, {"watch-7": "<64 hex digits>"}. To make one:
   openssl rand -hex 32 | tr -d '\\n' | tee watch-7.token | sha256sum
@@ -44,7 +45,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--generator", type=Path, required=True, metavar="FILE", help="trained generator, or "
-                        "'shipped' for the one for heart beats")  # fmt: skip
+                        "'shipped' for one that came with the weights")  # fmt: skip
+    parser.add_argument("--task", choices=SHIPS, default=SHIPS[0], help="of --generator shipped: what the devices "
+                        "judge (default arrhythmia)")  # fmt: skip
     parser.add_argument("--key", type=Path, required=True, metavar="PEM", help="private key that signs adapters")
     parser.add_argument("--tokens", type=Path, required=True, metavar="FILE", help="devices and their tokens' digests")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
@@ -97,7 +100,7 @@ def _application(args: argparse.Namespace, settings: HostSettings, key: Path) ->
         from physioedge.host.redis_cache import RedisCache
 
         cache = RedisCache(args.cache, settings.cache_ttl_s)
-    path = generator_of(ARRHYTHMIA) if args.generator == Path(SHIPPED) else args.generator
+    path = generator_of(args.task) if args.generator == Path(SHIPPED) else args.generator
     return create_app(_generator(path, args.steps, args.draws), key, settings, cache=cache)
 
 

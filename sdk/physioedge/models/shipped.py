@@ -49,5 +49,20 @@ def adapter_of(task: str) -> Path:
 
 
 def generator_of(task: str) -> Path:
-    """A task's generator, whether or not it is there: kernel ridge regression on the set of docs/personalisation.md."""
+    """A task's generator, whether or not it is there: an MLP on a set of docs/personalisation.md."""
     return folder() / "generators" / f"{task}.safetensors"
+
+
+def demo_file(name: str) -> Path:
+    """A file of the demo that comes with the weights: the bundle of stress, its public key, an hour with a wristband.
+
+    Raises
+    ------
+    MissingExtra
+        It is not there: the weights are of another version, or not installed.
+    """
+    path = folder() / "demo" / name
+    if not path.exists():
+        do = "Install others with: pip install -U physioedge-weights"
+        raise MissingExtra(f"weights without {path.name}", "the demo's files", do)
+    return path

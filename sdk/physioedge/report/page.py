@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from html import escape
 
 from physioedge.report import personal_page, plots, wrist
@@ -25,18 +26,38 @@ WRIST_SOURCE = (
 NO_PLOTS = "This report has no plots, because matplotlib is not installed: <code>pip install 'physioedge[view]'</code>."
 
 
-def page(streamed: Streamed, worn: Worn | None = None, personal: Personal | None = None) -> str:
+@dataclass(frozen=True, kw_only=True)
+class More:
+    """What stands beside a streamed recording.
+
+    Attributes
+    ----------
+    personal : Personal or None
+        The same recording, while its model was made the person's.
+    worn : Worn or None
+        A wristband.
+    stress : Personal or None
+        A wristband, while its model was made the person's.
+    skipped : str
+        Why that is not there; empty where it is, or nobody asked for it.
+    """
+
+    personal: Personal | None = None
+    worn: Worn | None = None
+    stress: Personal | None = None
+    skipped: str = ""
+
+
+def page(streamed: Streamed, more: More | None = None) -> str:
     """Return the whole page.
 
     Parameters
     ----------
     streamed : Streamed
         With at least one result or none; a quiet recording makes a short report.
-    worn : Worn, optional
-        A wristband beside it.
-    personal : Personal, optional
-        The same recording, while its model was made the person's.
+    more : More, optional
     """
+    more = more or More()
     drawn = plots.available() and bool(streamed.results)
     name = streamed.bundle.manifest.name
     parts = [
@@ -51,13 +72,20 @@ def page(streamed: Streamed, worn: Worn | None = None, personal: Personal | None
         _confusion(streamed),
         _contract(streamed),
         "</div>",
-        personal_page.section(personal) if personal else "",
-        wrist.section(worn) if worn else "",
+        personal_page.section(more.personal) if more.personal else "",
+        wrist.section(more.worn) if more.worn else "",
+        personal_page.section(more.stress) if more.stress else "",
+        f"<p class='notice'>{escape(more.skipped)}</p>" if more.skipped else "",
         _card(streamed),
         _beats(streamed),
-        f"<footer>{escape(_source(streamed) + (WRIST_SOURCE if worn else ''))}</footer>",
+        f"<footer>{escape(_source(streamed) + _wrist_source(more))}</footer>",
     ]
     return document(f"{name}: {streamed.recording.name}", parts)
+
+
+def _wrist_source(more: More) -> str:
+    hour = f" {more.stress.part.source}" if more.stress else ""
+    return (WRIST_SOURCE if more.worn else "") + hour
 
 
 def _header(streamed: Streamed) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
+from physioedge.report import personal_time, plots
 from physioedge.report import personal_words as words
 from physioedge.report.bars import Bar, chart
 from physioedge.report.matrix import matrix
 from physioedge.report.personalised import CONFIRMED, TRIAL, Compared, Personal, Stretch, Tried
+from physioedge.report.shell import pushed
 
 _COLOURS = {TRIAL: "class1", CONFIRMED: "class3"}
 
@@ -16,11 +18,13 @@ _COLOURS = {TRIAL: "class1", CONFIRMED: "class3"}
 def section(personal: Personal) -> str:
     """The section of the page."""
     asked, tried = personal.asked, personal.tried
+    looped = "".join(_said(line) + "." for line in words.looped(personal)) if tried else ""
     parts = [
-        f"<p>{_said(words.took(personal))}. {_said(words.looped(personal)) + '.' if tried else ''}</p>",
+        f"<p>{_said(words.heard(personal))}. {_said(words.took(personal))}. {looped}</p>",
         timeline(personal),
+        _over_time(personal),
         _heading("Levelled, and nobody asked", words.levelled(personal)),
-        _table(personal.rest),
+        _table(personal.rest, personal),
     ]
     if asked is not None:
         parts += [
@@ -31,14 +35,14 @@ def section(personal: Personal) -> str:
         said = " ".join(map(_ended, (words.swapped(tried), words.judged(tried), *words.unlevelled(personal))))
         parts += [
             _heading("On trial", said),
-            _table(tried.compared),
+            _table(tried.compared, personal),
             _heading("Rolled back", f"{_ended(words.back(tried, personal))} {_ended(words.kept(tried))}"),
             _figures(personal, tried),
-            f"<p class='notice'>{escape(words.WORTH)}</p>",
+            f"<p class='notice'>{escape(personal.part.worth)}</p>",
         ]
     if personal.skipped:
         parts.append(f"<p class='notice'>{_said(words.skipped(personal))}</p>")
-    return f"<section><h2>Made personal</h2>{''.join(parts)}</section>"
+    return f"<section><h2>{escape(personal.part.title)}</h2>{''.join(parts)}</section>"
 
 
 def timeline(personal: Personal) -> str:
@@ -58,6 +62,18 @@ def timeline(personal: Personal) -> str:
         for s in stretches
     ]
     return chart(bars, title="Which adapter served when", top=personal.signal_s) + _rows(head, rows, words_first=3)
+
+
+def _over_time(personal: Personal) -> str:
+    """The label that a part is about, window by window; nothing without matplotlib."""
+    label = personal.part.over_time
+    if not label or not plots.available():
+        return ""
+    text = (
+        f"Each dot is one window as it was said at that time, by what served then (the strip above). Shaded: annotated "
+        f"{label}. {pushed('The plot is wider than this screen')}"
+    )
+    return f"<p>{text}</p><div class='scroll wide' tabindex='0'>{personal_time.plot(personal, label)}</div>"
 
 
 def _colour(stretch: Stretch) -> str:
@@ -84,14 +100,14 @@ def _figures(personal: Personal, tried: Tried) -> str:
     return f"<div class='tiles'>{cells}</div>"
 
 
-def _table(compared: Compared) -> str:
+def _table(compared: Compared, personal: Personal) -> str:
     """The same windows under each, side by side: before and after."""
     columns = compared.columns()
     tables = []
     for who in compared.said:
         rows = {truth: counts for truth, other, counts in compared.rows() if other == who}
         tables.append(matrix(columns, rows, title=who))
-    return f"<div class='beside'>{''.join(tables)}</div><p>{_said(words.agreement(compared))}.</p>"
+    return f"<div class='beside'>{''.join(tables)}</div><p>{_said(words.agreement(compared, personal))}.</p>"
 
 
 def _rows(head: Iterable[str], rows: Iterable[Iterable[str]], *, words_first: int) -> str:

@@ -5,12 +5,6 @@ from __future__ import annotations
 from physioedge.report.personalised import TRIAL, Asked, Compared, Personal, Tried
 from physioedge_runtime.adaptation.own_signal import LEVELLED, said_of
 
-WORTH = (
-    "What this generator is worth: over 22 people of MIT-BIH whom nothing was fitted on, about 0.01 of macro-F1 beyond "
-    "levelling (docs/personalisation.md). It shows the way an adapter takes more than a gain; and one person's few "
-    "beats prove nothing either way."
-)
-
 
 def levelled(personal: Personal) -> str:
     """What levelling did."""
@@ -20,28 +14,30 @@ def levelled(personal: Personal) -> str:
     at_s = personal.changes[1].at_s
     return (
         f"levelled after {at_s:g} s, from {done.windows} windows without labels, and nobody asked; added to the logits "
-        f"from then on: {said_of(done.bias)}. The {len(personal.rest.truth)} beats of the rest, without it and with it:"
+        f"from then on: {said_of(done.bias)}. The {len(personal.rest.truth)} {personal.part.noun} until a host is "
+        "asked, without it and with it:"
     )
 
 
-def agreement(compared: Compared) -> str:
+def agreement(compared: Compared, personal: Personal) -> str:
     """How often what served said what was annotated."""
     parts = []
     for who in compared.said:
         right, judged = compared.agreement(who)
         parts.append(f"{who} {right} of {judged}")
-    return f"called as annotated, of beats with a label: {'; '.join(parts)}"
+    return f"called as annotated, of {personal.part.noun} with a label: {'; '.join(parts)}"
 
 
 def sent(asked: Asked, personal: Personal) -> str:
     """What left the device."""
     condition, (text, numbers) = asked.condition, asked.parts
     return (
-        f"what leaves the device after {personal.pass_s:g} s: a condition of {len(asked.sent)} bytes, and beside it "
+        f"what leaves the device after {asked.at_s:g} s: a condition of {len(asked.sent)} bytes, and beside it "
         f"the device's name, a counter, a random number and its token. {text} of the bytes are text (the task and its "
         f"labels, sensors, digests, how many windows: {condition.windows}), {numbers} are {numbers // 2} numbers in "
         f"half precision: mean and deviation of {len(condition.mean)} features of kind {condition.kind!r}. Samples, "
-        f"times and what was said of any beat stay here; the signal itself would be {personal.signal_bytes} bytes."
+        f"times and what was said of any of the {personal.part.noun} stay here; the signal itself would be "
+        f"{asked.signal_bytes} bytes."
     )
 
 
@@ -61,13 +57,21 @@ def swapped(tried: Tried) -> str:
     )
 
 
-def looped(personal: Personal) -> str:
-    """Why the recording is heard more than once."""
-    return (
+def heard(personal: Personal) -> str:
+    """What was played."""
+    sensors = ", ".join(f"{name} at {one.fs_hz:g} Hz" for name, one in personal.recordings.items())
+    return f"{personal.recording.name}: {sensors}"
+
+
+def looped(personal: Personal) -> list[str]:
+    """Why a recording is heard more than once, where it is."""
+    if personal.passes == 1:
+        return []
+    return [
         f"the bundle's change plan wants {personal.plan.min_windows} judged windows before a trial and as many in it, "
         f"more than {personal.pass_s:g} s hold. The plan stays as it is: the recording is played {personal.passes} "
         "times, end to end, so the adapter is tried on beats that its condition was made of"
-    )
+    ]
 
 
 def judged(tried: Tried) -> str:
@@ -76,8 +80,8 @@ def judged(tried: Tried) -> str:
         return f"trial from {tried.swap_s:g} s on: not over when it was rolled back"
     seen = tried.ended.verdict
     return (
-        f"trial from {tried.swap_s:g} s on: {tried.ended.what} after {seen.windows_during} judged windows, compared "
-        f"with {seen.windows_before} before: {seen.reason}"
+        f"trial from {tried.swap_s:g} s on: {tried.ended.what} after {seen.windows_during} judged windows, beside "
+        f"what a stream without it says of the same: {seen.reason}"
     )
 
 
@@ -86,7 +90,7 @@ def unlevelled(personal: Personal) -> list[str]:
     tried = [change for change in personal.changes if change.what == TRIAL]
     if not tried or tried[0].bias or not personal.levelled.bias:
         return []
-    return ["a level belongs to the adapter it was taken under, so this one serves without; the beats under it:"]
+    return ["a level belongs to the adapter it was taken under, so this one serves without; what it says:"]
 
 
 def kept(tried: Tried) -> str:

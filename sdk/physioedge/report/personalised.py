@@ -114,6 +114,10 @@ class Asked:
         Of the signed adapter.
     host_ms : float
         From sending to the last byte of the answer.
+    at_s : float
+        Signal that had been pushed by then.
+    signal_bytes : int
+        Of that signal, as 32-bit samples; of a recording played over again, once.
     """
 
     condition: Condition
@@ -121,6 +125,8 @@ class Asked:
     url: str
     answer_bytes: int
     host_ms: float
+    at_s: float
+    signal_bytes: int
 
     @property
     def parts(self) -> tuple[int, int]:
@@ -170,23 +176,54 @@ class Tried:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Part:
+    """How one such recording is spoken of.
+
+    Attributes
+    ----------
+    title : str
+        Of its section.
+    opening : str
+        What stands before it on a console.
+    noun : str
+        What the bundle judges, more than one: ``beats``.
+    worth : str
+        What the generator is worth over many people, as measured.
+    source : str
+        Where the recording is from, and its licence; empty where that is said already.
+    over_time : str
+        Label whose probability is drawn over the whole recording; empty for no such plot.
+    """
+
+    title: str
+    opening: str
+    noun: str
+    worth: str
+    source: str = ""
+    over_time: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Personal:
     """The whole of it.
 
     Attributes
     ----------
-    recording : Recording
-        As often as it was played, one after the other.
+    part : Part
+    recordings : mapping of sensor to Recording
+        As often as they were played, one after the other; the leading one first.
     passes : int
         How often.
     plan : ChangePlan
         The bundle's.
     results : tuple of Result
+    truth : tuple of str or None
+        Annotated class of each.
     changes : tuple of Change
         The first is the beginning.
     levelled : Levelled
     rest : Compared
-        Windows after levelling in the first pass.
+        Windows between levelling and the moment to ask a host.
     asked, tried : Asked, Tried or None
         None where no host was asked, or no adapter tried.
     skipped : str
@@ -195,10 +232,12 @@ class Personal:
         Signal that was streamed, and how long all of it took.
     """
 
-    recording: Recording
+    part: Part
+    recordings: Mapping[str, Recording]
     passes: int
     plan: ChangePlan
     results: tuple[Result, ...]
+    truth: tuple[str | None, ...]
     changes: tuple[Change, ...]
     levelled: Levelled
     rest: Compared
@@ -209,14 +248,19 @@ class Personal:
     wall_s: float
 
     @property
+    def recording(self) -> Recording:
+        """Of the leading sensor."""
+        return next(iter(self.recordings.values()))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the contract."""
+        return self.rest.labels
+
+    @property
     def pass_s(self) -> float:
         """Length of the recording played once."""
         return self.recording.duration_s / self.passes
-
-    @property
-    def signal_bytes(self) -> int:
-        """Of the recording played once, as 32-bit samples."""
-        return self.recording.samples.nbytes // self.passes
 
     def stretches(self) -> list[Stretch]:
         """What served when."""

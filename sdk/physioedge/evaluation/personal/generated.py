@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from physioedge.generator import controls
 from physioedge.generator.adapter_set import AdapterSet
+from physioedge.generator.dit.config import Sampling
 from physioedge.generator.regression import fit_knn, fit_krr, fit_mean, fit_nearest, fit_ridge
 from physioedge.generator.spaces import FourierSpace, VeraSpace, in_space
 
@@ -51,7 +53,21 @@ GENERATORS: Mapping[str, Fitting] = {
     "krr_vera": lambda found, seed: in_space(fit_krr, found, VeraSpace.of(found.origin)),
 }
 """By their names in the table; the last two give vectors of FourierFT and VeRA in place of the slots' numbers."""
+SAMPLED: Mapping[str, Sampling] = {
+    **{f"dit_steps{steps}": Sampling(steps=steps) for steps in (1, 2, 4, 50)},
+    "dit_draws1": Sampling(samples=1),
+    **{f"dit_guided{weight}": Sampling(guidance=weight) for weight in (2, 4)},
+}
+"""What the sampler of the very same diffusion transformer does otherwise; usual are 10 steps, 8 draws and weight 1."""
 CONTROLS = ("shuffled", "null", "foreign")
+
+
+def sampled(name: str, generate: Generate) -> Generate:
+    """A fitted diffusion transformer with another sampler."""
+    from physioedge.generator.dit.model import Dit
+
+    assert isinstance(generate, Dit)
+    return replace(generate, sampling=SAMPLED[name])
 
 
 def control(
