@@ -31,6 +31,7 @@ from made_up_host import (
     until,
 )
 from physioedge.cli.main import main
+from physioedge.cli.serve import SHIPS
 from physioedge.generator.adapter_set import AdapterSet, Origin
 from physioedge.generator.files import Generator as ClosedForm
 from physioedge.generator.files import save_generator
@@ -181,6 +182,30 @@ def test_serve_is_a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     said = AdapterFile.open(found[0], trust=tmp_path / "public.pem").manifest
     assert said.expires_s - said.issued_s == 2 * 86_400
     assert "1 devices, no TLS" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("task", SHIPS)
+def test_shipped_generators_are_served_by_task(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("physioedge_weights", reason="needs the extra host")
+    make_keys(tmp_path)
+    (tmp_path / "tokens.json").write_text(json.dumps(TOKENS))
+    port, served, run = free_port(), [], DrainingServer.run
+
+    def look(server: Any) -> None:
+        thread = threading.Thread(target=run, args=(server,))
+        thread.start()
+        until(lambda: server.started)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("GET", "/healthz")
+        served.append(json.loads(connection.getresponse().read()))
+        connection.close()
+        server.should_exit = True
+        thread.join(20)
+
+    monkeypatch.setattr(DrainingServer, "run", look)
+    words = ["--key", str(tmp_path / "private.pem"), "--tokens", str(tmp_path / "tokens.json")]
+    assert main(["serve", "--generator", "shipped", "--task", task, "--port", str(port), *words]) == 0
+    assert served == [{"status": "ok", "task": task, "generator": "mlp"}]
 
 
 def test_the_page_of_the_contract_says_what_the_code_does(repository: Path) -> None:
