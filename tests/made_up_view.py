@@ -17,12 +17,11 @@ import pytest
 from physioedge.cli import view as command
 from physioedge.cli.main import build_parser
 from physioedge.cli.view_ask import asking
-from physioedge.cli.view_feed import CAME_ALONG, opened
+from physioedge.cli.view_feed import opened
 from physioedge.view import shown
 from physioedge.view.board import Board
 from physioedge.view.serving import PageServer
 from physioedge.view.session import SPEEDS, Session
-from physioedge_runtime import Bundle
 from synthetic_ecg import synthetic_ecg
 
 CHROMIUM = "PHYSIOEDGE_CHROMIUM"
@@ -44,7 +43,7 @@ def two_channels(path: Path, *, fs_hz: float = 250.0, duration_s: float = 120.0)
 def session_of(*arguments: str) -> Iterator[Session]:
     """A session as `physioedge view` makes it, not started."""
     args = build_parser("view").parse_args(["view", "--no-open", "--port", "0", *arguments])
-    bundle = Bundle.open(args.bundle or CAME_ALONG.get(args.record, CAME_ALONG["shipped"])[1], trust=args.trust)
+    bundle = command._bundle(args)
     ask = asking(args, bundle)
     with opened(args, bundle.contract) as (feed, title), command._store(args, bundle, ask) as store:
         person = command._person(args, bundle, feed.sensors, store, ask)

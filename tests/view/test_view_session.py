@@ -153,6 +153,26 @@ def test_the_end_gives_the_last_results(tmp_path):
         assert not session.do("pause").done
 
 
+def test_an_hour_at_the_wrist_gets_an_adapter_and_is_rolled_back():
+    """Of a bundle that comes with the weights, by its own key and its own generator."""
+    pytest.importorskip("physioedge_weights", reason="needs the extra host")
+    with session_of("stress", "--speed", "60") as session:
+        told = Told(session)
+        told.passes(17.0, ticks=68)  # 1020 s of signal
+        assert not told.all("results")[0]["judged"] and told.state["adapter"]["id"] == "global"
+        assert told.do("adapt").done
+        for _ in range(400):
+            told.passes(0.001)
+            if told.session._person.store.phase == "trying":
+                break
+            time.sleep(0.02)
+        assert told.state["adapter"]["phase"] == "trying" and told.state["trial"] == {"windows": 0, "of": 10}
+        assert told.do("rollback").done
+        told.passes(0.5, ticks=4)
+        assert told.state["adapter"] == {"id": "global", "bias": {}, "phase": "", "pinned": False}
+        session.stop()
+
+
 def test_a_bundle_of_values_says_what_it_cannot():
     with session_of("wrist") as session:
         told = Told(session)

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from physioedge.cli.choices import ENGINES
-from physioedge.cli.console import SHIPPED, positive
+from physioedge.cli.console import SHIPPED, SHIPPED_BUNDLE, positive
 from physioedge.cli.storing import DEVICE, bundle_path
 from physioedge.cli.view_ask import Asking, asking
 from physioedge_runtime import Bundle, Stream
@@ -52,7 +52,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("record", metavar="SOURCE", nargs="?", default=SHIPPED, help="file or live sensor, as for "
-                        "`run`; without it, the ECG that came along; 'wrist': the wristband that did")  # fmt: skip
+                        "`run`; without it, the ECG that came along; 'wrist': the wristband that did; 'stress': an "
+                        "hour with one, of the weights")  # fmt: skip
     parser.add_argument("--bundle", type=bundle_path, metavar="FILE", help="bundle file (default: the shipped one)")
     parser.add_argument("--trust", type=Path, metavar="PEM", help="who may sign bundles (default: the shipped keys)")
     _add_signal_options(parser)
@@ -95,7 +96,7 @@ def _add_adapter_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until stopped; 0 when it was stopped in an orderly way."""
-    from physioedge.cli.view_feed import CAME_ALONG, opened
+    from physioedge.cli.view_feed import opened
     from physioedge.view.session import SPEEDS
 
     if args.speed not in SPEEDS:
@@ -105,10 +106,20 @@ def run(args: argparse.Namespace) -> int:
     if args.host is not None and (args.token_file is None or args.device == DEVICE):
         print("physioedge view: --host needs --device and --token-file", file=sys.stderr)
         return 2
-    bundle = Bundle.open(args.bundle or CAME_ALONG.get(args.record, CAME_ALONG[SHIPPED])[1], trust=args.trust)
+    bundle = _bundle(args)
     ask = asking(args, bundle)
     with opened(args, bundle.contract) as (feed, title), _store(args, bundle, ask) as store:
         return _serve(args, bundle, feed, title, _person(args, bundle, feed.sensors, store, ask), ask)
+
+
+def _bundle(args: argparse.Namespace) -> Bundle:
+    """What was named, or what judges a recording that came along, or the shipped one."""
+    from physioedge.cli.view_feed import came_along
+
+    along = came_along(args.record) if args.bundle is None else None
+    if along is None:
+        return Bundle.open(args.bundle or SHIPPED_BUNDLE, trust=args.trust)
+    return Bundle.open(along.bundle, trust=args.trust or along.trust)
 
 
 def _serve(args: argparse.Namespace, bundle: Bundle, feed: Feed, title: str, person: Person, ask: Asking) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,39 @@ from physioedge.view.feed import Feed, Live, Replay
 from physioedge_runtime.bundle.contract import Contract, SensorSpec
 from physioedge_runtime.errors import UnitMismatch
 
-CAME_ALONG = {SHIPPED: (SHIPPED_RECORD, SHIPPED_BUNDLE), "wrist": (demo_wrist.RECORD, demo_wrist.BUNDLE)}
-"""Recordings by name, and the bundle that judges each; they are resampled without asking, and played over and over."""
-_NAMED_OTHERWISE = {"wrist": {"BVP": "PPG"}}
+STRESS = "stress"
+CAME_ALONG = (SHIPPED, "wrist", STRESS)
+"""Recordings by name; they are resampled without asking, and played over and over."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Along:
+    """A recording that came along, the bundle that judges it, who signed that, and what it calls channels otherwise."""
+
+    record: Path
+    bundle: Path
+    trust: Path | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+
+def came_along(name: str) -> Along | None:
+    """One of `CAME_ALONG`; None for any other name.
+
+    Raises
+    ------
+    MissingExtra
+        It came with the weights, which are not installed.
+    """
+    if name == STRESS:
+        from physioedge.models.shipped import demo_file
+
+        return Along(
+            record=demo_file("wrist_hour.npz"), bundle=demo_file("stress.physio"), trust=demo_file("stress.pem")
+        )
+    if name == SHIPPED:
+        return Along(record=SHIPPED_RECORD, bundle=SHIPPED_BUNDLE)
+    wrist = Along(record=demo_wrist.RECORD, bundle=demo_wrist.BUNDLE, renamed={"BVP": "PPG"})
+    return wrist if name == "wrist" else None
 
 
 @contextmanager
@@ -50,15 +80,15 @@ def opened(args: argparse.Namespace, contract: Contract) -> Iterator[tuple[Feed,
 
 
 def _replay(args: argparse.Namespace, contract: Contract, said: Said) -> tuple[Replay, str]:
-    shipped = args.record in CAME_ALONG
-    path = CAME_ALONG[args.record][0] if shipped else Path(args.record)
+    along = came_along(args.record)
+    path = Path(args.record) if along is None else along.record
     tracks = file_tracks(path, [sensor.name for sensor in contract.sensors], said.told)
-    renamed = _NAMED_OTHERWISE.get(args.record, said.renamed)
+    renamed = said.renamed if along is None else along.renamed
     fitted = {
         name: _fitted(track, contract.sensor_named(name), renamed, args.convert_units) for name, track in tracks.items()
     }
     title = next(iter(fitted.values()))[0].name
-    return Replay(fitted, loop=args.loop or shipped), f"{title}, over and over" if shipped else title
+    return Replay(fitted, loop=args.loop or along is not None), f"{title}, over and over" if along else title
 
 
 def _fitted(track: Track, spec: SensorSpec, renamed: Mapping[str, str], convert_units: bool) -> Track:
