@@ -132,6 +132,8 @@ def test_an_hour_at_the_wrist_is_told_as_it_is(stressed: Personal) -> None:
     assert "S15 of Stress-Predict" in said and "of windows with a label" in said and "beats" not in said
     assert "is played" not in said  # once is enough
     html = personal_page.section(stressed)
+    (without,) = set(re.findall(r"<tr><th scope='row'>-</th>(.*?)</tr>", html)[:1])
+    assert "--withheld" in without and "--class2" not in without and "--good" not in without
     assert "ppg at 64 Hz, acc at 32 Hz, eda at 4 Hz, temp at 4 Hz" in html
     assert "probability of stress over time" in html and html.count("as annotated") >= 1
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from physioedge.report.matrix import NOBODY_SAID
 from physioedge.report.streamed import WITHHELD
 from physioedge.signals.recording import Recording
 from physioedge_runtime.adaptation.adapting import TrialEnd
@@ -79,7 +80,9 @@ class Compared:
         pairs = {who: Counter(zip(self.truth, said, strict=True)) for who, said in self.said.items()}
         classes = [c for c in (*self.labels, *sorted(self._others()), None) if c in set(self.truth)]
         columns = (*self.labels, None)
-        return [(c or "-", who, tuple(pairs[who][c, one] for one in columns)) for c in classes for who in self.said]
+        return [
+            (c or NOBODY_SAID, who, tuple(pairs[who][c, one] for one in columns)) for c in classes for who in self.said
+        ]
 
     def columns(self) -> tuple[str, ...]:
         """Of `rows`."""
