@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -40,6 +40,12 @@ def _dit(found: AdapterSet, seed: int) -> Generate:
     return fit_dit(found, DitConfig(steps=1000, averaging=0.995), seed=seed)
 
 
+def _mean_of(fits: Sequence[Fitting], found: AdapterSet, seed: int) -> Generate:
+    """Their mean; every one has a seed of its own, so that the same fit several times is several generators."""
+    parts = [fit(found, seed + 1000 * i) for i, fit in enumerate(fits)]
+    return lambda conditions: np.mean([part(conditions) for part in parts], axis=0)
+
+
 GENERATORS: Mapping[str, Fitting] = {
     "mean": lambda found, seed: fit_mean(found),
     "nearest": lambda found, seed: fit_nearest(found),
@@ -51,8 +57,11 @@ GENERATORS: Mapping[str, Fitting] = {
     "dit": _dit,
     "krr_fourier": lambda found, seed: in_space(fit_krr, found, FourierSpace.of(found.origin)),
     "krr_vera": lambda found, seed: in_space(fit_krr, found, VeraSpace.of(found.origin)),
+    "bagged": partial(_mean_of, [_mlp] * 8),
+    "mixed": partial(_mean_of, [_mlp, _cgan, lambda found, seed: fit_knn(found), lambda found, seed: fit_krr(found)]),
 }
-"""By their names in the table; the last two give vectors of FourierFT and VeRA in place of the slots' numbers."""
+"""By their names in the table. Two give vectors of FourierFT and VeRA in place of the slots' numbers; the last two are
+means of eight MLPs, and of four kinds."""
 SAMPLED: Mapping[str, Sampling] = {
     **{f"dit_steps{steps}": Sampling(steps=steps) for steps in (1, 2, 4, 50)},
     "dit_draws1": Sampling(samples=1),
