@@ -1,4 +1,4 @@
-"""Generators that are means of others."""
+"""Generators that are made of others: means, and answers farther from the one to nobody."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from physioedge.evaluation.personal import generated
-from physioedge.evaluation.personal.generated import GENERATORS
+from physioedge.evaluation.personal.generated import DERIVED, GENERATORS
+from physioedge.generator import controls
 from physioedge.generator.adapter_set import AdapterSet, Origin
 from physioedge.generator.networks import MlpFit
 from physioedge.generator.regression import fit_knn, fit_krr
@@ -51,3 +52,13 @@ def test_four_kinds_have_a_quarter_each(found: AdapterSet, monkeypatch: pytest.M
     asked = found.conditions[:3] + 0.5
     rest = fit_knn(found)(asked) + fit_krr(found)(asked)
     assert np.allclose(GENERATORS["mixed"](found, 0)(asked), (12.0 + rest) / 4)
+
+
+def test_guidance_goes_on_from_nobodys_answer(found: AdapterSet) -> None:
+    plain, asked = fit_krr(found), found.conditions[:3] + 0.5
+    nobody = controls.null(plain, found, 3)
+    guided = DERIVED["krr_guided2"]
+    assert guided.plain == "krr"
+    said = guided.make(plain, found)
+    assert np.allclose(said(asked) - nobody, 2 * (plain(asked) - nobody))
+    assert np.allclose(said(found.conditions[:0]), 0.0)  # nobody asked, nothing said

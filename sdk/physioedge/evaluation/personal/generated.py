@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -62,21 +62,59 @@ GENERATORS: Mapping[str, Fitting] = {
 }
 """By their names in the table. Two give vectors of FourierFT and VeRA in place of the slots' numbers; the last two are
 means of eight MLPs, and of four kinds."""
-SAMPLED: Mapping[str, Sampling] = {
-    **{f"dit_steps{steps}": Sampling(steps=steps) for steps in (1, 2, 4, 50)},
-    "dit_draws1": Sampling(samples=1),
-    **{f"dit_guided{weight}": Sampling(guidance=weight) for weight in (2, 4)},
-}
-"""What the sampler of the very same diffusion transformer does otherwise; usual are 10 steps, 8 draws and weight 1."""
 CONTROLS = ("shuffled", "null", "foreign")
 
 
-def sampled(name: str, generate: Generate) -> Generate:
+def _sampled(sampling: Sampling, generate: Generate, found: AdapterSet) -> Generate:
     """A fitted diffusion transformer with another sampler."""
     from physioedge.generator.dit.model import Dit
 
     assert isinstance(generate, Dit)
-    return replace(generate, sampling=SAMPLED[name])
+    return replace(generate, sampling=sampling)
+
+
+def _guided(weight: float, generate: Generate, found: AdapterSet) -> Generate:
+    """Answers so many times as far from the one to nobody's condition; for diffusion its sampler does that."""
+
+    def answer(conditions: Floats) -> Floats:
+        nobody = controls.null(generate, found, len(conditions))
+        return nobody + weight * (generate(conditions) - nobody)
+
+    return answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derived:
+    """What is made of a fitted generator without another fit.
+
+    Attributes
+    ----------
+    plain : str
+        Key of `GENERATORS`.
+    make : callable
+        Of that generator and the set it was fitted to.
+    """
+
+    plain: str
+    make: Callable[[Generate, AdapterSet], Generate]
+
+
+DERIVED: Mapping[str, Derived] = {
+    **{
+        f"dit_{name}": Derived(plain="dit", make=partial(_sampled, sampling))
+        for name, sampling in {
+            **{f"steps{steps}": Sampling(steps=steps) for steps in (1, 2, 4, 50)},
+            "draws1": Sampling(samples=1),
+            **{f"guided{weight}": Sampling(guidance=weight) for weight in (2, 4)},
+        }.items()
+    },
+    **{
+        f"{kind}_guided{weight}": Derived(plain=kind, make=partial(_guided, weight))
+        for kind in ("mlp", "krr")
+        for weight in (2, 3)
+    },
+}
+"""By their names in the table. A sampler's usual are 10 steps, 8 draws and weight 1."""
 
 
 def control(

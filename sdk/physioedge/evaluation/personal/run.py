@@ -25,7 +25,7 @@ from physioedge.evaluation.personal.by_shapelets import BY_SHAPELETS
 from physioedge.evaluation.personal.ceilings import CEILINGS
 from physioedge.evaluation.personal.chance import BY_CHANCE
 from physioedge.evaluation.personal.federated import FEDERATED
-from physioedge.evaluation.personal.generated import CONTROLS, GENERATORS, SAMPLED, Generate, control, sampled
+from physioedge.evaluation.personal.generated import CONTROLS, DERIVED, GENERATORS, Generate, control
 from physioedge.evaluation.personal.judged import Judged, Round, rounds
 from physioedge.evaluation.personal.labelled import LABELLED
 from physioedge.evaluation.personal.paper import PAPER
@@ -215,7 +215,7 @@ def _made(
             ))  # fmt: skip
             continue
         head, _, tail = arm.partition("_")
-        kind = tail if head in CONTROLS and tail in {*GENERATORS, *SAMPLED, *TUNED} else arm
+        kind = tail if head in CONTROLS and tail in {*GENERATORS, *DERIVED, *TUNED} else arm
         generate = _fitted(kind, each, one, plan, known, held)
         if kind == arm:
             out[arm] = generate(conditions)
@@ -230,8 +230,9 @@ def _fitted(kind: str, each: Round, one: Seed, plan: Plan, known: AdapterSet, he
         if kind in GENERATORS:
             torch.manual_seed(one.seed)
             held.fitted[kind] = GENERATORS[kind](known, one.seed)
-        elif kind in SAMPLED:
-            held.fitted[kind] = sampled(kind, _fitted("dit", each, one, plan, known, held))
+        elif kind in DERIVED:
+            derived = DERIVED[kind]
+            held.fitted[kind] = derived.make(_fitted(derived.plain, each, one, plan, known, held), known)
         else:
             plain = _fitted(TUNED[kind].plain, each, one, plan, known, held)
             if held.practice is None and plan.practising is None:
