@@ -90,11 +90,11 @@ def _more(say: Callable[[str], None]) -> tuple[More, dict[str, Any]]:
     from physioedge_runtime.errors import MissingExtra
 
     personal = demo_personal.personalise(demo_course.beats())
-    worn, stress, skipped = None, None, ""
     for line in demo_personal.lines(personal):
         say(line)
     worn = demo_wrist.wear(say)
     say(demo_wrist.closing(worn))
+    stress, skipped = None, ""
     try:
         stress = demo_personal.personalise(demo_course.stress())
     except MissingExtra as error:
