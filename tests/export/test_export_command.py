@@ -198,6 +198,16 @@ def test_what_is_wrong_is_said_in_one_line(
     assert not (tmp_path / "a.physio").exists()
 
 
+@pytest.mark.parametrize("kind", ["--generated", "--vital", "--bridge"])
+def test_what_only_a_device_would_use_is_not_passed_over(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["export", kind, "nothing", "--key", "k", "--out", "o", "--change-plan", "p", "--shapelets", "s"]
+    assert main(words) == 2
+    assert capsys.readouterr().err == (
+        "physioedge export: --change-plan and --shapelets: for bundles that devices make personal, which one with "
+        f"{kind} is not\n"
+    )
+
+
 def test_a_task_of_several_sensors_and_a_value(folder: Path, tmp_path: Path) -> None:
     changes = {"task": "heart_rate", "adapter": str(folder / "wrist"), "windows": str(folder / "wrist.npz")}
     assert main(arguments(folder, tmp_path, **changes)) == 0

@@ -92,6 +92,10 @@ def run(args: argparse.Namespace) -> int:
     from physioedge_export.request import Destination
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision's absence concerns nobody here
+    unused = _unused(args)
+    if unused:
+        print(f"physioedge export: {unused}", file=sys.stderr)
+        return 2
     if args.bridge:
         return export_bridge.run(args)
     if args.vital:
@@ -118,6 +122,16 @@ def run(args: argparse.Namespace) -> int:
         key = public_key(read_private_key(args.key))
         print(line_of(kit_of(args.out, args.firmware, args, key)), file=sys.stderr)
     return 0 if report.holds else 1
+
+
+def _unused(args: argparse.Namespace) -> str:
+    """What is asked for of a bundle that a device makes personal, where this one is none; empty for nothing."""
+    one = next((name for name in ("bridge", "vital", "generated") if getattr(args, name)), None)
+    asked = {"--change-plan": args.change_plan is not None, "--shapelets": args.shapelets not in (SHIPPED, "none")}
+    given = [name for name, said in asked.items() if said]
+    if one is None or not given:
+        return ""
+    return f"{' and '.join(given)}: for bundles that devices make personal, which one with --{one} is not"
 
 
 def _stepping(model: Exported, args: argparse.Namespace) -> Exported:
