@@ -15,7 +15,7 @@ from physioedge.adapters.sets.people import Worn
 from physioedge.adapters.sets.residual import ResidualFit
 from physioedge.evaluation.personal import paper
 from physioedge.evaluation.personal.asked import Asked
-from physioedge.evaluation.personal.federated import LEDGER, ask_federated
+from physioedge.evaluation.personal.federated import LEDGER, ask_federated, read_sent
 from physioedge.evaluation.personal.judged import Round
 from physioedge.evaluation.personal.paper import Recipe, ask_paper, paper_set
 from physioedge.generator.adapter_set import AdapterSet, Origin
@@ -119,3 +119,7 @@ def test_federated_averaging_asks_nobody_who_is_judged_and_says_what_it_sent(ask
     np.testing.assert_array_equal(made[0], made[1])
     said = json.loads((asked.work / LEDGER).read_text())
     assert said == {"rounds": 2, "bytes_down": 8 * made.shape[1], "bytes_up": 8 * made.shape[1], "people": 2}
+    for kept, stays in ((3, 3), (1, 2)):  # a round of fewer people does not take the place of one of more
+        (asked.work / LEDGER).write_text(json.dumps({**said, "people": kept}))
+        ask_federated(replace(asked, people=people, kept={}), config=config)
+        assert read_sent(asked.work)["people"] == stays

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from physioedge.cli.main import main
+from physioedge.cli.serve import SHIPS
 from physioedge.models import shipped
 from physioedge_runtime.errors import MissingExtra
 
@@ -25,13 +26,22 @@ def test_every_file_is_found() -> None:
     files = {
         shipped.backbone(),
         shipped.shapelets(),
-        shipped.generator_of("arrhythmia"),
-        *(shipped.adapter_of(task) / "adapter_model.safetensors" for task in ("arrhythmia", "heart_rate")),
+        *(shipped.generator_of(task) for task in SHIPS),
+        *(shipped.adapter_of(task) / "adapter_model.safetensors" for task in ("arrhythmia", "heart_rate", "stress")),
     }
     assert files == set(shipped.folder().rglob("*.safetensors"))  # and there are no others
     for file in files:
         with file.open("rb") as stream:  # a header of JSON, and not a pointer to a file elsewhere
             assert json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+
+
+@pytest.mark.parametrize("name", ["stress.physio", "stress.pem", "wrist_hour.npz"])
+def test_the_demos_files_are_found(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert shipped.demo_file(name).stat().st_size > 100
+    assert len(list((shipped.folder() / "demo").iterdir())) == 3  # and there are no others
+    monkeypatch.setattr(shipped, "folder", lambda: tmp_path)
+    with pytest.raises(MissingExtra, match=name):
+        shipped.demo_file(name)
 
 
 def test_a_task_without_weights_still_has_its_place() -> None:

@@ -14,7 +14,7 @@ from physioedge.generator.federated import FederatedFit, federate
 
 FEDAVG = "fedavg"
 LEDGER = "federated.json"
-"""File in the work folder that says what the averaging of each round sent."""
+"""File in the work folder that says what averaging sent."""
 
 
 def ask_federated(asked: Asked, *, config: FederatedFit | None = None) -> Floats:
@@ -31,14 +31,20 @@ def ask_federated(asked: Asked, *, config: FederatedFit | None = None) -> Floats
         made = federate(asked.each.base.network, people, config or FederatedFit(), seed=asked.seed)
         asked.kept[FEDAVG] = made.residual
         said = {"rounds": made.rounds, "bytes_down": made.bytes_down, "bytes_up": made.bytes_up, "people": len(people)}
-        path = asked.work / LEDGER
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(said) + "\n", encoding="utf-8")
+        _keep(asked.work / LEDGER, said)
     return np.repeat(np.asarray(asked.kept[FEDAVG], np.float64)[None], len(asked.subjects), axis=0)
 
 
+def _keep(path: Path, said: dict[str, int]) -> None:
+    """Rounds come in any order, and some are kept from before: said is what that of the most people sent."""
+    if path.exists() and read_sent(path.parent)["people"] > said["people"]:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(said) + "\n", encoding="utf-8")
+
+
 def read_sent(work: Path) -> dict[str, int]:
-    """What the averaging of the last round of people sent: ``rounds``, ``bytes_down``, ``bytes_up``, ``people``."""
+    """What the averaging over the most people sent: ``rounds``, ``bytes_down``, ``bytes_up``, ``people``."""
     found: dict[str, int] = json.loads((work / LEDGER).read_text(encoding="utf-8"))
     return found
 
