@@ -272,11 +272,11 @@ def test_too_few_beats_for_a_trial_are_told(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_weights_without_the_hour_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(shipped, "folder", lambda: tmp_path)
-    with pytest.raises(MissingExtra, match=r"stress\.physio"):
+    with pytest.raises(MissingExtra, match=r"wrist_hour\.npz"):
         demo_course.stress()
     told: list[str] = []
     more, values = demo._more(told.append)
-    assert more.stress is None and "stress.physio" in more.skipped and more.skipped in told
+    assert more.stress is None and "wrist_hour.npz" in more.skipped and more.skipped in told
     assert values["stress"] == {"skipped": more.skipped}
     assert "physioedge-weights" in more.skipped
 
@@ -294,6 +294,15 @@ def test_why_the_wrist_is_not_made_personal_is_measured() -> None:
     found = {row["metric"]: row for row in rows}
     said = f"of {found['mae']['n']} people on a treadmill, none of them fitted on, its errors are"
     assert f"{said} {found['mae']['value']:.1f} bpm in size and {found['bias']['value']:.1f} bpm" in wrist.NOT_PERSONAL
+
+
+def test_what_the_generators_of_stress_are_worth_is_measured() -> None:
+    file = Path(__file__).parents[1] / "results" / "personalisation-stress.json"
+    rows = [r for r in json.loads(file.read_text())["rows"] if r["metric"] == "mean_accuracy"]
+    more = {r["arm"]: r for r in rows if r["group"] == "judged, folds, as worn:minus:global"}
+    said = demo_course.STRESS.worth
+    assert f"over {more['mlp']['n']} people" in said and f"{more['mlp']['value']:.2f} of accuracy over" in said
+    assert more["null_mlp"]["value"] >= more["mlp"]["value"]  # nobody's condition gives as much
 
 
 def test_a_host_that_refuses_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,10 +99,11 @@ def test_the_shipped_weights_have_seen_nobody_of_the_test_set(bundle: Bundle) ->
 
 
 def test_nothing_shipped_was_fitted_on_whom_the_demo_shows() -> None:
-    bundle = Bundle.open(shipped.demo_file("stress.physio"), trust=shipped.demo_file("stress.pem"))
+    hour = shipped.stress_hour()
+    bundle = Bundle.open(hour.bundle, trust=hour.trust)
     seen = set(bundle.manifest.provenance["training_subjects"])
     shown = {
-        read_npz_session(path).subject for path in (shipped.demo_file("wrist_hour.npz"), ASSETS / "wrist.npz")
+        read_npz_session(path).subject for path in (hour.record, ASSETS / "wrist.npz")
     } | {read_recording(ASSETS / "excerpt.npz").subject}  # fmt: skip
     assert len(shown) == 3 and {s.partition(":")[0] for s in shown} == {"stress_predict", "mitbih"}
     for task in ("arrhythmia", "heart_rate", "stress"):
@@ -114,7 +115,8 @@ def test_nothing_shipped_was_fitted_on_whom_the_demo_shows() -> None:
 
 def test_the_bundle_of_stress_is_of_its_adapter() -> None:
     """It says the people of the folder beside it, and has what the demo wants of it."""
-    bundle = Bundle.open(shipped.demo_file("stress.physio"), trust=shipped.demo_file("stress.pem"))
+    hour = shipped.stress_hour()
+    bundle = Bundle.open(hour.bundle, trust=hour.trust)
     note = load_note(shipped.adapter_of("stress"))
     assert set(note.training_subjects) <= set(bundle.manifest.provenance["training_subjects"])
     assert bundle.contract.backbone_digest == note.backbone_digest and bundle.contract.slots

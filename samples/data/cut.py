@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from physioedge.datasets import mitbih, stress_predict
+from physioedge.signals.recording import Recording
 from physioedge.signals.wfdb import cut_wfdb
+from physioedge.tasks.stress import TASK
 
 HERE = Path(__file__).parent
 ASSETS = HERE.parents[1] / "device_runtime" / "physioedge_runtime" / "assets"
@@ -60,6 +62,12 @@ def cut_excerpt(root: Path) -> None:
     write_npz(ASSETS / "excerpt.npz", arrays)
 
 
+def stated(sensor: str, whole: Recording, t0_s: float) -> dict[str, np.ndarray]:
+    """What an archive says of a sensor beside its samples."""
+    said = {"fs_hz": whole.fs_hz, "units": whole.units, "channels": whole.channels, "t0_s": t0_s}
+    return {f"{sensor}.{name}": np.array(value) for name, value in said.items()}
+
+
 def cut_wrist(root: Path) -> None:
     """Write the wristband excerpt: pulse wave, movement, and the heart rate that the wristband itself made of them."""
     session = stress_predict.load(WRIST, root)
@@ -72,10 +80,7 @@ def cut_wrist(root: Path) -> None:
         length = round((WRIST_STOP_S - WRIST_START_S) * whole.fs_hz)
         arrays |= {
             f"{sensor}.samples": whole.samples[:, first : first + length],
-            f"{sensor}.fs_hz": np.array(whole.fs_hz),
-            f"{sensor}.units": np.array(whole.units),
-            f"{sensor}.channels": np.array(whole.channels),
-            f"{sensor}.t0_s": np.array(0.0),
+            **stated(sensor, whole, 0.0),
         }
     rate = session.events["hr"]
     inside = (rate.time_s >= clock_s) & (rate.time_s < clock_s + WRIST_STOP_S - WRIST_START_S)
@@ -104,10 +109,7 @@ def cut_hour(root: Path) -> None:
             f"{sensor}.samples": numbers.astype(np.int16 if small else np.int32),
             f"{sensor}.gain": np.full(len(numbers), float(steps)),
             f"{sensor}.baseline": np.zeros(len(numbers)),
-            f"{sensor}.fs_hz": np.array(whole.fs_hz),
-            f"{sensor}.units": np.array(whole.units),
-            f"{sensor}.channels": np.array(whole.channels),
-            f"{sensor}.t0_s": np.array(whole.t0_s - clock_s),
+            **stated(sensor, whole, whole.t0_s - clock_s),
         }
     told, fs_hz = stress_predict.labels(HOUR_OF, root), session.recordings["ppg"].fs_hz
     new = np.flatnonzero(np.diff(told.value, prepend=-1))
@@ -115,7 +117,7 @@ def cut_hour(root: Path) -> None:
     at_s = np.append(told.start_s[new] - clock_s, end_s)
     arrays |= {
         "ppg.ann_sample": np.round(at_s * fs_hz).astype(np.int64),
-        "ppg.ann_symbol": np.array([*(("rest", "stress")[v] for v in told.value[new]), "-"]),
+        "ppg.ann_symbol": np.array([*(TASK.labels[v] for v in told.value[new]), "-"]),
     }
     HOUR.parent.mkdir(exist_ok=True)
     write_npz(HOUR, arrays)

@@ -35,13 +35,16 @@ def test_every_file_is_found() -> None:
             assert json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
 
 
-@pytest.mark.parametrize("name", ["stress.physio", "stress.pem", "wrist_hour.npz"])
-def test_the_demos_files_are_found(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert shipped.demo_file(name).stat().st_size > 100
-    assert len(list((shipped.folder() / "demo").iterdir())) == 3  # and there are no others
+def test_the_demos_files_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = shipped.stress_hour()
+    assert set(found) == set((shipped.folder() / "demo").iterdir())  # and there are no others
+    assert all(path.stat().st_size > 100 for path in found)
     monkeypatch.setattr(shipped, "folder", lambda: tmp_path)
-    with pytest.raises(MissingExtra, match=name):
-        shipped.demo_file(name)
+    (tmp_path / "demo").mkdir()
+    for path in found:  # each of them is missed
+        with pytest.raises(MissingExtra, match=path.name):
+            shipped.stress_hour()
+        (tmp_path / "demo" / path.name).touch()
 
 
 def test_a_task_without_weights_still_has_its_place() -> None:

@@ -99,11 +99,12 @@ def stress() -> Course:
     MissingExtra
         They come with the weights, which are not installed.
     """
-    from physioedge.models.shipped import demo_file
+    from physioedge.models.shipped import stress_hour
     from physioedge.signals.npz import read_npz_session
 
-    bundle = Bundle.open(demo_file("stress.physio"), trust=demo_file("stress.pem"))
-    held = read_npz_session(demo_file("wrist_hour.npz")).recordings
+    hour = stress_hour()
+    bundle = Bundle.open(hour.bundle, trust=hour.trust)
+    held = read_npz_session(hour.record).recordings
     recordings = {sensor.name: held[sensor.name] for sensor in bundle.contract.sensors}
     window_s = max(sensor.window_samples / sensor.fs_hz for sensor in bundle.contract.sensors)
     lead = next(iter(recordings.values()))

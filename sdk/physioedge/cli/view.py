@@ -173,9 +173,9 @@ def _person(
 def _opener(args: argparse.Namespace, bundle: Bundle, sensors: Mapping[str, SensorInfo]) -> Open:
     """With slots and a condition, where the bundle has both for the precision asked for."""
     slots = (args.precision, "slots") in {(graph.precision, graph.adapters) for graph in bundle.manifest.graphs}
-    from physioedge.cli.view_feed import CAME_ALONG
+    from physioedge.cli.view_feed import came_along
 
-    resample = "polyphase" if args.record in CAME_ALONG else args.resample
+    resample = "polyphase" if came_along(args.record) else args.resample
 
     def opened(engine: Engine | str) -> Stream:
         return Stream(

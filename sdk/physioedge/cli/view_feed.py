@@ -13,6 +13,7 @@ import numpy as np
 from physioedge.cli import demo_wrist
 from physioedge.cli.console import SHIPPED, SHIPPED_BUNDLE, SHIPPED_RECORD
 from physioedge.cli.feeding import Said
+from physioedge.models.shipped import stress_hour
 from physioedge.signals.lanes import Track
 from physioedge.sources.files import file_tracks
 from physioedge.sources.fitting import FittedSource, factor
@@ -20,10 +21,6 @@ from physioedge.sources.opening import is_live, open_live
 from physioedge.view.feed import Feed, Live, Replay
 from physioedge_runtime.bundle.contract import Contract, SensorSpec
 from physioedge_runtime.errors import UnitMismatch
-
-STRESS = "stress"
-CAME_ALONG = (SHIPPED, "wrist", STRESS)
-"""Recordings by name; they are resampled without asking, and played over and over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,23 +34,18 @@ class Along:
 
 
 def came_along(name: str) -> Along | None:
-    """One of `CAME_ALONG`; None for any other name.
+    """A recording by its name: resampled without asking, and played over and over; None for any other name.
 
     Raises
     ------
     MissingExtra
         It came with the weights, which are not installed.
     """
-    if name == STRESS:
-        from physioedge.models.shipped import demo_file
-
-        return Along(
-            record=demo_file("wrist_hour.npz"), bundle=demo_file("stress.physio"), trust=demo_file("stress.pem")
-        )
     if name == SHIPPED:
         return Along(record=SHIPPED_RECORD, bundle=SHIPPED_BUNDLE)
-    wrist = Along(record=demo_wrist.RECORD, bundle=demo_wrist.BUNDLE, renamed={"BVP": "PPG"})
-    return wrist if name == "wrist" else None
+    if name == "wrist":
+        return Along(record=demo_wrist.RECORD, bundle=demo_wrist.BUNDLE, renamed={"BVP": "PPG"})
+    return Along(**stress_hour()._asdict()) if name == "stress" else None
 
 
 @contextmanager

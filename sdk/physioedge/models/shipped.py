@@ -7,6 +7,7 @@ extras `train`, `export` and `host` bring; whoever asks for a path without it is
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import physioedge_runtime
 from physioedge_runtime.errors import MissingExtra
@@ -53,16 +54,26 @@ def generator_of(task: str) -> Path:
     return folder() / "generators" / f"{task}.safetensors"
 
 
-def demo_file(name: str) -> Path:
-    """A file of the demo that comes with the weights: the bundle of stress, its public key, an hour with a wristband.
+class Hour(NamedTuple):
+    """An hour with a wristband, the bundle of stress that judges it, and the key that bundle is signed by."""
+
+    record: Path
+    bundle: Path
+    trust: Path
+
+
+def stress_hour() -> Hour:
+    """What the demo and the live page make personal beside heart beats.
 
     Raises
     ------
     MissingExtra
-        It is not there: the weights are of another version, or not installed.
+        A file is not there: the weights are of another version, or not installed.
     """
-    path = folder() / "demo" / name
-    if not path.exists():
-        do = "Install others with: pip install -U physioedge-weights"
-        raise MissingExtra(f"weights without {path.name}", "the demo's files", do)
-    return path
+    place = folder() / "demo"
+    found = Hour(place / "wrist_hour.npz", place / "stress.physio", place / "stress.pem")
+    for path in found:
+        if not path.exists():
+            do = "Install others with: pip install -U physioedge-weights"
+            raise MissingExtra(f"weights without {path.name}", "the demo's files", do)
+    return found

@@ -9,10 +9,8 @@ from physioedge.report import personal_time, plots
 from physioedge.report import personal_words as words
 from physioedge.report.bars import Bar, chart
 from physioedge.report.matrix import matrix
-from physioedge.report.personalised import CONFIRMED, TRIAL, Compared, Personal, Stretch, Tried
+from physioedge.report.personalised import Compared, Personal, Tried
 from physioedge.report.shell import pushed
-
-_COLOURS = {TRIAL: "class1", CONFIRMED: "class3"}
 
 
 def section(personal: Personal) -> str:
@@ -51,7 +49,7 @@ def timeline(personal: Personal) -> str:
     bars = [
         Bar(
             stretch.what,
-            ((stretch.start_s, "card"), (stretch.end_s - stretch.start_s, _colour(stretch))),
+            ((stretch.start_s, "card"), (stretch.end_s - stretch.start_s, personal_time.colour_of(stretch))),
             f"{stretch.start_s:g} to {stretch.end_s:g} s",
         )
         for stretch in stretches
@@ -74,10 +72,6 @@ def _over_time(personal: Personal) -> str:
         f"{label}. {pushed('The plot is wider than this screen')}"
     )
     return f"<p>{text}</p><div class='scroll wide' tabindex='0'>{personal_time.plot(personal, label)}</div>"
-
-
-def _colour(stretch: Stretch) -> str:
-    return _COLOURS.get(stretch.what, "good" if stretch.bias else "class0")
 
 
 def _figures(personal: Personal, tried: Tried) -> str:

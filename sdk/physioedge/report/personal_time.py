@@ -6,31 +6,32 @@ from typing import Any
 
 from physioedge.report import drawing
 from physioedge.report.colours import stand_in
-from physioedge.report.personalised import CONFIRMED, TRIAL, Personal
+from physioedge.report.personalised import CONFIRMED, TRIAL, Personal, Stretch
 
-_SERVED = {TRIAL: "class1", CONFIRMED: "class3"}
+_DOTS = {"good": "as annotated", "class2": "otherwise", "withheld": "no annotation that holds for the whole window"}
+_COLOURS = {TRIAL: "class1", CONFIRMED: "class3"}
+
+
+def colour_of(stretch: Stretch) -> str:
+    """Name of the colour of what served, here and in the page's chart."""
+    return _COLOURS.get(stretch.what, "good" if stretch.bias else "class0")
 
 
 def plot(personal: Personal, label: str) -> str:
     """SVG of every window's probability of `label`, over minutes of signal. Needs matplotlib."""
     place = personal.labels.index(label)
     start_s = personal.recording.t0_s
-    judged = [
-        ((r.t_end_s - start_s) / 60, r.probabilities[place], truth)
-        for r, truth in zip(personal.results, personal.truth, strict=True)
-        if r.probabilities
-    ]
+    dots: dict[str, list[tuple[float, float]]] = {colour: [] for colour in _DOTS}
+    for result, truth in zip(personal.results, personal.truth, strict=True):
+        if result.probabilities:
+            colour = "withheld" if truth is None else "good" if result.label == truth else "class2"
+            dots[colour].append(((result.t_end_s - start_s) / 60, result.probabilities[place]))
     with drawing.figure("time", 11.0, 3.3) as (figure, out):
         axes = figure.add_axes((0.05, 0.24, 0.935, 0.56))
         _annotated(axes, personal, label)
         _served(figure.add_axes((0.05, 0.85, 0.935, 0.06), sharex=axes), personal)
-        for colour, name, kept in (
-            ("good", "as annotated", lambda said, truth: truth is not None and (said > 0.5) == (truth == label)),
-            ("class2", "otherwise", lambda said, truth: truth is not None and (said > 0.5) != (truth == label)),
-            ("withheld", "no annotation that holds for the whole window", lambda said, truth: truth is None),
-        ):
-            chosen = [(at, said) for at, said, truth in judged if kept(said, truth)]
-            axes.plot([at for at, _ in chosen], [said for _, said in chosen], "o", markersize=4.5,
+        for colour, name in _DOTS.items():
+            axes.plot([at for at, _ in dots[colour]], [said for _, said in dots[colour]], "o", markersize=4.5,
                       color=stand_in(colour), label=name)  # fmt: skip
         axes.axhline(0.5, color=stand_in("soft"), linewidth=0.7, linestyle="--")
         axes.set_xlim(0, personal.signal_s / 60)
@@ -57,8 +58,7 @@ def _served(axis: Any, personal: Personal) -> None:
     """A block for every stretch, with its name."""
     for stretch in personal.stretches():
         start, end = stretch.start_s / 60, stretch.end_s / 60
-        colour = _SERVED.get(stretch.what, "good" if stretch.bias else "class0")
-        axis.axvspan(start, end, color=stand_in(colour), alpha=0.3, linewidth=0)
+        axis.axvspan(start, end, color=stand_in(colour_of(stretch)), alpha=0.3, linewidth=0)
         axis.text((start + end) / 2, 0.5, stretch.what, ha="center", va="center", fontsize=8)
     axis.set_ylim(0, 1)
     axis.set_yticks([])

@@ -70,7 +70,8 @@ def looped(personal: Personal) -> list[str]:
     return [
         f"the bundle's change plan wants {personal.plan.min_windows} judged windows before a trial and as many in it, "
         f"more than {personal.pass_s:g} s hold. The plan stays as it is: the recording is played {personal.passes} "
-        "times, end to end, so the adapter is tried on beats that its condition was made of"
+        "times, end to end, so the adapter is tried on "
+        f"{personal.part.noun} that its condition was made of"
     ]
 
 

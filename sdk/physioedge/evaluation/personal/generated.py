@@ -40,9 +40,9 @@ def _dit(found: AdapterSet, seed: int) -> Generate:
     return fit_dit(found, DitConfig(steps=1000, averaging=0.995), seed=seed)
 
 
-def _mean_of(fits: Sequence[Fitting], found: AdapterSet, seed: int) -> Generate:
-    """Their mean; every one has a seed of its own, so that the same fit several times is several generators."""
-    parts = [fit(found, seed + 1000 * i) for i, fit in enumerate(fits)]
+def _mean_of(kinds: Sequence[str], found: AdapterSet, seed: int) -> Generate:
+    """Their mean; every one has a seed of its own, so that the same kind several times is several generators."""
+    parts = [GENERATORS[kind](found, seed + 1000 * i) for i, kind in enumerate(kinds)]
     return lambda conditions: np.mean([part(conditions) for part in parts], axis=0)
 
 
@@ -57,8 +57,8 @@ GENERATORS: Mapping[str, Fitting] = {
     "dit": _dit,
     "krr_fourier": lambda found, seed: in_space(fit_krr, found, FourierSpace.of(found.origin)),
     "krr_vera": lambda found, seed: in_space(fit_krr, found, VeraSpace.of(found.origin)),
-    "bagged": partial(_mean_of, [_mlp] * 8),
-    "mixed": partial(_mean_of, [_mlp, _cgan, lambda found, seed: fit_knn(found), lambda found, seed: fit_krr(found)]),
+    "bagged": partial(_mean_of, ("mlp",) * 8),
+    "mixed": partial(_mean_of, ("mlp", "cgan", "knn", "krr")),
 }
 """By their names in the table. Two give vectors of FourierFT and VeRA in place of the slots' numbers; the last two are
 means of eight MLPs, and of four kinds."""
