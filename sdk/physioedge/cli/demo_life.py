@@ -100,7 +100,7 @@ class Life:
         """Stream one chunk of every sensor more; False where there is none left."""
         if self._next is None:
             return False
-        self.lives(self.at_s + CHUNK_S)
+        self.lives(max(self.at_s + CHUNK_S, self._next.until_s))  # later where a recording has a gap
         return True
 
     def ends(self) -> None:

@@ -12,7 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from physioedge.generator.adapter_set import AdapterSet
 from physioedge.generator.networks import LatentNetwork, NetworkGenerator, perceptron, tensor
 from physioedge.generator.pca import basis
-from physioedge.generator.regression import _shares, _standardised
+from physioedge.generator.weighing import shares, standardised
 from physioedge.training.loop import History, LoopConfig, learning_rate_at
 
 
@@ -85,7 +85,7 @@ def fit_cgan(found: AdapterSet, config: CganFit, *, seed: int) -> NetworkGenerat
     2018 (spectral normalisation of the discriminator); Isola et al., CVPR 2017 (a distance beside the adversary).
     """
     space = basis(found, config.components)
-    known, middle, size = _standardised(found)
+    known, middle, size = standardised(found)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         inner, n = [config.hidden] * config.layers, len(space.spread)
@@ -94,7 +94,7 @@ def fit_cgan(found: AdapterSet, config: CganFit, *, seed: int) -> NetworkGenerat
         rows, target = network.standardise(tensor(found.conditions)), tensor(space.project(found.adapters))
         critic = _critic([known.shape[1] + n, *inner, 1], config.dropout)
         duel = _Duel(core, critic, config, tensor(space.spread**config.emphasis))
-        history, share = History(), tensor(_shares(found.person))
+        history, share = History(), tensor(shares(found.person))
         for step in range(config.steps):
             picked = torch.multinomial(share, config.batch, replacement=True)
             asked = rows[picked] + config.condition_noise * torch.randn(config.batch, rows.shape[1])

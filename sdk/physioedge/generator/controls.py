@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physioedge.generator.adapter_set import AdapterSet
-from physioedge.generator.regression import _shares, _squares, _standardised
+from physioedge.generator.weighing import shares, squares, standardised
 from physioedge_runtime.errors import PhysioEdgeError
 
 Floats = NDArray[np.float64]
@@ -66,7 +66,7 @@ def foreign(generate: Generate, conditions: Floats, person: People, found: Adapt
     People are as far as their mean conditions, standardised over the set. What is sent is a real condition: that
     person's nearest to its own mean.
     """
-    known, middle, size = _standardised(found)
+    known, middle, size = standardised(found)
     asked = (conditions - middle) / size
     names = np.unique(found.person)
     centre = np.stack([known[found.person == name].mean(0) for name in names])
@@ -74,7 +74,7 @@ def foreign(generate: Generate, conditions: Floats, person: People, found: Adapt
     taken = np.zeros(len(asked), np.int64)
     for name in np.unique(person):
         mine = person == name
-        apart = _squares(asked[mine].mean(0)[None], centre)[0]
+        apart = squares(asked[mine].mean(0)[None], centre)[0]
         if (names == name).all():
             raise _too_few(names)
         taken[mine] = typical[int(np.where(names == name, -np.inf, apart).argmax())]
@@ -83,13 +83,13 @@ def foreign(generate: Generate, conditions: Floats, person: People, found: Adapt
 
 def null(generate: Generate, found: AdapterSet, n: int) -> Floats:
     """What everybody gets when the set's mean condition is sent: (n, number)."""
-    middle = _standardised(found)[1]
+    middle = standardised(found)[1]
     return np.repeat(generate(middle[None]), n, axis=0)
 
 
 def random(found: AdapterSet, person: People, *, seed: int) -> Floats:
     """A residual (n, number) drawn from the set for each row; people as often as each other, one's own never."""
-    rng, share = np.random.default_rng(seed), _shares(found.person)
+    rng, share = np.random.default_rng(seed), shares(found.person)
     taken = []
     for name in person.tolist():
         others = np.where(found.person == name, 0.0, share)
@@ -101,7 +101,7 @@ def random(found: AdapterSet, person: People, *, seed: int) -> Floats:
 
 def noised(found: AdapterSet, n: int, *, seed: int) -> Floats:
     """The mean residual with Gaussian noise (n, number), in each number as large as the set's standard deviation."""
-    share = _shares(found.person)
+    share = shares(found.person)
     level = share @ found.adapters
     size = np.sqrt(share @ (found.adapters - level) ** 2)
     return np.asarray(level + size * np.random.default_rng(seed).normal(size=(n, len(level))))
@@ -158,13 +158,13 @@ def memorisation(generated: Floats, found: AdapterSet) -> Memorisation:
 
 
 def _distances(a: Floats, b: Floats) -> Floats:
-    return np.asarray(np.sqrt(_squares(a, b) * a.shape[1]))
+    return np.asarray(np.sqrt(squares(a, b) * a.shape[1]))
 
 
 def _typical(known: Floats, kept: NDArray[np.bool_], centre: Floats) -> int:
     """Row of a person's condition that is nearest to its mean."""
     rows = np.flatnonzero(kept)
-    return int(rows[_squares(known[rows], centre[None])[:, 0].argmin()])
+    return int(rows[squares(known[rows], centre[None])[:, 0].argmin()])
 
 
 def _too_few(names: NDArray[np.str_]) -> PhysioEdgeError:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from physioedge.generator.adapter_set import AdapterSet
 from physioedge.generator.pca import Basis, basis
 from physioedge.generator.perceptron import FAR, LIMIT, MLP, Perceptron
-from physioedge.generator.regression import _shares, _standardised
+from physioedge.generator.weighing import shares, standardised
 from physioedge.training.loop import History, LoopConfig, fit
 
 Floats = NDArray[np.float64]
@@ -166,14 +166,14 @@ def fit_mlp(found: AdapterSet, config: MlpFit, *, seed: int, checkpoint: Path | 
         The set has one residual only, or the checkpoint is of another set, seed or configuration.
     """
     space = basis(found, config.components)
-    known, middle, size = _standardised(found)
+    known, middle, size = standardised(found)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         core = perceptron([known.shape[1], *[config.hidden] * config.layers, len(space.spread)], config.dropout)
         network = LatentNetwork(core, middle, size, space)
         rows, target = network.standardise(tensor(found.conditions)), tensor(space.project(found.adapters))
         weight = tensor(space.spread ** (2 * config.emphasis))
-        weight, share = weight / weight.sum(), tensor(_shares(found.person))
+        weight, share = weight / weight.sum(), tensor(shares(found.person))
 
         def loss_of_step(step: int) -> Tensor:
             torch.manual_seed(seed * 1_000_003 + step)

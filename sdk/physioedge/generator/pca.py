@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 
 from physioedge.generator.adapter_set import AdapterSet
-from physioedge.generator.regression import _shares
+from physioedge.generator.weighing import shares
 from physioedge_runtime.errors import PhysioEdgeError
 
 Floats = NDArray[np.float64]
@@ -71,7 +71,7 @@ def basis(found: AdapterSet, components: int | None = None) -> Basis:
     """
     if components is not None and components < 1:
         raise PhysioEdgeError(f"{components} components", "1 or more", "Ask for more.")
-    share = _shares(found.person)
+    share = shares(found.person)
     level = share @ found.adapters
     weighed = np.sqrt(share)[:, None] * (found.adapters - level)
     wide = weighed.shape[0] < weighed.shape[1]

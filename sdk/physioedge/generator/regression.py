@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physioedge.generator.adapter_set import AdapterSet
+from physioedge.generator.weighing import LEAST, shares, squares, standardised
 
 Floats = NDArray[np.float64]
-_LEAST = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class Weights:
 
 def fit_mean(found: AdapterSet) -> Weights:
     """Everybody gets the mean adapter: what is won without knowing the person."""
-    weights, share = _plain(found, "mean", 0.0), _shares(found.person)
+    weights, share = _plain(found, "mean", 0.0), shares(found.person)
     return replace(weights, mix=np.diag(share * len(share)))
 
 
@@ -90,11 +90,11 @@ def fit_krr(found: AdapterSet, shrink: float = 1.0) -> Weights:
     Source: Rasmussen and Williams, Gaussian processes for machine learning, 2006, equation 2.25; the width is the
     median heuristic.
     """
-    known = _standardised(found)[0]
-    apart = np.sqrt(_squares(known, known))
+    known = standardised(found)[0]
+    apart = np.sqrt(squares(known, known))
     other = found.person[:, None] != found.person[None, :]
     width = float(np.median(apart[other])) if other.any() else 1.0
-    return _shrunk(found, "krr", shrink, max(width, _LEAST))
+    return _shrunk(found, "krr", shrink, max(width, LEAST))
 
 
 KINDS: Mapping[str, Callable[[AdapterSet], Weights]] = {
@@ -126,15 +126,15 @@ def compacted(weights: Weights, rank: int) -> Weights:
 
 
 def _plain(found: AdapterSet, kind: str, width: float) -> Weights:
-    known, middle, size = _standardised(found)
+    known, middle, size = standardised(found)
     zero = np.zeros(found.adapters.shape[1])
     return Weights(kind=kind, middle=middle, size=size, known=known, adapters=found.adapters, level=zero,
                    mix=np.eye(len(known)), width=width)  # fmt: skip
 
 
 def _shrunk(found: AdapterSet, kind: str, shrink: float, width: float) -> Weights:
-    known, middle, size = _standardised(found)
-    share = _shares(found.person)
+    known, middle, size = standardised(found)
+    share = shares(found.person)
     level = share @ found.adapters
     gram = _SIMILARITY[kind](known, known, width)
     # a person counts once however many rows there are of it: rows divide its weight, so their penalty grows
@@ -144,35 +144,16 @@ def _shrunk(found: AdapterSet, kind: str, shrink: float, width: float) -> Weight
                    mix=mix, width=width)  # fmt: skip
 
 
-def _standardised(found: AdapterSet) -> tuple[Floats, Floats, Floats]:
-    share = _shares(found.person)[:, None]
-    middle = (share * found.conditions).sum(0)
-    size = np.sqrt((share * (found.conditions - middle) ** 2).sum(0)) + _LEAST
-    return (found.conditions - middle) / size, middle, size
-
-
-def _shares(person: NDArray[np.str_]) -> Floats:
-    """Weight of every row, so that each person has the same in all; they add up to 1."""
-    _, index, count = np.unique(person, return_inverse=True, return_counts=True)
-    return np.asarray(1.0 / count[index] / len(count))
-
-
-def _squares(a: Floats, b: Floats) -> Floats:
-    """Mean squared difference between rows, (a, b)."""
-    both: Floats = (a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2 * a @ b.T
-    return np.asarray(np.maximum(both, 0.0) / a.shape[1])
-
-
 def _uniform(asked: Floats, known: Floats, width: float) -> Floats:
     return np.full((len(asked), len(known)), 1.0 / len(known))
 
 
 def _neighbours(asked: Floats, known: Floats, width: float) -> Floats:
-    apart = np.sqrt(_squares(asked, known))
+    apart = np.sqrt(squares(asked, known))
     k = int(width)
     nearest = np.argsort(apart, axis=1, kind="stable")[:, :k]
     distance = np.take_along_axis(apart, nearest, 1)
-    score = np.exp(-distance / (distance[:, -1:] + _LEAST) * (k > 1))
+    score = np.exp(-distance / (distance[:, -1:] + LEAST) * (k > 1))
     out = np.zeros_like(apart)
     np.put_along_axis(out, nearest, score / score.sum(1, keepdims=True), 1)
     return out
@@ -183,7 +164,7 @@ def _linear(asked: Floats, known: Floats, width: float) -> Floats:
 
 
 def _gaussian(asked: Floats, known: Floats, width: float) -> Floats:
-    return np.asarray(np.exp(-0.5 * _squares(asked, known) / width**2))
+    return np.asarray(np.exp(-0.5 * squares(asked, known) / width**2))
 
 
 _SIMILARITY: Mapping[str, Callable[[Floats, Floats, float], Floats]] = {

@@ -14,7 +14,7 @@ from physioedge.adapters.sets.making import EVERYBODY, GLOBALS
 from physioedge.evaluation.personal.asked import Asked, Floats, Own
 from physioedge.evaluation.personal.generated import GENERATORS
 from physioedge.generator.adapter_set import SET_FILE, AdapterSet, load_set
-from physioedge.generator.regression import _shares
+from physioedge.generator.weighing import shares
 from physioedge.models.config import BackboneConfig
 from physioedge.models.layout import Layout
 from physioedge_runtime.errors import EvaluationRefused
@@ -70,7 +70,7 @@ def shared_features(conditions: Floats, layout: Layout, config: BackboneConfig) 
 
 def _standardised(features: Floats, known: Floats, person: NDArray[np.str_]) -> Floats:
     """Features (n, feature) in deviations of a task's people from their middle; people count alike."""
-    share = _shares(person)
+    share = shares(person)
     middle = share @ known
     return np.asarray((features - middle) / (np.sqrt(share @ (known - middle) ** 2) + _LEAST))
 

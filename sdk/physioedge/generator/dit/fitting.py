@@ -18,7 +18,7 @@ from physioedge.generator.dit.config import DitConfig
 from physioedge.generator.dit.model import Dit, standardised
 from physioedge.generator.dit.network import DitNetwork
 from physioedge.generator.dit.schedule import TIMES, Schedule
-from physioedge.generator.regression import _shares
+from physioedge.generator.weighing import shares
 from physioedge.training.loop import History, LoopConfig, fit
 from physioedge.training.team import Team
 from physioedge_runtime.errors import PhysioEdgeError
@@ -174,7 +174,7 @@ def _scales(found: AdapterSet, values: Floats) -> tuple[Floats, Floats]:
 
     To the precision of a file, so that a generator read back is the very same.
     """
-    share = _shares(found.person)
+    share = shares(found.person)
     middle = _rounded(share @ values)
     return middle, _rounded(np.sqrt(share @ (values - middle) ** 2) + _LEAST)
 

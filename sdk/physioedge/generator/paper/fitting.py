@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from physioedge.generator.dit.schedule import TIMES, Schedule
 from physioedge.generator.paper.network import Denoiser
-from physioedge.generator.regression import _shares
+from physioedge.generator.weighing import shares
 from physioedge.training.loop import LoopConfig, fit
 
 Floats = NDArray[np.float64]
@@ -125,7 +125,7 @@ def fit_paper(found: PaperSet, config: PaperConfig, *, seed: int) -> PaperGenera
         Of weights, rows, times, noise, and which of a row's draws of shapelets is seen.
     """
     rows, draws, shapelets, width = found.tokens.shape
-    share = _shares(found.person)
+    share = shares(found.person)
     level = share @ found.whole
     spread = np.sqrt(share @ (found.whole - level) ** 2) + _LEAST
     clean = ((found.whole - level) / spread).astype(np.float32)
