@@ -28,8 +28,8 @@ from physioedge.report import personal_page, wrist
 from physioedge.report.personalised import Compared, Personal
 from physioedge_runtime import Bundle
 from physioedge_runtime.adaptation import adapting
+from physioedge_runtime.adaptation.change_plan import ChangePlan
 from physioedge_runtime.adaptation.condition import MAX_BYTES, Condition
-from physioedge_runtime.adaptation.guard import ChangePlan
 from physioedge_runtime.errors import HostError, MissingExtra
 
 pytestmark = pytest.mark.skipif(not SHIPPED_BUNDLE.exists(), reason="the shipped bundle is not in this tree")

@@ -18,8 +18,8 @@ from physioedge.signals.read import read_recording
 from physioedge.signals.recording import Recording
 from physioedge.tasks.arrhythmia import LAYOUT
 from physioedge_runtime import Bundle, Result, Stream
+from physioedge_runtime.adaptation.change_plan import ChangePlan
 from physioedge_runtime.adaptation.condition import ConditionSpec
-from physioedge_runtime.adaptation.guard import ChangePlan
 from physioedge_runtime.adaptation.own_signal import own_signal
 from physioedge_runtime.engine import load_engine
 from physioedge_runtime.result import softmax

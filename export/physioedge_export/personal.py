@@ -9,8 +9,8 @@ from physioedge_export.conditions import Extraction, condition_files
 from physioedge_export.levelling import LevelSpec, levelling_file
 from physioedge_export.request import Fed
 from physioedge_export.runners import Outputs
-from physioedge_runtime.adaptation.guard import FILE as PLAN_FILE
-from physioedge_runtime.adaptation.guard import ChangePlan
+from physioedge_runtime.adaptation.change_plan import FILE as PLAN_FILE
+from physioedge_runtime.adaptation.change_plan import ChangePlan
 from physioedge_runtime.bundle.contract import Contract
 from physioedge_runtime.errors import ExportError
 

@@ -15,7 +15,7 @@ from made_up_person import Person, bundle_here, stream_of
 from physioedge.faults.unreliable_disk import UnreliableDisk as Disk
 from physioedge_runtime.adaptation.adapter import Target
 from physioedge_runtime.adaptation.adapting import Adaptation, TrialEnd
-from physioedge_runtime.adaptation.guard import ChangePlan
+from physioedge_runtime.adaptation.change_plan import ChangePlan
 from physioedge_runtime.adaptation.link import Link, Retry
 from physioedge_runtime.adaptation.session import serve
 from physioedge_runtime.adaptation.store import AdapterStore
@@ -157,6 +157,23 @@ def test_a_restart_in_a_trial_goes_back_and_begins_anew(scene: Scene) -> None:
     assert stream.adapter_id == "global" and scene.store.reverted_at_start == 1 and not adaptation.guard.ready
     scene.person, scene.adaptation = Person(stream), adaptation
     assert scene.lives(12.0)[1] is None and adaptation.guard.ready
+
+
+def test_a_stream_that_brings_a_reverted_candidate_back_is_put_right(scene: Scene) -> None:
+    """A device restores its stream from what it wrote in the trial, in whichever order."""
+    scene.adaptation.install(COLLAPSED)
+    scene.lives(2.0)
+    in_trial = scene.stream.snapshot()
+    scene.store.close()
+    scene.store = opened(scene.disk, scene.bundle)
+    stream = stream_of(scene.bundle)
+    scene.person, scene.adaptation = Person(stream), Adaptation(stream, scene.store, PLAN)
+    stream.restore(in_trial)
+    assert stream.adapter_id == "collapsed" and scene.store.phase == ""
+    scene.lives(1.0)
+    assert stream.adapter_id == "global"
+    scene.lives(12.0)
+    assert scene.adaptation.guard.ready and scene.adaptation.guard.confirmed == "global"
 
 
 def test_after_a_restart_a_confirmed_adapter_serves_at_once(scene: Scene) -> None:

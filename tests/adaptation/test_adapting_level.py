@@ -17,10 +17,9 @@ from physioedge.faults.unreliable_disk import UnreliableDisk as Disk
 from physioedge_runtime.adaptation import centring
 from physioedge_runtime.adaptation.adapter import Target
 from physioedge_runtime.adaptation.adapting import Adaptation
-from physioedge_runtime.adaptation.guard import FILE as PLAN_FILE
-from physioedge_runtime.adaptation.guard import ChangePlan
+from physioedge_runtime.adaptation.change_plan import FILE as PLAN_FILE
+from physioedge_runtime.adaptation.change_plan import ChangePlan
 from physioedge_runtime.adaptation.link import Link
-from physioedge_runtime.adaptation.session import serve
 from physioedge_runtime.adaptation.store import AdapterStore
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.tensors import read_tensors, write_tensors
@@ -271,14 +270,22 @@ def test_what_does_not_go_with_the_adapters_own_bias_is_not_kept(tmp_path: Path)
         assert one.store.centring is None and one.bias[1] == 60.0 and one.stream.adapter_id == "far"
 
 
-def test_what_somebody_else_has_the_stream_use_is_not_collected(scene: Scene) -> None:
+def test_what_somebody_else_has_the_stream_use_is_replaced_and_not_collected(scene: Scene) -> None:
     windows = scene.adaptation.own.windows  # type: ignore[union-attr]
     scene.stream.set_adapter({BIAS: np.array([9.0, 0.0, 0.0], F32)}, "by hand")
-    scene.lives(3.0)
-    assert scene.adaptation.own.windows == windows  # type: ignore[union-attr]
-    serve(scene.stream, scene.store)
+    said = scene.person.lives(3.0)
+    assert {one.adapter for one in said} == {"by hand"}
+    scene.adaptation.step(said)
+    assert scene.adaptation.own.windows == windows and scene.stream.adapter_id == "global"  # type: ignore[union-attr]
     scene.lives(1.0)
     assert scene.adaptation.own.windows == windows + 5  # type: ignore[union-attr]
+
+
+def test_another_bias_in_the_store_begins_the_guard_anew(scene: Scene) -> None:
+    assert scene.adaptation.guard.ready
+    scene.store.keep_centring(np.array([1.0, 0.0, 0.0], F32))
+    scene.lives(1.0)
+    assert scene.bias is not None and scene.adaptation.guard.windows_before <= 5
 
 
 def test_what_is_erased_is_used_no_more(scene: Scene) -> None:

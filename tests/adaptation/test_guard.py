@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from physioedge_runtime.adaptation import guard as module
-from physioedge_runtime.adaptation.guard import FILE, ChangePlan, Guard, Verdict
+from physioedge_runtime.adaptation import change_plan as plan_module
+from physioedge_runtime.adaptation.change_plan import FILE, ChangePlan
+from physioedge_runtime.adaptation.guard import Guard, Verdict
 from physioedge_runtime.errors import FormatError
 from physioedge_runtime.result import Result
 from tiny_bundle import write_tiny_bundle
@@ -145,12 +146,25 @@ def test_other_adapters_results_are_ignored() -> None:
     assert (unnamed.confirmed, unnamed.trial, unnamed.verdict().decision) == ("old", "new", "confirm")
 
 
-def test_a_flag_on_a_judged_result_counts_as_withheld() -> None:
-    flagged = [dataclasses.replace(r, flags=("noisy",)) for r in classified(100, "new")]
-    assert judged(OLD, flagged).decision == "revert"
+def test_a_flag_beside_an_answer_says_nothing_of_an_adapter() -> None:
+    """At the wrist a third of the windows that have an answer are `noisy`."""
     guard = Guard(PLAN)
     guard.before([dataclasses.replace(r, flags=("noisy",)) for r in OLD])
-    assert guard.windows_before == 0
+    assert guard.windows_before == 100
+    for during, decision in ((classified(60, "new"), "confirm"), (classified(60, "new", top=0.6), "revert")):
+        assert judged(OLD, [dataclasses.replace(r, flags=("noisy",)) for r in during]).decision == decision
+
+
+def test_beside_the_model_in_use_bad_signal_does_not_speak_against_an_adapter() -> None:
+    """What either withholds is the signal's; what the candidate alone withholds is the candidate's."""
+    for both, decision in ((True, "confirm"), (False, "revert")):
+        guard = paired(["N"] * 60, ["N"] * 60)
+        lost = [dataclasses.replace(r, t_anchor_s=100.0 + r.t_anchor_s) for r in withheld(30, "new", "low_confidence")]
+        served = [dataclasses.replace(r, t_anchor_s=100.0 + r.t_anchor_s) for r in classified(30, "old")]
+        guard.during(lost)
+        guard.beside([dataclasses.replace(r, adapter="old") for r in lost] if both else served)
+        assert guard.verdict().decision == decision, guard.verdict().reason
+    assert "withheld results changed by +0.333" in guard.verdict().reason
 
 
 def test_too_few_windows_before_end_in_a_revert_and_never_in_a_confirmation() -> None:
@@ -215,7 +229,7 @@ def test_numbers_that_are_none_are_withheld_and_nothing_raises() -> None:
 def test_a_plan_is_read_back_as_it_was_written() -> None:
     plan = ChangePlan(min_windows=7, max_windows=9, max_label_shift=0.25, min_margin_change=-0.5, max_seconds=12.5)
     assert ChangePlan.from_bytes(plan.to_bytes()) == plan
-    assert set(module._RANGES) == {field.name for field in dataclasses.fields(ChangePlan)}
+    assert set(plan_module._RANGES) == {field.name for field in dataclasses.fields(ChangePlan)}
 
 
 def test_a_bundle_may_bring_its_own(tmp_path: Path) -> None:
@@ -318,6 +332,28 @@ def test_confirmed_labels_decide_where_somebody_gives_them() -> None:
         for at_s in guard.asks():
             assert guard.told(at_s, truth)
         assert not guard.asks() and guard.verdict().decision == decision and words in guard.verdict().reason
+
+
+def test_where_nobody_can_tell_the_bounds_hold_as_without_labels() -> None:
+    worse = paired(["N"] * 60, ["N"] * 40 + ["V"] * 20, answers=10)
+    while asked := worse.asks():
+        assert all(worse.told(at_s, None) for at_s in asked)
+    assert not worse.asks() and worse.verdict().decision == "revert"
+    assert "called otherwise (at most 0.2)" in worse.verdict().reason and "confirmed" not in worse.verdict().reason
+    few = paired(["N"] * 60, ["N"] * 40 + ["V"] * 20, answers=10)
+    for i, at_s in enumerate(few.asks()):
+        few.told(at_s, "V" if i == 0 else None)  # one answer for it is no licence to change a third
+    while asked := few.asks():  # others in place of those
+        assert all(few.told(at_s, None) for at_s in asked)
+    assert few.verdict().decision == "revert" and "1 of 1 confirmed windows right" not in few.verdict().reason
+    enough = paired(["N"] * 60, ["N"] * 40 + ["V"] * 20, answers=10)
+    for i in range(20):
+        enough.told(40.0 + i, "V" if i % 2 else None)
+    assert enough.verdict().decision == "confirm" and "10 of 10 confirmed" in enough.verdict().reason
+    small = paired(["N"] * 60, ["N"] * 57 + ["V"] * 3, answers=10)
+    for at_s in small.asks():
+        small.told(at_s, None)
+    assert small.verdict().decision == "confirm"
 
 
 def test_labels_of_windows_on_which_both_agree_or_that_are_none_say_nothing() -> None:

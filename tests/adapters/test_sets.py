@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ import torch
 from physioedge.adapters.fitting import GLOBAL, FitConfig, fit_network
 from physioedge.adapters.lora.config import LoraShape
 from physioedge.adapters.lora.files import TaskNote, head_constants, save_adapter
-from physioedge.adapters.sets import making
+from physioedge.adapters.sets import begun, making
 from physioedge.adapters.sets.base import load_base
 from physioedge.adapters.sets.making import SetConfig, everybody, folds_of, global_folder, make_rows
 from physioedge.adapters.sets.people import Worn
@@ -22,6 +25,7 @@ from physioedge.models.checkpoint import load_backbone
 from physioedge.models.network import network_on
 from physioedge.tasks.arrhythmia import BeatRecord
 from physioedge.tasks.levels import levels
+from physioedge_runtime.errors import AdapterError
 from tiny_person import windows_of
 from tiny_training import FS_HZ, LAYOUT, write_backbone
 
@@ -45,6 +49,7 @@ class MadeUp:
     task: str = "made_up"
     names: tuple[str, ...] = NAMES
     device: str = "cpu"
+    made_of: Mapping[str, Any] = field(default_factory=dict)
 
     def fit_global(self, names, folder, *, seed):
         backbone, _, digest = load_backbone(self.backbone, LAYOUT)
@@ -80,6 +85,34 @@ def test_everybody_is_held_out_once_a_split_and_the_last_fold_holds_nobody():
     assert all(not set(fold.held) & set(fold.fitted) for fold in folds)
     assert folds[-1] == everybody(tuple("abcdefg"))
     assert [f.held for f in folds[:3]] != [f.held for f in folds[3:6]]
+
+
+@pytest.mark.parametrize(
+    ("change", "seed", "words"),
+    [
+        ({"names": ("a", "c", "d")}, 0, "another folds, another people"),  # as by --without b
+        ({"made_of": {"fit": {"rank": 4}}}, 0, "another fit"),
+        ({}, 1, "another seed"),
+    ],
+)
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_folder_of_another_set_is_refused_and_left_as_it_is(made, tmp_path, change, seed, words, earlier):
+    """Its global adapters have seen people who are held out now, and are named by their folds alone."""
+    people, folder, _ = made
+    held = tmp_path / "set"
+    shutil.copytree(folder, held)
+    if earlier:  # a set of an earlier release, which only its adapters' notes tell of
+        (held / making.GLOBALS / begun.FILE).unlink()
+        words = "another people of 0-0"
+    before = sorted(path.as_posix() for path in held.rglob("*"))
+    asked = replace(people, **change)
+    if earlier and "names" not in change:
+        return  # settings and the seed of made-up people are in no note
+    with pytest.raises(AdapterError, match=words):
+        make_rows(asked, held, QUICK, seed=seed, workers=1, say=print)
+    assert sorted(path.as_posix() for path in held.rglob("*")) == before
+    again = make_rows(people, held, QUICK, seed=0, workers=1, say=print)
+    assert len(again) == len(NAMES) * QUICK.wearers and (held / making.GLOBALS / begun.FILE).exists()
 
 
 def test_no_person_is_in_the_global_adapter_its_residuals_are_taken_around(made):

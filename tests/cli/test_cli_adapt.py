@@ -20,8 +20,8 @@ from physioedge.generator.adapter_set import AdapterSet, Origin
 from physioedge.generator.files import Generator, save_generator
 from physioedge.generator.regression import fit_mean
 from physioedge.models.shipped import BUNDLE
+from physioedge_runtime.adaptation.change_plan import FILE, ChangePlan
 from physioedge_runtime.adaptation.condition import Condition
-from physioedge_runtime.adaptation.guard import FILE, ChangePlan
 from physioedge_runtime.bundle.contract import SlotSpec
 from physioedge_runtime.bundle.signing import _PRIVATE_PREFIX, _PUBLIC_PREFIX, _to_pem, public_key
 from synthetic_ecg import synthetic_ecg
@@ -56,7 +56,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         np.savez(folder / f"{name}.npz", samples=kept, fs_hz=FS_HZ, units="mV", channels=["MLII"])
     bundle_here(folder / "tiny.physio", {FILE: PLAN.to_bytes()})
     generator(folder / "alike.generator", np.zeros(ORIGIN.width))
-    generator(folder / "harmful.generator", np.random.default_rng(0).normal(size=ORIGIN.width) * 8.0)
+    generator(folder / "harmful.generator", np.random.default_rng(1).normal(size=ORIGIN.width) * 8.0)
     generator(folder / "foreign.generator", np.zeros(ORIGIN.width), DIM + 1)
     return folder
 
@@ -137,7 +137,7 @@ def labels_in(path: Path, label: str) -> Path:
 def test_confirmed_labels_decide_whether_a_change_is_right(local: Command, command: Command, tmp_path: Path) -> None:
     """The adapter calls everything otherwise: whether that is harm only labels can tell."""
     told = {}
-    for label in ("N", "S", "V", "of no class"):
+    for label in ("N", "S", "V", "other"):
         code, out, _ = local("harmful", "--json", "--labels", labels_in(tmp_path / "known.csv", label))
         told[label] = json.loads(out)
         assert "of 10 confirmed windows right" in told[label]["reason"] and told[label]["windows_during"] >= 40
@@ -152,12 +152,31 @@ def test_confirmed_labels_decide_whether_a_change_is_right(local: Command, comma
 def test_whoever_sits_there_is_asked(local: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", iter(["N\n", "what?\n", "\n"]))
     _, out, err = local("harmful", "--json", "--labels", "-")
-    assert err.count("what is at") == 10 and "N, S, V, or nothing" in err
-    assert "of 10 confirmed windows right" in json.loads(out)["reason"]
+    assert err.count("what is at") == 10 and "N, S, V, other, or nothing where you cannot tell" in err
+    told = json.loads(out)  # one answer of ten: what holds without labels holds as well
+    assert told["step"] == "reverted" and "called otherwise (at most" in told["reason"]
+
+
+@pytest.mark.parametrize("text", ["t_s,label\n", "\ufefft_s,label\n900,N\n"])
+def test_without_one_usable_label_a_trial_is_judged_as_without_labels(
+    local: Command, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "known.csv").write_text(text, encoding="utf-8")
+    code, out, _ = local("harmful", "--json", "--labels", tmp_path / "known.csv")
+    assert code == 1 and "called otherwise (at most" in json.loads(out)["reason"]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("a,b\n1,N\n", "the head 'a,b'"), ("t_s,label\nx,N\n", "'x'"), ("", "head")]
+    ("text", "said"),
+    [
+        ("a,b\n1,N\n", "the head 'a,b'"),
+        ("t_s,label\nx,N\n", "'x'"),
+        ("", "head"),
+        ("t_s,label\n1,normal\n", "the line '1,normal'"),
+        ("t_s,label\nnan,N\n", "the line 'nan,N'"),
+        ("t_s,label\n1\n", "the line '1'"),
+        ("t_s,label\n\n", "the line ''"),
+    ],
 )
 def test_a_file_of_labels_that_is_none_is_refused(local: Command, tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "known.csv").write_text(text)
@@ -169,8 +188,10 @@ def test_the_nearest_moment_counts_and_none_that_is_far() -> None:
     from physioedge.cli.trying import _nearest
 
     said = [(1.0, "N"), (2.0, "V")]
-    assert [_nearest(said, at_s) for at_s in (0.79, 0.9, 1.15, 1.5, 1.9, 2.3)] == ["", "N", "N", "", "V", ""]
-    assert _nearest([], 1.0) == ""
+    assert [_nearest(said, at_s) for at_s in (0.79, 0.9, 1.15, 1.5, 1.9, 2.3)] == [
+        None, "N", "N", None, "V", None,
+    ]  # fmt: skip
+    assert _nearest([], 1.0) is None
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from physioedge.adapters.sets.making import SetConfig, hash_seed, inside, stretches_of
+from physioedge.adapters.sets.making import SetConfig, hash_seed
 from physioedge.adapters.sets.people import Worn
+from physioedge.adapters.sets.stretches import inside, stretches_of
 from physioedge.evaluation.personal import by_shapelets
 from physioedge.evaluation.personal.asked import Asked
 from physioedge.evaluation.personal.by_shapelets import BOTH, BY_SHAPELETS, ask_by_shapelets, statistics

@@ -35,7 +35,7 @@ from physioedge.signals.recording import Recording
 from physioedge_export.adapters import write_adapter as write_adapter_file
 from physioedge_export.merge import CONFIG_FILE, WEIGHTS_FILE, LoraAdapter
 from physioedge_export.slots import slot_arrays
-from physioedge_runtime.adaptation.guard import ChangePlan
+from physioedge_runtime.adaptation.change_plan import ChangePlan
 from physioedge_runtime.adaptation.manifest import AdapterManifest, Binding
 from physioedge_runtime.bundle.container import Bundle
 from physioedge_runtime.bundle.contract import TriggerSpec

@@ -23,7 +23,8 @@ from physioedge.evaluation.personal.judged import JudgedBeats
 from physioedge.faults import run
 from physioedge.faults.worse_adapters import judged
 from physioedge.models import shipped
-from physioedge_runtime.adaptation.guard import CONFIRM, ChangePlan, Guard, Verdict
+from physioedge_runtime.adaptation.change_plan import ChangePlan
+from physioedge_runtime.adaptation.guard import CONFIRM, Guard, Verdict
 from tiny_training import beat_record
 
 N, SIZE = 120, 3

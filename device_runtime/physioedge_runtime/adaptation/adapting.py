@@ -6,7 +6,8 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from physioedge_runtime.adaptation.guard import CONFIRM, REVERT, WAIT, ChangePlan, Guard, Verdict
+from physioedge_runtime.adaptation.change_plan import ChangePlan
+from physioedge_runtime.adaptation.guard import CONFIRM, REVERT, WAIT, Guard, Verdict
 from physioedge_runtime.adaptation.levelling import Levelling
 from physioedge_runtime.adaptation.link import Link
 from physioedge_runtime.adaptation.outbox import Outbox
@@ -76,6 +77,8 @@ class TrialEnd:
 class Adaptation:
     """A stream, its store, and a guard between them. It has the stream use at once what the store says serves.
 
+    What else the stream is given, by hand or by a snapshot from another time, is replaced at the next `step`.
+
     Parameters
     ----------
     stream : Stream
@@ -142,9 +145,9 @@ class Adaptation:
             In a trial, what a second stream says of the same samples, see `accompany`; the guard is then three times
             less likely to take a change of the person for the adapter's.
         """
-        self._collect(results)
+        other = self._collect(results)
         if self.store.phase != "trying":
-            if self.guard.confirmed != self.stream.adapter_id:  # rolled back, or swapped by somebody else
+            if other or self.guard.confirmed != self.stream.adapter_id:  # rolled back, or another bias
                 self.guard.begin(self.stream.adapter_id)
             self.guard.before(results)
             return None
@@ -257,7 +260,7 @@ class Adaptation:
     def _follow(self, *, always: bool = False) -> bool:
         """Have the stream use what the store says, where that is new or always; whether it is. Errors as `serve`."""
         said = self._said
-        new = said != self._served
+        new = said != self._served or self.stream.adapter_id != self._name  # also a stream that was restored
         if new or always:
             serve(self.stream, self.store)
             if self.own is not None and said[0] != self._served[0]:
@@ -265,13 +268,15 @@ class Adaptation:
             self._served, self._name = said, self.stream.adapter_id
         return new
 
-    def _collect(self, results: Sequence[Result]) -> None:
-        """Windows for `level`, without those from before a change of the store or under what it does not know of."""
-        new = True
-        with contextlib.suppress(PhysioEdgeError):  # the stream goes on with what it has; `level` says why
+    def _collect(self, results: Sequence[Result]) -> bool:
+        """Windows for `level`, without those from before a change of the store; whether there was one."""
+        try:
             new = self._follow()
+        except PhysioEdgeError:  # the stream goes on with what it has; `level` says why
+            return False
         if self.own is not None and not new:
             self.own.add(result for result in results if result.adapter == self._name)
+        return new
 
     def _not_yet(self) -> Outcome | None:
         """Why no trial may begin; where one may, what serves until then is remembered for a stream beside it."""

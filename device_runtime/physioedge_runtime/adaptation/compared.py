@@ -60,11 +60,14 @@ class Told:
 
     Attributes
     ----------
+    asked : int
+        Windows that somebody was asked about, also those of which nobody could tell.
     answered : int
     old_right, new_right : int
         How many of them the model in use, and the candidate, called as they were confirmed.
     """
 
+    asked: int
     answered: int
     old_right: int
     new_right: int
@@ -83,7 +86,8 @@ class Pairs:
         self._limit = limit
         self._waiting: tuple[dict[float, Result], dict[float, Result]] = ({}, {})
         self._pairs: dict[float, tuple[str, str, float]] = {}
-        self._told: dict[float, str] = {}
+        self._withheld: deque[tuple[bool, bool]] = deque(maxlen=limit)
+        self._told: dict[float, str | None] = {}
         self.used = False
 
     def __len__(self) -> int:
@@ -98,8 +102,19 @@ class Pairs:
             _put(self._waiting[candidate], at_s, result, self._limit)
             return
         old, new = (other, result) if candidate else (result, other)
+        self._withheld.append((not _usable(old), not _usable(new)))
         if _usable(old) and _usable(new) and old.label is not None and new.label is not None:
             _put(self._pairs, at_s, (old.label, new.label, _margin(new) - _margin(old)), self._limit)
+
+    @property
+    def seen(self) -> int:
+        """Windows that both have said something of, withheld ones too; the latest."""
+        return len(self._withheld)
+
+    @property
+    def withheld_change(self) -> float:
+        """Share of windows that the candidate withholds less the share that the model in use withholds; 0 of none."""
+        return sum(new - old for old, new in self._withheld) / max(1, self.seen)
 
     @property
     def differing_share(self) -> float:
@@ -117,8 +132,8 @@ class Pairs:
         kept = min(max(0, most), len(found))
         return [found[(2 * i + 1) * len(found) // (2 * kept)] for i in range(kept)]
 
-    def tell(self, at_s: float, label: str) -> bool:
-        """A confirmed label; False, and forgotten, where the window is none of the pairs."""
+    def tell(self, at_s: float, label: str | None) -> bool:
+        """A confirmed label, None where nobody can tell; False, and forgotten, where the window is no pair."""
         if at_s in self._pairs:
             _put(self._told, at_s, label, self._limit)
         return at_s in self._pairs
@@ -126,9 +141,10 @@ class Pairs:
     @property
     def told(self) -> Told:
         """What the confirmed labels say."""
-        known = [(self._told[at_s], *self._pairs[at_s][:2]) for at_s in self._differing() if at_s in self._told]
+        asked = [(self._told[at_s], *self._pairs[at_s][:2]) for at_s in self._differing() if at_s in self._told]
+        known = [one for one in asked if one[0] is not None]
         old, new = (sum(label == pair[side] for label, *pair in known) for side in (0, 1))
-        return Told(answered=len(known), old_right=old, new_right=new)
+        return Told(asked=len(asked), answered=len(known), old_right=old, new_right=new)
 
     def _differing(self) -> list[float]:
         return [at_s for at_s, (old, new, _) in self._pairs.items() if old != new]
@@ -146,4 +162,5 @@ def _margin(result: Result) -> float:
 
 
 def _usable(result: Result) -> bool:
-    return result.judged and not result.flags and all(map(math.isfinite, (_margin(result), *result.values)))
+    """Whether it has an answer; a flag beside one, such as ``noisy``, is of the signal and says nothing of a model."""
+    return result.judged and all(map(math.isfinite, (_margin(result), *result.values)))

@@ -8,109 +8,18 @@ windows that the two call otherwise, it sees that as well. ``docs/adapter.md`` s
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import fmean, pstdev
-from typing import NoReturn
 
+from physioedge_runtime.adaptation.change_plan import ChangePlan
 from physioedge_runtime.adaptation.compared import Kept, Pairs
-from physioedge_runtime.bundle.container import Bundle
-from physioedge_runtime.bundle.plain import check_kinds, load_object
-from physioedge_runtime.errors import FormatError
 from physioedge_runtime.result import Result
 
-FILE = "change-plan.json"
-"""In a bundle that brings a plan of its own."""
-SCHEMA = 1
-MAX_WINDOWS = 10_000
 WAIT, CONFIRM, REVERT = "wait", "confirm", "revert"
 MAX_LOSS = 0.02
 """Accuracy that confirmed labels may speak against a candidate: of all windows, those that it seems to get wrong."""
-_RANGES = {
-    "min_windows": (2, MAX_WINDOWS),
-    "max_windows": (2, MAX_WINDOWS),
-    "max_label_shift": (0, 1),
-    "max_withheld_increase": (0, 1),
-    "min_margin_change": (-1, 1),
-    "max_shift": (0, 1_000_000),
-    "max_seconds": (1, 1_000_000_000),
-}
-_KINDS: dict[str, type] = {name: int if "windows" in name else float for name in _RANGES}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChangePlan:
-    """What an adapter may change of the results without being reverted. What the defaults do: ``results/guard.md``.
-
-    Attributes
-    ----------
-    min_windows : int
-        Judged windows needed before a trial and in it, at least 2.
-    max_windows : int
-        Results that are kept of each side, the latest; a trial that has had as many and cannot be judged is reverted.
-    max_label_shift : float
-        Largest total-variation distance between the shares of labels before and during, 0 to 1; beside the model in
-        use, the largest share of windows that are called otherwise.
-    max_withheld_increase : float
-        By how much the share of withheld results may grow, 0 to 1.
-    min_margin_change : float
-        Least change of the mean of (most probable minus second most probable): -0.05 lets it fall by 0.05.
-    max_shift : float
-        Of a model that gives values: how far mean and deviation of each may move, in deviations before the trial.
-    max_seconds : float
-        Time of signal after which a trial that cannot be judged is reverted.
-
-    Raises
-    ------
-    FormatError
-        A number is out of its range.
-    """
-
-    min_windows: int = 100
-    max_windows: int = 1000
-    max_label_shift: float = 0.2
-    max_withheld_increase: float = 0.1
-    min_margin_change: float = -0.05
-    max_shift: float = 0.5
-    max_seconds: float = 3600.0
-
-    def __post_init__(self) -> None:
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if not low <= value <= high:  # also NaN
-                _malformed(f"{name} {value!r:.40}", f"{low} to {high}")
-        if self.max_windows < self.min_windows:
-            _malformed(f"max_windows {self.max_windows}", f"at least min_windows, {self.min_windows}")
-
-    def to_bytes(self) -> bytes:
-        """The file `FILE`: JSON in ASCII with sorted keys."""
-        return json.dumps({"schema": SCHEMA, **asdict(self)}, sort_keys=True, separators=(",", ":")).encode("ascii")
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> ChangePlan:
-        """Checked inverse of `to_bytes`.
-
-        Raises
-        ------
-        FormatError
-            A key is missing, unknown, of another kind or out of range, or the schema is another.
-        """
-        values = load_object(data, _malformed)
-        check_kinds(FILE, values, {"schema": int, **_KINDS}, _malformed)
-        if values.pop("schema") != SCHEMA:
-            _malformed("another schema", f"schema {SCHEMA}")
-        return cls(**values)
-
-    @classmethod
-    def of(cls, bundle: Bundle) -> ChangePlan:
-        """A bundle's own plan, or the default where it holds none; FormatError as `from_bytes`."""
-        return cls.from_bytes(bundle.read(FILE)) if FILE in bundle.manifest.files else cls()
-
-
-def _malformed(came: str, expected: str) -> NoReturn:
-    raise FormatError(f"{FILE}: {came}", expected, "Correct the plan, and export the bundle again.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +97,7 @@ class Guard:
         return self._before.judged
 
     def before(self, results: Iterable[Result]) -> None:
-        """Results under the confirmed adapter; one with a flag, or without label and values, counts as withheld."""
+        """Results under the confirmed adapter; one without label and values counts as withheld."""
         for result in results:
             self.confirmed = result.adapter if self.confirmed is None else self.confirmed
             if result.adapter == self.confirmed:
@@ -222,18 +131,21 @@ class Guard:
             return []
         return self._pairs.open_questions(self.answers - self._pairs.told.answered)
 
-    def told(self, t_anchor_s: float, label: str) -> bool:
-        """A confirmed label of a window of the trial; False where it is none that both have judged."""
+    def told(self, t_anchor_s: float, label: str | None) -> bool:
+        """A confirmed label of a window of the trial; False where it is none that both have judged.
+
+        None where nobody can tell: another window is asked about, as long as there is one. With fewer answers than are
+        waited for, and questions left open, the bounds of the plan hold beside what labels say.
+        """
         return self._pairs.tell(t_anchor_s, label)
 
     def verdict(self) -> Verdict:
         """What is to be done about the trial now."""
         plan, before, during = self.plan, self._before, self._during
-        if len(during) >= plan.min_windows <= len(before):
-            increase = during.withheld_share - before.withheld_share
-            if increase > plan.max_withheld_increase:
-                said = f"share of withheld results changed by {increase:+.3f} (at most {plan.max_withheld_increase:+g})"
-                return self._verdict(REVERT, said)
+        withheld = self._withheld_more()
+        if withheld > plan.max_withheld_increase:
+            said = f"share of withheld results changed by {withheld:+.3f} (at most {plan.max_withheld_increase:+g})"
+            return self._verdict(REVERT, said)
         waits = len(during) < plan.max_windows and self.seconds <= plan.max_seconds
         if self._paired:
             few, had = len(self._pairs) < plan.min_windows, f"{len(self._pairs)} windows judged by both"
@@ -247,7 +159,10 @@ class Guard:
         if self._paired and self.asks() and waits:
             return self._verdict(WAIT, f"{self._pairs.told.answered} of {self.answers} confirmed labels")
         if self._paired:
-            checks = _told(self._pairs) if self.answers and self._pairs.told.answered else _beside(plan, self._pairs)
+            told = self._pairs.told
+            checks = _told(self._pairs) if self.answers and told.answered else []
+            if not checks or (told.answered < self.answers and (told.answered < told.asked or self.asks())):
+                checks += _beside(plan, self._pairs)
         else:
             checks = [*_labels(plan, before, during), *_values(plan, before, during)]
         broken = [said for holds, said in checks if not holds]
@@ -259,6 +174,16 @@ class Guard:
     def _paired(self) -> bool:
         """Whether labels are compared window by window; values never are."""
         return self._pairs.used and bool(self._before.label_shares)
+
+    def _withheld_more(self) -> float:
+        """By how much the share of withheld results grew; 0 while too little is known.
+
+        Beside the model in use it is the share of the very same windows: bad signal is withheld under either.
+        """
+        least, before, during = self.plan.min_windows, self._before, self._during
+        if self._pairs.used:
+            return self._pairs.withheld_change if self._pairs.seen >= least else 0.0
+        return during.withheld_share - before.withheld_share if min(len(before), len(during)) >= least else 0.0
 
     def _verdict(self, decision: str, reason: str) -> Verdict:
         counts = {"windows_before": self._before.judged, "windows_during": self._during.judged}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,6 +45,11 @@ class MadeUpPeople:
     def names(self) -> tuple[str, ...]:
         """The people."""
         return tuple(f"p{number:02d}" for number in range(self.count))
+
+    @property
+    def made_of(self) -> Mapping[str, Any]:
+        """Nothing of it can be chosen."""
+        return {}
 
     def fit_global(self, names: tuple[str, ...], folder: Path, *, seed: int) -> None:
         """Two steps of a fit, written as any other: residuals around it cost what they cost around a better one."""

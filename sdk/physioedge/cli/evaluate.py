@@ -38,7 +38,8 @@ def register(subparsers: Any) -> None:
                         "against each other. Of other tasks: arms; bundle for a bundle on its task's windows and "
                         "recordings; or incremental for one with step graphs. Of personalisation: arms; device for "
                         "levelling by the bundle; conditions for what it sends beside what generators learn from; "
-                        "recited for whether these give adapters of their set again; or costs")  # fmt: skip
+                        "recited for whether these give adapters of their set again; or costs. Of guard: idle for "
+                        "trials of what changes nothing")  # fmt: skip
     parser.add_argument("--arms", help="by default global,probe,cnn,full,bidirectional,classical,minirocket; for "
                         "the other tasks majority,classical,minirocket,cnn,global,probe")  # fmt: skip
     parser.add_argument("--candidates", default="base", help="for choose: names of physioedge.evaluation.folds")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from physioedge.results import Row
 
 SEED = 0
+IDLE = "idle"
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +28,11 @@ def guard_rows(args: argparse.Namespace) -> list[Row]:
     from physioedge.evaluation.personal.judged import JudgedBeats
     from physioedge.generator.adapter_set import SET_FILE, load_set
     from physioedge.models import shipped
-    from physioedge_runtime.adaptation.guard import ChangePlan
+    from physioedge_runtime.adaptation.change_plan import ChangePlan
     from physioedge_runtime.errors import EvaluationRefused
 
+    if args.parts == IDLE:
+        return _idle_rows(args)
     if args.sets is None:
         raise EvaluationRefused("no --sets", "a folder with one folder a seed", "Make it: `train adapters`.")
     judged, folder = JudgedBeats(args.backbone or shipped.backbone(), args.data), args.sets / str(SEED)
@@ -44,6 +47,24 @@ def guard_rows(args: argparse.Namespace) -> list[Row]:
     rows = page.write(args.out, command, made, ChangePlan())
     if "DS2" in groups:
         log_ds2(args.out, command, "the guard; thresholds from DS1")
+    return rows
+
+
+def _idle_rows(args: argparse.Namespace) -> list[Row]:
+    """Try what changes nothing on people of two tasks, and write ``guard-idle.json``; nothing is chosen or scored."""
+    from physioedge import results
+    from physioedge.evaluation.guard import idle
+    from physioedge_runtime.adaptation.change_plan import ChangePlan
+
+    rows: list[Row] = []
+    for task in idle.TASKS:
+        ended: dict[str, dict[str, idle.Ended]] = {arm: {} for arm in idle.ARMS}
+        for person, bundle, found in idle.streams(task, args.data):
+            _say(person)
+            for arm, people in ended.items():
+                people[person] = idle.idle(found, ChangePlan.of(bundle), arm)
+        rows += [row for arm, people in ended.items() for row in idle.rows_of(task, arm, people)]
+    results.write(Path(args.out) / f"{idle.FILE}.json", "physioedge evaluate guard --parts idle", rows)
     return rows
 
 

@@ -163,7 +163,7 @@ def _choice(args: argparse.Namespace, model: Exported) -> Choice:
 
 def _personal(args: argparse.Namespace, model: Exported) -> Personal:
     from physioedge_export.personal import Personal
-    from physioedge_runtime.adaptation.guard import ChangePlan
+    from physioedge_runtime.adaptation.change_plan import ChangePlan
 
     plan = None if args.change_plan is None else ChangePlan.from_bytes(args.change_plan.read_bytes())
     extraction = _extraction(args.shapelets, model)

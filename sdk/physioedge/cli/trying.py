@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import sys
 from bisect import bisect
 from collections.abc import Callable, Sequence
@@ -20,11 +21,11 @@ ANSWERS = 10
 """Confirmed labels of a trial: what ``results/guard.json`` is measured with."""
 NEAR_S = 0.2
 """A line of a file is about the window whose judged instant is nearest, and no farther than this."""
-NOBODY = ""
-"""Label of a window that nobody can tell: neither model has called it so."""
+OTHER = "other"
+"""Label of a window that is of none of the model's classes: neither model is right."""
 TERMINAL = "-"
-Answer = Callable[[float], str]
-"""Judged instant in s to the label that somebody confirms, or `NOBODY`."""
+Answer = Callable[[float], str | None]
+"""Judged instant in s to the label that somebody confirms; None where nobody can tell."""
 
 
 class Trying:
@@ -75,7 +76,7 @@ class Trying:
         ended = self.adaptation.step(results, beside)
         asked = [] if ended is not None or self._answer is None else self.adaptation.guard.asks()
         for at_s in asked:
-            self.adaptation.guard.told(at_s, self._answer(at_s) if self._answer else NOBODY)
+            self.adaptation.guard.told(at_s, self._answer(at_s) if self._answer else None)
         return self.adaptation.step(()) if asked else ended
 
 
@@ -91,33 +92,42 @@ def answers_from(where: str, labels: Sequence[str]) -> Answer:
     Raises
     ------
     RecordError
-        The file cannot be read, or is no CSV with a line ``t_s,label`` first and only moments after it; or there are
-        no labels to tell.
+        The file cannot be read, or is no CSV with a line ``t_s,label`` first and only moments after it, each with a
+        label of the model or `OTHER`; or there are no labels to tell.
     """
     if not labels:
         raise RecordError("confirmed labels for a model that gives values", "one of labels", "Leave --labels out.")
     if where == TERMINAL:
-        return lambda at_s: _asked(at_s, labels)
+        left = iter(range(ANSWERS))  # nobody is asked for ever
+        return lambda at_s: None if next(left, None) is None else _asked(at_s, labels)
     try:
-        with Path(where).open(encoding="utf-8", newline="") as file:
+        with Path(where).open(encoding="utf-8-sig", newline="") as file:  # spreadsheets begin it with a mark
             head, *lines = list(csv.reader(file)) or [[]]
         if head != ["t_s", "label"]:
             raise ValueError(f"the head {','.join(head)!r:.40}")
-        said = sorted((float(t_s), label.strip()) for t_s, label in lines)
+        said = sorted(_moment(line, labels) for line in lines)
     except (OSError, ValueError) as error:
-        do = "Write a line for each moment that you know, in s of the recording."
+        do = f"Write a line for each moment that you know, in s of the recording: {', '.join(labels)} or {OTHER}."
         raise RecordError(f"{where} ({error})", "CSV with the head t_s,label", do) from error
     return lambda at_s: _nearest(said, at_s)
 
 
-def _nearest(said: Sequence[tuple[float, str]], at_s: float) -> str:
+def _moment(line: Sequence[str], labels: Sequence[str]) -> tuple[float, str]:
+    t_s, label = (float(line[0]), line[1].strip()) if len(line) == 2 else (math.nan, "")
+    if not math.isfinite(t_s) or label not in (*labels, OTHER):
+        raise ValueError(f"the line {','.join(line)!r:.40}")
+    return t_s, label
+
+
+def _nearest(said: Sequence[tuple[float, str]], at_s: float) -> str | None:
     place = bisect(said, (at_s,))
-    near = min(said[max(0, place - 1) : place + 1], key=lambda one: abs(one[0] - at_s), default=(at_s, NOBODY))
-    return near[1] if abs(near[0] - at_s) <= NEAR_S else NOBODY
+    near = min(said[max(0, place - 1) : place + 1], key=lambda one: abs(one[0] - at_s), default=None)
+    return near[1] if near is not None and abs(near[0] - at_s) <= NEAR_S else None
 
 
-def _asked(at_s: float, labels: Sequence[str]) -> str:
+def _asked(at_s: float, labels: Sequence[str]) -> str | None:
     """One line; of an end of the input, and of what is no label, nobody can tell."""
-    print(f"what is at {at_s:.2f} s? {', '.join(labels)}, or nothing: ", end="", file=sys.stderr, flush=True)
+    print(f"what is at {at_s:.2f} s? {', '.join(labels)}, {OTHER}, or nothing where you cannot tell: ", end="",
+          file=sys.stderr, flush=True)  # fmt: skip
     said = next(chain(sys.stdin, [""])).strip()
-    return said if said in labels else NOBODY
+    return said if said in (*labels, OTHER) else None

@@ -14,8 +14,8 @@ from physioedge.faults.made import NOW_S, SHIPPED_RECORD, TRUST, Arrays, Maker, 
 from physioedge.faults.unreliable_disk import UnreliableDisk
 from physioedge.signals.read import read_recording
 from physioedge_runtime.adaptation.adapting import Adaptation
+from physioedge_runtime.adaptation.change_plan import ChangePlan
 from physioedge_runtime.adaptation.disk import Disk
-from physioedge_runtime.adaptation.guard import ChangePlan
 from physioedge_runtime.adaptation.session import TRYING
 from physioedge_runtime.adaptation.store import AdapterStore
 from physioedge_runtime.engine import Engine, load_engine

@@ -16,8 +16,8 @@ import numpy as np
 from physioedge_export.adapters import build_adapter
 from physioedge_export.pack import BundleParts, write_bundle
 from physioedge_runtime.adaptation.adapter import Target
+from physioedge_runtime.adaptation.change_plan import ChangePlan
 from physioedge_runtime.adaptation.condition import Condition, task_of
-from physioedge_runtime.adaptation.guard import ChangePlan
 from physioedge_runtime.adaptation.manifest import AdapterManifest, Binding
 from physioedge_runtime.adaptation.request import Request
 from physioedge_runtime.bundle.archive import MANIFEST, SIGNATURE, build_archive, read_archive

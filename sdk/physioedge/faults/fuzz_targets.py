@@ -20,8 +20,8 @@ from physioedge.faults import limits
 from physioedge.faults.fuzz_seeds import DEVICE, DIM, KEY, RANK, SLOT, TOKEN, TRUST, target
 from physioedge_runtime.adaptation.adapter import AdapterFile
 from physioedge_runtime.adaptation.centring import Centre
+from physioedge_runtime.adaptation.change_plan import ChangePlan
 from physioedge_runtime.adaptation.condition import Condition, ConditionSpec
-from physioedge_runtime.adaptation.guard import ChangePlan
 from physioedge_runtime.adaptation.levelling import Levels
 from physioedge_runtime.adaptation.manifest import AdapterManifest
 from physioedge_runtime.adaptation.request import PATH, Request

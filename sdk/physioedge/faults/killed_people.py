@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,6 +50,11 @@ class Wearers:
     task: str = "made_up"
     names: tuple[str, ...] = ("a", "b", "c", "d")
     device: str = "cpu"
+
+    @property
+    def made_of(self) -> Mapping[str, Any]:
+        """Nothing of it can be chosen."""
+        return {}
 
     def fit_global(self, names: tuple[str, ...], folder: Path, *, seed: int) -> None:
         """Two steps of a fit that can be gone on with, written as any other."""

@@ -16,7 +16,7 @@ from physioedge.evaluation.personal.judged import JudgedBeats
 from physioedge.faults.row import Outcome, Row, Setting, beyond_chance
 from physioedge.generator.adapter_set import SET_FILE, load_set
 from physioedge.models import shipped
-from physioedge_runtime.adaptation.guard import ChangePlan
+from physioedge_runtime.adaptation.change_plan import ChangePlan
 from physioedge_runtime.errors import MissingExtra
 
 ROW = Row(

@@ -10,8 +10,8 @@ from physioedge.report.matrix import NOBODY_SAID
 from physioedge.report.streamed import WITHHELD
 from physioedge.signals.recording import Recording
 from physioedge_runtime.adaptation.adapting import TrialEnd
+from physioedge_runtime.adaptation.change_plan import ChangePlan
 from physioedge_runtime.adaptation.condition import Condition
-from physioedge_runtime.adaptation.guard import ChangePlan
 from physioedge_runtime.adaptation.own_signal import Levelled
 from physioedge_runtime.result import Result
 

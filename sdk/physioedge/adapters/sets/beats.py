@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +56,14 @@ class BeatPeople:
     def record(self, name: str) -> BeatRecord:
         """One of the records."""
         return _record(name, self.fs_hz, self.data)
+
+    @property
+    def made_of(self) -> Mapping[str, Any]:
+        """How global adapters are fitted, and on whom whom a teacher has labelled."""
+        labels = hashlib.sha256()
+        for record in self.taught:
+            labels.update(record.name.encode() + record.anchor.tobytes() + record.label.tobytes())
+        return {"fit": asdict(self.fit), "taught": [len(self.taught), labels.hexdigest() if self.taught else ""]}
 
     def fit_global(self, names: tuple[str, ...], folder: Path, *, seed: int) -> None:
         """Fit a global adapter on some records and write it; a fit cut off goes on."""

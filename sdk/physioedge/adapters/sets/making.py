@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from physioedge.adapters.lora.files import TASK_FILE, load_note
 from physioedge.adapters.sets.backends import LOKY, Backend, pool
 from physioedge.adapters.sets.base import REFERENCE, Base, Floats, embedded, load_base, logits_of, slotted
+from physioedge.adapters.sets.begun import go_on
 from physioedge.adapters.sets.ledger import once
 from physioedge.adapters.sets.people import CHECKPOINT, People, Worn
 from physioedge.adapters.sets.residual import LabelledWindows, ResidualFit, fit_residual
+from physioedge.adapters.sets.stretches import inside, stretches_of
 from physioedge.tasks.levels import levels
-from physioedge_runtime.adaptation.condition import MIN_WINDOWS
 
 GLOBALS, ROWS, LEVELS = "globals", "rows", "levels"
 EVERYBODY = "everybody"
@@ -136,8 +137,14 @@ def make_rows(
         See `physioedge.adapters.sets.backends.Backend`.
     say : callable
         Takes a line whenever a job ends.
+
+    Raises
+    ------
+    AdapterError
+        `out` was begun with other people, settings, or another seed or backbone.
     """
     folds = folds_of(people.names, config, seed=seed)
+    go_on(out / GLOBALS, people, folds, seed=seed)
     with pool(Backend(name=backend, workers=workers, address=address)) as at:
         lacking = [fold for fold in folds if not (global_folder(out, fold) / REFERENCE).exists()]
         for job in at.run(_global, [(people, fold, out, seed) for fold in lacking]):
@@ -286,26 +293,6 @@ def _row(base: Base, worn: Worn, config: SetConfig, *, seed: int) -> dict[str, A
     residual = fit_residual(base.network, labelled, config.residual)
     core_s = time.process_time() - began
     return {"conditions": np.stack(conditions), "residual": residual, "core_s": np.array(core_s)}
-
-
-def stretches_of(time_s: Floats, config: SetConfig, *, seed: int) -> list[tuple[float, float]]:
-    """Stretches that a row's conditions are of, as (first_s, last_s): the beginning, then others that are drawn."""
-    rng, end_s = np.random.default_rng(seed), float(time_s[-1])
-    stretches = [(0.0, config.stretch_s[1])]
-    for _ in range(config.stretches - 1):
-        length = rng.uniform(*config.stretch_s)
-        first = rng.uniform(0, max(0.0, end_s - length))
-        stretches.append((first, first + length))
-    return stretches
-
-
-def inside(time_s: Floats, first_s: float, last_s: float) -> NDArray[np.bool_]:
-    """Windows of a stretch; where it holds too few of them, the nearest to its beginning."""
-    found = (time_s >= first_s) & (time_s < last_s)
-    if found.sum() < MIN_WINDOWS:
-        found = np.zeros(len(time_s), np.bool_)
-        found[np.argsort(np.abs(time_s - first_s), kind="stable")[:MIN_WINDOWS]] = True
-    return found
 
 
 def _read(path: Path, fold: Fold, name: str, wearer: int) -> Row:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,11 @@ class People(Protocol):
     @property
     def device(self) -> str:
         """Of torch, where networks compute."""
+        ...
+
+    @property
+    def made_of(self) -> Mapping[str, Any]:
+        """What shapes a global adapter beside the task, the backbone, the seed and who it is fitted on."""
         ...
 
     def fit_global(self, names: tuple[str, ...], folder: Path, *, seed: int) -> None:

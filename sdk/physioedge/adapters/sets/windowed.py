@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,6 +113,11 @@ class WindowPeople:
         """How long before the time of a window its first sample lies, at most."""
         found = _found(self.task, self.backbone, self.data)
         return found.windows.task.window_s + found.windows.context_s
+
+    @property
+    def made_of(self) -> Mapping[str, Any]:
+        """How global adapters are fitted."""
+        return {"fit": asdict(self.fit)}
 
     def fit_global(self, names: tuple[str, ...], folder: Path, *, seed: int) -> None:
         """Fit a global adapter on the windows of some people and write it; a fit cut off goes on."""

@@ -16,7 +16,8 @@ from physioedge.evaluation.guard.trials import Trial
 from physioedge.evaluation.intervals import subject_bootstrap
 from physioedge.results import Row
 from physioedge.tasks.arrhythmia import LABELS, NAME
-from physioedge_runtime.adaptation.guard import REVERT, ChangePlan
+from physioedge_runtime.adaptation.change_plan import ChangePlan
+from physioedge_runtime.adaptation.guard import REVERT
 
 Floats = NDArray[np.float64]
 Gone = NDArray[np.bool_]

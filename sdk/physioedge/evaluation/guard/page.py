@@ -24,7 +24,7 @@ from physioedge.evaluation.guard.rules import RULES
 from physioedge.evaluation.guard.seen import differing, margin_of, shift_of
 from physioedge.evaluation.guard.signals import ARM, SIGNALS, signal_rows
 from physioedge.evaluation.guard.trials import Trial
-from physioedge_runtime.adaptation.guard import ChangePlan
+from physioedge_runtime.adaptation.change_plan import ChangePlan
 
 FILE = "guard"
 _COLUMNS = ("harmful_reverted", "harmful_in_trial_reverted", "false_reverts", "helpful_reverted")

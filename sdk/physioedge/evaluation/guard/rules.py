@@ -21,7 +21,8 @@ from physioedge.evaluation.guard.seen import (
     told_gain,
 )
 from physioedge.evaluation.guard.trials import Trial
-from physioedge_runtime.adaptation.guard import ChangePlan, Guard, Verdict
+from physioedge_runtime.adaptation.change_plan import ChangePlan
+from physioedge_runtime.adaptation.guard import Guard, Verdict
 
 Floats = NDArray[np.float64]
 Threshold = tuple[float, ...]

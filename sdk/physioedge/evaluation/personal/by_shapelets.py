@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from physioedge.adapters.sets.base import Signals
-from physioedge.adapters.sets.making import hash_seed, inside, save_arrays, stretches_of
+from physioedge.adapters.sets.making import hash_seed, save_arrays
+from physioedge.adapters.sets.stretches import inside, stretches_of
 from physioedge.evaluation.personal.asked import Asked, Floats, Own
 from physioedge.evaluation.personal.generated import GENERATORS
 from physioedge.generator.adapter_set import AdapterSet
