@@ -129,6 +129,47 @@ def test_groups_that_are_judged_apart_find_their_own_answers(small, sets):
     assert {path: path.stat().st_mtime_ns for path in (small / "work").rglob("*.npz")} == stamps
 
 
+def test_what_cannot_be_judged_is_refused_before_anything_is_fitted(small, sets, capsys):
+    for more, said in (
+        (("--arms", "global,mlpp"), "--arms mlpp"),
+        (("--arms", "global,mean", "--against", "krr"), "--against krr"),
+        (("--arms", "global,fedavg", "--known-people", "2"), "--known-people with fedavg"),
+    ):
+        capsys.readouterr()
+        assert evaluated(small, sets, "--groups", "DS2", *more) == 1
+        assert said in capsys.readouterr().err and not (small / "work").exists()
+
+
+def test_damaged_answers_are_judged_again_and_others_kept(small, sets):
+    def rows():
+        assert evaluated(small, sets, "--arms", "global,fedavg", "--groups", "DS2") == 0
+        return json.loads((small / "personalisation-arrhythmia.json").read_text())["rows"]
+
+    before = rows()
+    kept = sorted((small / "work").rglob("*.npz"))
+    kept[0].write_bytes(b"")
+    kept[1].write_bytes(kept[1].read_bytes()[:100])
+    np.savez(kept[2], np.zeros((2, 3)))  # of fewer people
+    (small / "work" / "arrhythmia" / federated.LEDGER).write_text("{")
+    assert rows() == before
+
+
+def test_another_global_model_and_another_device_have_answers_of_their_own(small, sets):
+    def names(**more):
+        given = {"sets": sets, "taught_people": None, "calibration_s": None, "device": "cpu", "taught": None,
+                 "known_people": None, "other_sets": "", **more}  # fmt: skip
+        seed = evaluate_personal._seed(SimpleNamespace(**given), 0, True)
+        return seed.base_digest, seed.digest
+
+    usual = names()
+    assert names() == usual
+    for other in (names(device="cuda"), names(taught=small / "backbone.safetensors")):
+        assert not set(other) & set(usual)
+    level = next((sets / "0" / making.LEVELS).glob("*.npz"))
+    level.write_bytes(level.read_bytes() + b" ")
+    assert not set(names()) & set(usual)
+
+
 def test_fewer_people_to_learn_from_keep_answers_of_their_own(small, sets):
     def said(*more):
         assert evaluated(small, sets, "--arms", "global,mean", "--groups", "DS2", *more) == 0

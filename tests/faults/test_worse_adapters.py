@@ -221,3 +221,10 @@ def test_candidates_of_what_ships_are_fitted_here_and_nobody_is_foreign_to_thems
         assert not any(np.array_equal(one, known.own) for one in (*known.foreign, known.other_lead, known.generated))
         assert 0 < np.linalg.norm(known.wrong_task) < 5 and not np.array_equal(known.generated, known.misdirected)
     assert judged(tried, "what ships").tried == len(tried)
+    first = min(tmp_path.glob("*.npz"))
+    first.write_bytes(first.read_bytes()[:500])
+    for steps, computed in ((2, 1), (3, 6)):  # what is damaged alone; and everything where candidates are others
+        seen.clear()
+        monkeypatch.setattr(fitted_here, "ResidualFit", lambda steps=steps: ResidualFit(steps=steps))
+        fitted_here.trials_fitted_here(on, tmp_path, people=3, seed=0, say=lambda line: None)
+        assert len(seen) == computed

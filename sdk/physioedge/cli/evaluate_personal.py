@@ -62,6 +62,7 @@ def rows(args: argparse.Namespace) -> list[Row]:
     judged = _judged(args)
     groups = _groups(args, judged)
     arms = tuple(args.arms.split(",")) if args.arms else (*ALONE, *GENERATED)
+    _refuse_unknown(args, arms)
     generated = bool(set(arms) - set(ALONE))
     seeds = [_seed(args, seed, generated) for seed in range(args.seeds)]
     plan = Plan(
@@ -76,13 +77,31 @@ def rows(args: argparse.Namespace) -> list[Row]:
               f"--arms {','.join(arms)} --groups '{','.join(groups)}'"  # fmt: skip
     said: dict[str, Any] = {"protocol": judged.protocol} if judged.protocol else {}
     if FEDAVG in arms:
-        said["federated"] = read_sent(plan.work)
+        said["federated"] = read_sent(plan.work) or "not kept"
     against = "" if args.against == ",".join(AGAINST) else args.against
     command += _options(args, against) + (" --taught FILE" if args.taught else "")
     results.write(args.out / f"{name}.json", command, made, **said)
     if "DS2" in groups:
         log_ds2(args.out, command, f"{args.seeds} seeds of {name}")
     return made
+
+
+def _refuse_unknown(args: argparse.Namespace, arms: tuple[str, ...]) -> None:
+    """Now, and not after hours of fits."""
+    from physioedge.evaluation.personal.run import OWN, known_arms, written_names
+    from physioedge_runtime.errors import EvaluationRefused
+
+    unknown = sorted(set(arms) - set(known_arms()))
+    if unknown:
+        raise EvaluationRefused(f"--arms {','.join(unknown)}", f"some of {', '.join(known_arms())}", "Name arms.")
+    written = {name for arm in arms for name in written_names(arm)}
+    strange = [name for name in args.against.split(",") if name not in written]
+    if strange and args.against != ",".join(AGAINST):
+        raise EvaluationRefused(f"--against {','.join(strange)}", "arms that are judged", "Add them to --arms.")
+    whole = sorted(set(arms) & set(OWN))
+    if whole and args.known_people is not None:
+        raise EvaluationRefused(f"--known-people with {', '.join(whole)}", "arms that ask a generator",
+                                "Judge them without it.")  # fmt: skip
 
 
 def _other_sets(args: argparse.Namespace) -> tuple[Path, ...]:
@@ -109,7 +128,8 @@ def _options(args: argparse.Namespace, against: str = "") -> str:
     """What a command has beside its arms and groups, as it is said in a results file."""
     values = {"name": args.name, "against": against, "taught-people": args.taught_people,
               "known-people": args.known_people, "other-sets": ",".join("DIR" for _ in _other_sets(args)),
-              "calibration-s": None if args.calibration_s is None else f"{args.calibration_s:g}"}  # fmt: skip
+              "calibration-s": None if args.calibration_s is None else f"{args.calibration_s:g}",
+              "device": None if args.device == "cpu" else args.device}  # fmt: skip
     return "".join(f" --{option} {value}" for option, value in values.items() if value not in ("", None))
 
 
@@ -239,16 +259,15 @@ def _costs(args: argparse.Namespace) -> list[Row]:
 
 def _seed(args: argparse.Namespace, seed: int, generated: bool) -> Seed:
     """One seed's models, and the set where a generator is judged; both named by their content."""
-    from physioedge.adapters.sets.making import EVERYBODY, GLOBALS
     from physioedge.adapters.sets.taught import first_taught
     from physioedge.evaluation.personal.run import Seed
     from physioedge.generator.adapter_set import SET_FILE, load_set
-    from physioedge_export.merge import WEIGHTS_FILE
 
     folder, taught_people = args.sets / str(seed), args.taught_people
-    weights = folder / GLOBALS / EVERYBODY / WEIGHTS_FILE
     file = folder / SET_FILE
     seen = "" if args.calibration_s is None else f":{args.calibration_s:g}s"
+    seen += "" if args.device == "cpu" else f":{args.device}"  # some arms are larger there
+    seen += "" if args.taught is None else f":{_digest(args.taught)}"
     few = "" if taught_people is None else f":{taught_people}"
     few += "" if args.known_people is None else f"~{args.known_people}"
     others = "".join(f"+{_digest(other / str(seed) / SET_FILE)}" for other in _other_sets(args))
@@ -256,9 +275,21 @@ def _seed(args: argparse.Namespace, seed: int, generated: bool) -> Seed:
     if found is not None and taught_people is not None:
         found = found.of(first_taught(found.person, taught_people))
     return Seed(
-        seed=seed, folder=folder, base_digest=f"{_digest(weights)}{seen}", found=found,
-        digest=f"{_digest(file)}{few}{seen}{others}" if generated else "",
+        seed=seed, folder=folder, base_digest=f"{_globals_digest(folder)}{seen}", found=found,
+        digest=f"{_digest(file)}{_globals_digest(folder)}{few}{seen}{others}" if generated else "",
     )  # fmt: skip
+
+
+def _globals_digest(folder: Path) -> str:
+    """Of every global adapter of a set, with its references, and of the levels: all that arms start from."""
+    from physioedge.adapters.sets.base import REFERENCE
+    from physioedge.adapters.sets.making import GLOBALS, LEVELS
+    from physioedge_export.merge import WEIGHTS_FILE
+
+    files = [*(folder / GLOBALS).glob(f"*/{WEIGHTS_FILE}"), *(folder / GLOBALS).glob(f"*/{REFERENCE}"),
+             *(folder / LEVELS).glob("*.npz")]  # fmt: skip
+    said = "".join(f"{path.relative_to(folder).as_posix()}{_digest(path)}" for path in sorted(files))
+    return hashlib.sha256(said.encode()).hexdigest()[:12]
 
 
 def _digest(path: Path) -> str:

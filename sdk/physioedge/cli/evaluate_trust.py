@@ -24,6 +24,7 @@ def guard_rows(args: argparse.Namespace) -> list[Row]:
     """Try candidates on real people, and write ``guard.json``; a run that looked at DS2 is logged."""
     from physioedge.evaluation.files import log_ds2
     from physioedge.evaluation.guard import page
+    from physioedge.evaluation.guard.measuring import CHOSEN_ON
     from physioedge.evaluation.guard.trials import trials
     from physioedge.evaluation.personal.judged import JudgedBeats
     from physioedge.generator.adapter_set import SET_FILE, load_set
@@ -37,6 +38,8 @@ def guard_rows(args: argparse.Namespace) -> list[Row]:
         raise EvaluationRefused("no --sets", "a folder with one folder a seed", "Make it: `train adapters`.")
     judged, folder = JudgedBeats(args.backbone or shipped.backbone(), args.data), args.sets / str(SEED)
     groups = tuple(args.groups.split(",")) if args.groups else judged.groups
+    if CHOSEN_ON not in groups:
+        raise EvaluationRefused(f"--groups {args.groups}", f"{CHOSEN_ON} among them", "Thresholds are chosen there.")
     found = load_set(folder / SET_FILE)
     made = {
         group: trials(judged, folder, found, group, args.work, seed=SEED, say=_say, people=args.people)

@@ -8,10 +8,12 @@ changes five or more.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,12 +147,19 @@ class Trying:
     generate: Callable[[Floats], Floats]
     seed: int
 
+    def file(self, name: str, variant: str) -> str:
+        """Name of a person's file, by whom candidates are taken from as well."""
+        said = hashlib.sha256(" ".join(self.each.names).encode())
+        for part in (self.found, self.known):
+            said.update(" ".join(part.person).encode() + part.adapters.tobytes() + part.conditions.tobytes())
+        return f"{self.seed}-{self.each.group}-{name}-{variant}-{said.hexdigest()[:8]}.npz".replace(" ", "")
+
     def trials(self, names: Sequence[str], work: Path, say: Say, variants: Sequence[str] | None = None) -> list[Trial]:
         """All trials of people, or those of some variants; finished ones come from their files in `work`."""
         made: list[Trial] = []
         for name in names:
             for variant in self.judged.variants if variants is None else variants:
-                path = work / f"{self.seed}-{self.each.group}-{name}-{variant}.npz".replace(" ", "")
+                path = work / self.file(name, variant)
                 if not _whole(path):
                     _save(path, self.tried(name, variant))
                     say(f"{self.each.group}, {name}, {variant}")
@@ -199,7 +208,7 @@ def _save(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
 
 
 def parts_of(judged: JudgedBeats, name: str, variant: str) -> tuple[Worn, Worn, Worn]:
-    """A person's windows before, in and after the trial; none after shares a sample with one in it."""
+    """A person's windows before, in and after the trial; none after begins before its last judged instant."""
     wearer = first_lead() if variant == "lead 1" else second_lead()
     worn = judged.beats.seen(judged.beats.record(name), wearer)
     cut = judged.beats.cut
@@ -245,12 +254,15 @@ def _called(base: Base, worn: Worn, residual: Floats | None) -> NDArray[np.int64
 
 
 def _whole(path: Path) -> bool:
-    """Whether a file is there, and not one of an earlier release with less in it."""
+    """Whether a file is there, and neither damaged nor one of an earlier release with less in it."""
     if not path.exists():
         return False
-    with np.load(path, allow_pickle=False) as file:
-        kinds = {kind_of(str(one)) for one in file["candidates"]}
-        return "drift" in file.files and "wrong_task" in kinds
+    try:
+        with path.open("rb") as held, np.load(held, allow_pickle=False) as file:
+            kinds = {kind_of(str(one)) for one in file["candidates"]}
+            return all(len(file[key]) for key in file.files) and "drift" in file.files and "wrong_task" in kinds
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile):
+        return False
 
 
 def _read(path: Path, name: str, variant: str) -> Iterator[Trial]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -37,16 +38,25 @@ def ask_federated(asked: Asked, *, config: FederatedFit | None = None) -> Floats
 
 def _keep(path: Path, said: dict[str, int]) -> None:
     """Rounds come in any order, and some are kept from before: said is what that of the most people sent."""
-    if path.exists() and read_sent(path.parent)["people"] > said["people"]:
+    kept = read_sent(path.parent)
+    if kept is not None and kept["people"] > said["people"]:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(said) + "\n", encoding="utf-8")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps(said) + "\n", encoding="utf-8")
+    part.replace(path)
 
 
-def read_sent(work: Path) -> dict[str, int]:
-    """What the averaging over the most people sent: ``rounds``, ``bytes_down``, ``bytes_up``, ``people``."""
-    found: dict[str, int] = json.loads((work / LEDGER).read_text(encoding="utf-8"))
-    return found
+def read_sent(work: Path) -> dict[str, int] | None:
+    """What the averaging over the most people sent: ``rounds``, ``bytes_down``, ``bytes_up``, ``people``.
+
+    None where no ledger is kept, or a damaged one: then answers are kept from elsewhere.
+    """
+    try:
+        found = json.loads((work / LEDGER).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return dict(found) if isinstance(found, dict) and "people" in found else None
 
 
 FEDERATED: dict[str, Own] = {FEDAVG: ask_federated}

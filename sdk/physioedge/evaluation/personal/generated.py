@@ -37,7 +37,7 @@ def _dit(found: AdapterSet, seed: int) -> Generate:
     from physioedge.generator.dit.config import DitConfig
     from physioedge.generator.dit.fitting import fit_dit
 
-    return fit_dit(found, DitConfig(steps=1000, averaging=0.995), seed=seed)
+    return fit_dit(found, DitConfig(), seed=seed)
 
 
 def _mean_of(kinds: Sequence[str], found: AdapterSet, seed: int) -> Generate:

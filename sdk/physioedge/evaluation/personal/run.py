@@ -10,6 +10,7 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -169,11 +170,11 @@ def _round(
     said: dict[str, list[Floats]] = {}
     todo = []
     for arm in plan.arms:
-        for written in _names(arm):
-            path = _path(plan.work, one, written, name)
-            if path.exists():
-                said[written] = _load(path, len(subjects))
-        if not all(written in said for written in _names(arm)):
+        for written in written_names(arm):
+            kept = _load(_path(plan.work, one, written, name), len(subjects))
+            if kept is not None:
+                said[written] = kept
+        if not all(written in said for written in written_names(arm)):
             todo.append(arm)
     made = _made(each, subjects, one, plan, [arm for arm in todo if arm not in ALONE], held)
     alone = {arm: ALONE[arm] for arm in todo if arm in ALONE}
@@ -183,13 +184,20 @@ def _round(
             after = answers(_AFTER, each.base, subject, residual)
             one_found.update({f"{arm}{step}": logits for step, logits in after.items()})
     for arm in todo:
-        for written in _names(arm):
+        for written in written_names(arm):
             said[written] = [one_found[written] for one_found in found]
             _save(_path(plan.work, one, written, name), said[written])
     return said
 
 
-def _names(arm: str) -> tuple[str, ...]:
+def known_arms() -> tuple[str, ...]:
+    """Names that `Plan.arms` may hold."""
+    asked = (*GENERATORS, *DERIVED, *TUNED)
+    return (*ALONE, *OWN, *asked, *(f"{control}_{kind}" for control in CONTROLS for kind in asked))
+
+
+def written_names(arm: str) -> tuple[str, ...]:
+    """What an arm is called in the table: alone, or by what came after its residual."""
     return (arm,) if arm in ALONE else tuple(f"{arm}{after}" for after in _AFTER)
 
 
@@ -277,6 +285,12 @@ def _save(path: Path, logits: list[Floats]) -> None:
     part.replace(path)
 
 
-def _load(path: Path, n: int) -> list[Floats]:
-    with np.load(path, allow_pickle=False) as file:
-        return [file[f"arr_{i}"] for i in range(n)]
+def _load(path: Path, n: int) -> list[Floats] | None:
+    """Answers of so many people; None where there are none, or what there is is damaged and is judged again."""
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as held, np.load(held, allow_pickle=False) as file:
+            return [file[f"arr_{i}"] for i in range(n)] if len(file.files) == n else None
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile):
+        return None

@@ -22,7 +22,7 @@ class Subject:
     calibration_target : int64 (n_calibration,)
         Their classes, for arms that state that they are given labels; -1 where a window is of no class of the task.
     test : tuple of Tensor
-        Windows of the rest; none shares a sample with `calibration`.
+        Windows of the rest; none has a sample of the five minutes.
     target : int64 (n_test,)
     """
 

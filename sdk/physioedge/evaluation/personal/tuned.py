@@ -58,8 +58,10 @@ class Practising:
     def file(self, name: str) -> Path:
         """Where a person's wearers are, or some taught people's."""
         said = [self.people.task, self.wearers, asdict(self.keeping), [record.name for record in self._part(name)]]
-        digest = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:12]
-        return self.work / "practice" / f"{name}-{digest}.npz"
+        digest = hashlib.sha256(json.dumps(said).encode() + self.people.backbone.read_bytes())
+        for record in self._part(name):
+            digest.update(record.signal.tobytes() + record.anchor.tobytes() + record.label.tobytes())
+        return self.work / "practice" / f"{name}-{digest.hexdigest()[:12]}.npz"
 
     def _part(self, name: str) -> tuple[BeatRecord, ...]:
         if not name.startswith("taught-"):

@@ -70,13 +70,13 @@ class DitConfig:
     heads: int = 4
     schedule: str = "cosine"
     predicts: str = "x0"
-    steps: int = 3000
+    steps: int = 1000
     batch: int = 64
     learning_rate: float = 4e-4
     weight_decay: float = 0.01
     condition_dropout: float = 0.1
     condition_noise: float = 0.3
-    averaging: float = 0.999
+    averaging: float = 0.995
     sampling: Sampling = field(default_factory=Sampling)
 
     def __post_init__(self) -> None:
