@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import stat
 from pathlib import Path
@@ -171,3 +172,22 @@ def test_exchange_by_hand(tmp_path: Path) -> None:
             (tmp_path / name).write_bytes(content)
         with pytest.raises(RequestInvalid):
             read_request(tmp_path / name)
+
+
+def test_a_file_that_was_there_is_for_its_owner_only_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "request"
+    path.write_bytes(b"of another time, and longer than what comes" * 99)
+    path.chmod(0o644)
+    with Outbox() as outbox:
+        outbox.put(REQUEST)
+        outbox.export_request(path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600 and read_request(path) == REQUEST
+
+        def refuse(*given: object) -> None:
+            raise PermissionError(1, "operation not permitted")
+
+        monkeypatch.setattr(os, "fchmod", refuse)  # as on a stick with FAT, which is how requests travel
+        outbox.export_request(tmp_path / "other")
+        monkeypatch.delattr(os, "fchmod")
+        outbox.export_request(path)
+    assert read_request(tmp_path / "other") == REQUEST == read_request(path)

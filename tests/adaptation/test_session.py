@@ -241,6 +241,16 @@ def test_a_full_disk_does_not_cost_the_answer(scene: Scene) -> None:
     assert len({headers["physioedge-nonce"] for headers in host.headers}) == 1
 
 
+def test_a_request_that_cannot_be_dropped_does_not_hide_that_the_candidate_serves(scene: Scene) -> None:
+    disk = Disk()
+    with scripted_host([http(200, GOOD)]) as host, Outbox(disk) as outbox:
+        outbox.put(request_for(scene.stream, scene.store, DEVICE))
+        disk.broken = True
+        outcome = adapt_once(scene.stream, scene.store, link_to(host.port), outbox=outbox)
+    assert (outcome.step, outcome.error, outcome.adapter_id) == ("trying", None, "new")
+    assert scene.store.phase == "trying" and outcome.candidate == scene.store.serving.digest
+
+
 def test_a_request_is_made_anew_when_an_adapter_came_another_way(scene: Scene) -> None:
     with scripted_host([http(503), http(200, adapter(6))]) as host, Outbox() as outbox:
         adapt_once(scene.stream, scene.store, link_to(host.port), outbox=outbox)

@@ -142,6 +142,37 @@ def test_strangers_come_one_after_the_other_and_known_devices_do_not_wait_for_th
             held.close()
 
 
+def test_strangers_who_hang_up_leave_no_queue_behind() -> None:
+    with served(stranger_s=0.1, stranger_wait_s=1.0) as app:
+        for _ in range(100):  # ten seconds of turns
+            with dial(app) as held:
+                held.sendall(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
+        with dial(app) as held:
+            began_s = time.monotonic()
+            held.sendall(b"POST /v1/adaptations HTTP/1.1\r\nhost: a\r\nContent-Length: 9\r\n\r\n")
+            answer = b""
+            while part := held.recv(65536):
+                answer += part
+            assert time.monotonic() - began_s < 1.0 and answer.startswith(b"HTTP/1.1 429")
+            assert b"retry-after: 1\r\n" in answer and b"connection: close" in answer and b'"code":"busy"' in answer
+        assert is_served(app)
+        time.sleep(1.1)
+        with dial(app) as held:
+            began_s = time.monotonic()
+            held.sendall(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
+            assert held.recv(65536).startswith(b"HTTP/1.1 200") and time.monotonic() - began_s < 0.5
+        assert app.state.doors._waiting == {}
+
+
+def test_turns_are_never_far_away_and_an_address_has_its_share() -> None:
+    doors = Doors(HostSettings(tokens=TOKENS, connections_of_address=2, stranger_s=1.0, stranger_wait_s=3.0), time.time)
+    assert [doors.turn("a", 5.0) for _ in range(4)] == [0.0, 1.0, None, None]
+    assert [doors.turn(name, 5.0) for name in "bcdb"] == [2.0, 3.0, None, None]  # who is refused moves nothing
+    assert doors.turn("b", 6.0) == 3.0
+    doors.had_turn("a")
+    assert doors.turn("a", 100.0) == 0.0 and doors.turn("a", 100.0) is None
+
+
 def test_behind_a_proxy_addresses_are_the_proxys() -> None:
     settings = HostSettings(tokens=TOKENS, connections=9).behind_proxy()
     doors = Doors(settings, time.monotonic)

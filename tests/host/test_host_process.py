@@ -121,9 +121,15 @@ def test_buckets_fill_again_with_time_and_no_further() -> None:
 
 
 def test_settings_that_make_no_sense_are_refused() -> None:
-    for change in ({"valid_s": 0}, {"rate_per_s": 0.0}, {"batch_wait_s": -1.0}, {"cache_ttl_s": float("inf")}):
-        with pytest.raises(HostError):
+    wrong: list[dict[str, Any]] = [
+        {"valid_s": 0}, {"rate_per_s": 0.0}, {"batch_wait_s": -1.0}, {"cache_ttl_s": float("inf")},
+        {"hold_s": float("nan"), "max_batch": 0},
+    ]  # fmt: skip
+    for change in wrong:
+        with pytest.raises(HostError) as caught:
             HostSettings(tokens=TOKENS, **change)
+        told = {f"{name} {value}" for name, value in change.items()}
+        assert set(caught.value.came.removeprefix("the setting ").split(", ")) == told
 
 
 def test_tokens_are_kept_as_digests(tmp_path: Path) -> None:
@@ -167,8 +173,8 @@ def test_serve_is_a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     (tmp_path / "tokens.json").write_text(json.dumps(TOKENS))
     port, found, run = free_port(), [], DrainingServer.run
 
-    def ask_and_stop(server: Any) -> None:
-        thread = threading.Thread(target=run, args=(server,))
+    def ask_and_stop(server: Any, sockets: Any) -> None:
+        thread = threading.Thread(target=run, args=(server, sockets))
         thread.start()
         until(lambda: server.started)
         found.append(link_to(port).ask(condition_bytes(), 0))
@@ -181,7 +187,7 @@ def test_serve_is_a_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert main(["serve", *words, "--port", str(port), "--valid-days", "2"]) == 0
     said = AdapterFile.open(found[0], trust=tmp_path / "public.pem").manifest
     assert said.expires_s - said.issued_s == 2 * 86_400
-    assert "1 devices, no TLS" in capsys.readouterr().err
+    assert f"1 devices, no TLS, port {port} of 127.0.0.1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("task", SHIPS)
@@ -191,8 +197,8 @@ def test_shipped_generators_are_served_by_task(task: str, tmp_path: Path, monkey
     (tmp_path / "tokens.json").write_text(json.dumps(TOKENS))
     port, served, run = free_port(), [], DrainingServer.run
 
-    def look(server: Any) -> None:
-        thread = threading.Thread(target=run, args=(server,))
+    def look(server: Any, sockets: Any) -> None:
+        thread = threading.Thread(target=run, args=(server, sockets))
         thread.start()
         until(lambda: server.started)
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
@@ -227,6 +233,8 @@ def test_the_page_of_the_contract_says_what_the_code_does(repository: Path) -> N
         f"within {1000 * ours.batch_wait_s:g} ms", f"at most {ours.max_batch};", f"{ours.burst} requests at once",
         f"one every {1 / ours.rate_per_s:g} s", f"503 for {ours.drain_s:g} s", f"coming for {ours.read_timeout_s:g} s",
         f"within {ours.head_timeout_s:g} s", f"within {ours.exchange_timeout_s:g} s of its head",
+        f"within {ours.read_timeout_s:g} s and without", f"{ours.read_timeout_s:g} s for its body",
+        f"more than {ours.stranger_wait_s:g} s away, or {ours.connections_of_address} of its address wait",
         f"has {ours.connections_of_address} connections", f"while {ours.connections} connections are open",
         f"comes {ours.hold_s:g} s late", f"one request every {1000 * ours.stranger_s:g} ms",
         f"refused {ours.refusals} requests, and one a second",

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from physioedge_runtime.adaptation.adapter import MAX_ADAPTER_BYTES, SUFFIX, AdapterFile, Target
 from physioedge_runtime.adaptation.disk import UNFINISHED, Disk, write_whole
-from physioedge_runtime.adaptation.state import MAX_STATE_BYTES, StoreState, decode, encode
+from physioedge_runtime.adaptation.state import GLOBAL, MAX_STATE_BYTES, StoreState, decode, encode
 from physioedge_runtime.bundle.manifest import HEX64
 from physioedge_runtime.errors import PhysioEdgeError, StoreError, StoreRefused
 
@@ -84,11 +85,15 @@ class StoreFiles:
     def load(self, digest: str, target: Target, trust: Path | str | bytes | None) -> AdapterFile | None:
         """An adapter, verified as if it came from a stranger; None, and a problem, where it is not good.
 
+        None also of the digest of the global model, which has no file.
+
         Raises
         ------
         StoreError
             The disk failed.
         """
+        if digest == GLOBAL:
+            return None
         try:
             adapter = AdapterFile.open(self._disk.read(digest + SUFFIX, MAX_ADAPTER_BYTES), trust=trust)
             adapter.check_made_for(target)
@@ -104,6 +109,28 @@ class StoreFiles:
             self.problems.append(f"adapter {digest[:16]} is another one, {adapter.digest[:16]}")
             return None
         return adapter
+
+    def find(self, digest: str, target: Target, trust: Path | str | bytes | None) -> AdapterFile | None:
+        """As `load`; also one that the disk does not give is None and a problem, and its file and state are kept.
+
+        For what changes nothing: a rollback that passed such a one over would have its file swept away.
+        """
+        try:
+            return self.load(digest, target, trust)
+        except StoreError as error:
+            self.problems.append(f"adapter {digest[:16]} cannot be read: {error}")
+            return None
+
+    def refuse_unusable(self, what: str) -> None:
+        """StoreRefused where an adapter is confirmed; for when none of them could be used."""
+        digest = self.state.confirmed
+        if digest != GLOBAL:
+            raise StoreRefused(
+                f"a {what} while adapter {self.state.ids.get(digest, '')} ({digest[:16]}), the confirmed one, cannot "
+                "be used",
+                "one that is whole, signed by a trusted key, and for this device and bundle",
+                "Open the store with that key and device (command line: --adapter-trust, --device), or `forget`.",
+            )
 
     def sweep(self) -> None:
         """Remove files that neither of the two states needs. What cannot be removed is the next sweep's."""
@@ -160,6 +187,11 @@ class StoreFiles:
             write_whole(self._disk, name, data)
         except OSError as error:
             raise disk_failed(f"write {name}", error) from error
+
+
+def first(found: Iterable[AdapterFile | None]) -> AdapterFile | None:
+    """The first adapter that there is."""
+    return next((adapter for adapter in found if adapter is not None), None)
 
 
 def disk_failed(what: str, error: OSError) -> StoreError:

@@ -5,23 +5,20 @@ An answer is bytes and nothing more: whether it is an adapter for this device is
 
 from __future__ import annotations
 
-import io
 import json
 import random
 import re
-import socket
 import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from functools import partial
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import Any
+from http.client import HTTPException, HTTPResponse
 from urllib.parse import urlsplit
 
 from physioedge_runtime.adaptation.adapter import MAX_ADAPTER_BYTES
 from physioedge_runtime.adaptation.request import MEDIA_TYPE, PATH, Request
+from physioedge_runtime.adaptation.wire import BoundedConnection
 from physioedge_runtime.errors import (
     BackboneMismatch,
     ConditionError,
@@ -85,7 +82,7 @@ class Link:
     device, token : str
         Who this is, and what proves it.
     timeout_s : float
-        For one try, from connecting to the last byte.
+        For one try, from connecting, once the system has looked up the host's name, to the last byte.
     retry : Retry
     plain : bool
         Whether ``http`` may go to other machines, for networks that are encrypted by themselves.
@@ -174,61 +171,23 @@ class Link:
             raise RequestInvalid(
                 f"a request of device {request.device}", f"one of {self.device}", "Use that device's link."
             )
-        deadline_s = self.clock() + self._timeout_s
-        connection = self._connect(lambda: _left(deadline_s - self.clock()))
+        connection = BoundedConnection(
+            self._host, self._port, tls=self._tls, timeout_s=self._timeout_s, clock=self.clock,
+            max_body=MAX_ADAPTER_BYTES,
+        )  # fmt: skip
         headers = {**request.to_headers(), "Authorization": f"Bearer {self._token}", "Content-Type": MEDIA_TYPE}
         try:
             connection.request("POST", self._path, body=request.condition, headers={**headers, "Connection": "close"})
             with connection.getresponse() as response:  # it may own the socket, and its body may be left unread
                 body = _body(response, MAX_ADAPTER_BYTES if response.status == 200 else MAX_ERROR_BYTES)
         except (OSError, HTTPException, ValueError) as error:  # ValueError: what is no HTTP, no host name
-            raise _again(f"{self._host}:{self._port} without an answer ({type(error).__name__}: {error})") from error
+            why = f"{type(error).__name__}: {_shown(str(error))}"
+            raise _again(f"{self._host}:{self._port} without an answer ({why})") from error
         finally:
             connection.close()
         if response.status == 200:
             return body
         raise _refusal(response, body)
-
-    def _connect(self, left_s: Callable[[], float]) -> HTTPConnection:
-        connection: HTTPConnection
-        if self._tls is None:
-            connection = HTTPConnection(self._host, self._port, timeout=self._timeout_s)
-        else:
-            connection = HTTPSConnection(self._host, self._port, timeout=self._timeout_s, context=self._tls)
-        connection.response_class = partial(_Response, left_s=left_s)  # type: ignore[assignment]
-        return connection
-
-
-class _Response(HTTPResponse):
-    """A response that has to be there in time: a time-out of the socket alone begins anew with every byte."""
-
-    def __init__(self, sock: socket.socket, *args: Any, left_s: Callable[[], float], **given: Any) -> None:
-        super().__init__(sock, *args, **given)
-        self.fp.close()
-        self.fp = io.BufferedReader(_Timed(sock, left_s))
-
-
-class _Timed(io.RawIOBase):
-    def __init__(self, sock: socket.socket, left_s: Callable[[], float]) -> None:
-        self._sock, self._left_s = sock, left_s
-        self._raw = sock.makefile("rb", buffering=0)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(self._left_s())
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-def _left(left_s: float) -> float:
-    if left_s <= 0.0:
-        raise TimeoutError("time is up")
-    return left_s
 
 
 def _address(url: str, *, plain: bool) -> tuple[bool, str, int, str]:
@@ -238,14 +197,15 @@ def _address(url: str, *, plain: bool) -> tuple[bool, str, int, str]:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         host = ""
-    fits = host and parts.scheme in ("http", "https") and not (parts.query or parts.fragment or parts.username)
+    named = re.fullmatch(r"[^\x00-\x20\x7f]+", host)
+    fits = named and parts.scheme in ("http", "https") and not (parts.query or parts.fragment or parts.username)
     if not fits or not re.fullmatch(r"[\x21-\x7e]*", parts.path):
         raise RequestInvalid(f"the host address {url!r:.100}", "https://NAME or https://NAME:PORT", "Correct it.")
     secure = parts.scheme == "https"
     if not secure and not plain and host not in LOCAL:
         raise RequestInvalid(
             f"{url:.100} without TLS", "https, since token and condition could be read on the way",
-            "Use https; on a network that is encrypted by itself, pass plain=True.",
+            "Use https. For a network that is encrypted by itself, code may pass plain=True to Link; no command can.",
         )  # fmt: skip
     return secure, host, port or (443 if secure else 80), parts.path.rstrip("/")
 
@@ -279,7 +239,12 @@ def _said(body: bytes) -> dict[str, str]:
     except (ValueError, RecursionError):
         return {}
     texts = {k: v for k, v in values.items() if isinstance(v, str)} if isinstance(values, dict) else {}
-    return {key: "".join(c if c.isprintable() else "?" for c in text[:300]) for key, text in texts.items()}
+    return {key: _shown(text) for key, text in texts.items()}
+
+
+def _shown(text: str) -> str:
+    """A host's words as they may be printed."""
+    return "".join(c if c.isprintable() else "?" for c in text[:300])
 
 
 def _retry_after_s(response: HTTPResponse) -> float:
@@ -290,7 +255,7 @@ def _retry_after_s(response: HTTPResponse) -> float:
     try:
         until, now = parsedate_to_datetime(text), parsedate_to_datetime(response.getheader("Date") or "")
         return max(0.0, (until - now).total_seconds())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # OverflowError: hours or a time zone of twenty digits
         return 0.0
 
 

@@ -132,6 +132,8 @@ class Outbox:
     def export_request(self, path: Path | str) -> None:
         """Write the pending request to a file, for its owner only, that somebody carries to the host.
 
+        A file that was there is for its owner only too from then on, where its file system knows owners.
+
         Raises
         ------
         RequestInvalid
@@ -144,6 +146,8 @@ class Outbox:
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(handle, "wb") as file:
+                with contextlib.suppress(OSError, AttributeError):  # a stick with FAT, or Windows: no owners
+                    os.fchmod(handle, 0o600)
                 file.write(self.pending.to_bytes())
         except OSError as error:
             raise _failed(f"write {path}", error) from error

@@ -83,7 +83,8 @@ def adapt_once(stream: Stream, store: AdapterStore, link: Link, *, outbox: Outbo
             return Outcome(step=WAITING, adapter_id=stream.adapter_id)
         outcome = install(stream, store, answer)
         if not isinstance(outcome.error, StoreError):  # a disk that failed: ask again, with the same nonce
-            outbox.done()
+            with contextlib.suppress(StoreError):  # a request that is left over does no harm; the outcome stands
+                outbox.done()
         return outcome
     except LinkError as error:
         return Outcome(step=WAITING, adapter_id=stream.adapter_id, error=error)

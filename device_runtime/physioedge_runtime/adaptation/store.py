@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from physioedge_runtime.adaptation.adapter import AdapterFile, Target, read_adapter
 from physioedge_runtime.adaptation.disk import Disk, FolderDisk
-from physioedge_runtime.adaptation.files import StoreFiles
+from physioedge_runtime.adaptation.files import StoreFiles, first
 from physioedge_runtime.adaptation.freshness import Freshness
 from physioedge_runtime.adaptation.state import GLOBAL, Event, Forgotten, StoreState
 from physioedge_runtime.bundle.signing import load_trust
@@ -59,9 +60,9 @@ class AdapterStore:
     ) -> None:
         self._files, self.target, self._trust, self._clock, self._release = files, target, trust, clock, release
         self._recover()
-        chain = map(self._load, (self._state.confirmed, *self._state.previous))
-        self.current: AdapterFile | None = next((adapter for adapter in chain if adapter is not None), None)
-        self.candidate: AdapterFile | None = self._load(self._state.candidate)
+        find = partial(files.find, target=target, trust=trust)
+        self.current: AdapterFile | None = first(map(find, (self._state.confirmed, *self._state.previous)))
+        self.candidate: AdapterFile | None = find(self._state.candidate)
 
     @classmethod
     def open(
@@ -74,8 +75,8 @@ class AdapterStore:
     ) -> Self:
         """The store in a folder of its own, locked until `close`. A trial that a restart cut short is reverted.
 
-        An adapter that is damaged, no longer trusted or not made for `target` does not serve; the one before it does,
-        and `problems` says so. Nothing is deleted for it.
+        An adapter that is damaged, unreadable, no longer trusted or not made for `target` does not serve; the one
+        before it does, and `problems` says so. Nothing is deleted for it.
 
         Parameters
         ----------
@@ -93,7 +94,7 @@ class AdapterStore:
         StoreLocked
             The store is open already.
         StoreError
-            It cannot be read, or was written by a newer runtime. Use the global model.
+            Its state cannot be read, or was written by a newer runtime. Use the global model.
         BundleError
             A key cannot be read.
         """
@@ -229,7 +230,7 @@ class AdapterStore:
         Raises
         ------
         StoreRefused
-            The global model serves already, or the adapter is pinned.
+            The global model serves already, the adapter is pinned, or no confirmed one can be used.
         StoreError
             The disk failed; all is as before, or, in a trial, as `revert`.
         """
@@ -237,10 +238,11 @@ class AdapterStore:
             self.revert(reason)
             return self.current
         if self.current is None:
+            self._files.refuse_unusable("rollback")
             raise StoreRefused("a rollback of the global model", "an adapter to roll back", "Nothing is to be done.")
         chain = (self._state.confirmed, *self._state.previous)
         rest = chain[chain.index(self.current.digest) + 1 :]
-        adapter = next((found for found in map(self._load, rest) if found is not None), None)
+        adapter = first(map(partial(self._files.load, target=self.target, trust=self._trust), rest))
         digest = GLOBAL if adapter is None else adapter.digest
         left = () if adapter is None else rest[rest.index(digest) + 1 :]
         self._files.commit(self._state.rolled_back(digest, left, reason, self._now_s()))
@@ -248,7 +250,9 @@ class AdapterStore:
         return adapter
 
     def pin(self) -> None:
-        """Keep the adapter in use whatever comes, until `unpin`. StoreRefused during a trial; StoreError."""
+        """Keep the adapter in use until `unpin`. StoreRefused in a trial, or where no confirmed one can be used."""
+        if self.current is None:
+            self._files.refuse_unusable("pin")
         self._files.commit(self._state.held(True, self._now_s()))
 
     def unpin(self) -> None:
@@ -300,9 +304,6 @@ class AdapterStore:
     def _now_s(self) -> float:
         now_s = float(self._clock())
         return now_s if math.isfinite(now_s) else 0.0
-
-    def _load(self, digest: str) -> AdapterFile | None:
-        return self._files.load(digest, self.target, self._trust) if digest else None
 
     def _recover(self) -> None:
         """Finish what a power cut left half done; also a disk that cannot be written serves."""

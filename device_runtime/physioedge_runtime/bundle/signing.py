@@ -102,7 +102,8 @@ def verify(
         raise UntrustedKey(
             f"a file signed by key {signer}",
             f"one of the trusted keys ({', '.join(sorted(trusted)) or 'none'})",
-            "If you trust its maker, name their public key: trust='public.pem' (command line: --trust public.pem).",
+            "If you trust its maker, name their public key: trust='public.pem' (command line: --trust public.pem; "
+            "for an adapter --adapter-trust public.pem).",
         )
     from nacl.exceptions import BadSignatureError
     from nacl.signing import VerifyKey

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -47,6 +49,9 @@ def run(args: argparse.Namespace) -> int:
         raise StoreError(f"no store at {args.store}", "the folder of one", "Check the path, or begin with `adapt`.")
     said: dict[str, Any] = {}
     with open_store(args, Bundle.open(args.bundle, trust=args.trust)) as store:
+        found = list(store.problems)
+        if found and args.action != "status" and not args.json:  # before anything is done, and also where it fails
+            print("\n".join(_problem_lines(found)), file=sys.stderr)
         if args.action == "rollback":
             store.rollback(args.reason)
         elif args.action == "pin":
@@ -62,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json({"action": args.action, **said, **state})
     else:
-        print("\n".join([*([said["said"]] if said else []), *_lines(state)]))
+        told = [] if args.action == "status" else found
+        print("\n".join([*([said["said"]] if said else []), *_lines(state, told)]))
     return 0
 
 
@@ -82,15 +88,19 @@ def status_of(store: AdapterStore) -> dict[str, Any]:
     }
 
 
-def _lines(state: dict[str, Any]) -> list[str]:
+def _lines(state: dict[str, Any], told: Sequence[str] = ()) -> list[str]:
+    """What to print of a store, without the problems that were told before."""
     digest = f" ({state['digest'][:16]})" if state["digest"] else ""
     lines = [f"serves: {state['serves']}{digest}{', pinned' if state['pinned'] else ''}"]
     if state["bias"]:
         lines.append(f"bias from the person's own signal: {said_of(state['bias'])}")
     if state["candidate"]:
         lines.append(f"candidate: {state['candidate']}, {state['phase']}")
-    lines += [f"problem: {problem}" for problem in state["problems"]]
-    if state["problems"]:
-        lines.append("An adapter that cannot be verified does not serve: are --device and --adapter-trust right?")
+    lines += _problem_lines([problem for problem in state["problems"] if problem not in told])
     rows = [(event["what"], event["id"] or "global", event["reason"]) for event in state["history"][-_EVENTS:]]
     return [*lines, table(["event", "adapter", "reason"], rows)] if rows else lines
+
+
+def _problem_lines(problems: Sequence[str]) -> list[str]:
+    hint = "An adapter that cannot be verified does not serve: are --device and --adapter-trust right?"
+    return [*(f"problem: {problem}" for problem in problems), *([hint] if problems else [])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,11 +84,6 @@ def run(args: argparse.Namespace) -> int:
         settings = settings.behind_proxy()
     if args.address is not None and args.replicas is None:
         raise HostError("an --address without --replicas", "both", "Say how many replicas the cluster is to have.")
-    if args.json:
-        where = {"host": args.host, "port": args.port, "tls": args.certificate is not None}
-        print(json.dumps({"devices": len(settings.tokens), **where, "replicas": args.replicas or 1}), flush=True)
-    else:
-        print(f"{len(settings.tokens)} devices, {'TLS' if args.certificate else 'no TLS'}", file=sys.stderr)
     return _serve_alone(args, settings) if args.replicas is None else _serve_many(args, settings)
 
 
@@ -110,13 +106,27 @@ def _listening(args: argparse.Namespace) -> Listening:
     return Listening(host=args.host, port=args.port, certificate=args.certificate, certificate_key=args.certificate_key)
 
 
+def _say(args: argparse.Namespace, settings: HostSettings, port: int) -> None:
+    """What is served and where, once it is listened there."""
+    devices, tls = len(settings.tokens), args.certificate is not None
+    if args.json:
+        where = {"host": args.host, "port": port, "tls": tls}
+        print(json.dumps({"devices": devices, **where, "replicas": args.replicas or 1}), flush=True)
+    else:
+        print(f"{devices} devices, {'TLS' if tls else 'no TLS'}, port {port} of {args.host}", file=sys.stderr)
+
+
 def _serve_alone(args: argparse.Namespace, settings: HostSettings) -> int:
     from physioedge.host.serving import server, taking_new_keys
 
+    listening = _listening(args)
     app = _application(args, settings, args.key)
-    service = server(app, _listening(args))
-    with taking_new_keys(args.key, app.state.service.sign_with):
-        service.run()
+    service = server(app, listening)
+    with ExitStack() as held:
+        sockets = [held.enter_context(one) for one in listening.sockets()]
+        _say(args, settings, sockets[0].getsockname()[1])
+        held.enter_context(taking_new_keys(args.key, app.state.service.sign_with))
+        service.run(sockets)
     return 0 if service.started else 1
 
 
@@ -128,6 +138,7 @@ def _serve_many(args: argparse.Namespace, settings: HostSettings) -> int:
 
     many = Fleet(replicas=args.replicas, address=args.address)
     with fleet(build, args.key, _listening(args), many) as running:
+        _say(args, settings, args.port)
         print(f"{args.replicas} replicas", file=sys.stderr)
         serve_until_stopped(running, args.key)
     return 0

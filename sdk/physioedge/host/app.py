@@ -34,7 +34,7 @@ from physioedge_runtime.adaptation.request import (
     Request,
 )
 from physioedge_runtime.bundle.signing import read_private_key
-from physioedge_runtime.errors import HostError, PhysioEdgeError, RequestInvalid
+from physioedge_runtime.errors import HostBusy, HostError, PhysioEdgeError, RequestInvalid
 
 LOG = logging.getLogger("physioedge.host")
 ONCE = ("Content-Type", "Authorization", DEVICE_HEADER, COUNTER_HEADER, NONCE_HEADER)
@@ -45,11 +45,11 @@ _SAID = {"type": "object", "properties": {k: {"type": "string"} for k in ("code"
 ERRORS = {
     400: "A header is missing or malformed",
     401: "Unknown device, or another token",
-    408: "The body stopped coming",
+    408: "The body stopped coming, or took too long",
     409: "A condition for another task, backbone or source than this host's",
     413: "The body is too long",
     422: "The body is no condition",
-    429: "Too many requests of this device; Retry-After says when",
+    429: "Too many requests of this device, or without a known device's token; Retry-After says when",
     500: "The generator failed",
     503: "The host has too much to do or is about to stop; Retry-After says when",
 }
@@ -92,9 +92,12 @@ def create_app(
         await service.close()
 
     # the pages that FastAPI would offer load scripts from elsewhere; openapi.json is the same without
-    app = FastAPI(title="physioedge host", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
+    # a path with a slash too many is another path: the place to go to instead would be made of what the client sent
+    app = FastAPI(
+        title="physioedge host", version="1", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     app.state.service, app.state.doors = service, Doors(settings, monotonic)
-    app.add_middleware(HoldingBack, doors=app.state.doors)
+    app.add_middleware(HoldingBack, doors=app.state.doors, crowded=_crowded(settings))
     app.add_exception_handler(HTTPException, _no_such_page)
 
     @app.post(PATH, response_class=Response, responses=_responses(), openapi_extra=_asked())
@@ -133,7 +136,8 @@ async def _counted(service: AdaptationService, http: HttpRequest, token: str) ->
 async def _answered(service: AdaptationService, http: HttpRequest, token: str) -> Response:
     try:
         # the little there may be of a body comes first: a refusal sent before it has come could be lost with it
-        condition = await _body(http, service.settings.read_timeout_s)
+        known = http.app.state.doors.knows(http.scope["headers"])
+        condition = await _body(http, service.settings, known=known)
         asked = _head(http)
         service.admit(asked.device, token)
         return Response(await service.answer(replace(asked, condition=condition)), media_type=MEDIA_TYPE)
@@ -168,9 +172,14 @@ def _head(http: HttpRequest) -> Request:
         raise Refusal(400, error) from error
 
 
-async def _body(http: HttpRequest, timeout_s: float) -> bytes:
-    """The body, never more of it than the limit: the connection of whoever sends more is closed."""
-    body = b""
+async def _body(http: HttpRequest, settings: HostSettings, *, known: bool) -> bytes:
+    """The body, never more of it than the limit: the connection of whoever sends more is closed.
+
+    A known device may be on a slow line: it has its time as long as parts come.
+    """
+    body, pause_s = b"", settings.read_timeout_s
+    whole_s = settings.exchange_timeout_s if known else pause_s
+    whole = asyncio.timeout(whole_s)
     try:
         if _two_ends(http):
             raise Refusal(400, RequestInvalid("a length and chunks", "one of the two", "Send Content-Length alone."))
@@ -179,15 +188,16 @@ async def _body(http: HttpRequest, timeout_s: float) -> bytes:
             raise Refusal(400, RequestInvalid(f"a length of {length!r:.40}", "a whole number", "Correct it."))
         if len(length) > 20 or int(length) > MAX_BYTES:
             raise _too_long()
-        async with asyncio.timeout(timeout_s):
+        async with whole, asyncio.timeout(pause_s) as pause:
             async for part in http.stream():
                 body += part
                 if len(body) > MAX_BYTES:
                     raise _too_long()
+                pause.reschedule(asyncio.get_running_loop().time() + pause_s)
     except (TimeoutError, ClientDisconnect) as error:
-        raise Refusal(
-            408, RequestInvalid(f"{len(body)} bytes that stopped coming", "a whole condition", "Send it again.")
-        ) from error
+        late = isinstance(error, TimeoutError) and whole.expired()
+        came = f"{len(body)} bytes {f'in {whole_s:g} s' if late else 'that stopped coming'}"
+        raise Refusal(408, RequestInvalid(came, "a whole condition", "Send it again.")) from error
     return body
 
 
@@ -195,6 +205,15 @@ def _too_long() -> Refusal:
     return Refusal(
         413, RequestInvalid(f"a body of more than {MAX_BYTES} bytes", "a condition", "Send statistics, not signal.")
     )
+
+
+def _crowded(settings: HostSettings) -> JSONResponse:
+    """For those without a known device's token of whom too many wait."""
+    error = HostBusy(
+        "a crowd without a known device's token", f"turns at most {settings.stranger_wait_s:g} s away",
+        "Come back after Retry-After; a known device's token needs no turn.",
+    )  # fmt: skip
+    return _told(429, error, max(1.0, settings.stranger_wait_s))
 
 
 def _told(status: int, error: PhysioEdgeError, retry_after_s: float | None = None) -> JSONResponse:

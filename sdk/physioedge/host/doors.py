@@ -43,6 +43,7 @@ class Doors:
         self._by_address: Counter[str] = Counter()
         self._silent: OrderedDict[Connection, None] = OrderedDict()
         self._turn_s = 0.0
+        self._waiting: Counter[str] = Counter()
         self._refusals = TokenBuckets(settings.refusals_per_s, settings.refusals, clock, most=ADDRESSES)
 
     def enter(self, connection: Connection, address: str) -> bool:
@@ -69,9 +70,7 @@ class Doors:
         address = self._open.pop(connection, None)
         self._silent.pop(connection, None)
         if address is not None:
-            self._by_address[address] -= 1
-            if not self._by_address[address]:
-                del self._by_address[address]
+            _one_less(self._by_address, address)
 
     def speaks(self, connection: Connection, *, whole: bool) -> None:
         """A connection has sent a whole head, or waits for its next one."""
@@ -90,15 +89,34 @@ class Doors:
             return False
         return scheme.lower() == "bearer"
 
-    def turn(self, now_s: float) -> float:
-        """Seconds until the next stranger is looked at: one after the other, so that a crowd of them is no load."""
-        at_s = max(now_s, self._turn_s)
-        self._turn_s = at_s + self.settings.stranger_s
-        return at_s - now_s
+    def turn(self, address: str, now_s: float) -> float | None:
+        """Seconds until a stranger is looked at: one after the other, so that a crowd of them is no load.
+
+        None where it gets no turn, for turns last until `had_turn`, whether or not who took them is still there: those
+        who hang up and come again would push everybody else's away. No turn is too far off, and no address has more of
+        them than connections.
+        """
+        wait_s = max(0.0, self._turn_s - now_s)
+        settings = self.settings
+        if wait_s > settings.stranger_wait_s or self._waiting[address] >= settings.connections_of_address:
+            return None
+        self._turn_s = now_s + wait_s + settings.stranger_s
+        self._waiting[address] += 1
+        return wait_s
+
+    def had_turn(self, address: str) -> None:
+        """A stranger's wait is over."""
+        _one_less(self._waiting, address)
 
     def refused(self, address: str) -> float:
         """Seconds that the refusal of a request is held back: 0 until an address was refused often."""
         return self.settings.hold_s if self._refusals.take(address) else 0.0
+
+
+def _one_less(counts: Counter[str], address: str) -> None:
+    counts[address] -= 1
+    if not counts[address]:
+        del counts[address]
 
 
 def address_of(client: tuple[str, int] | None) -> str:
@@ -116,7 +134,8 @@ def address_of(client: tuple[str, int] | None) -> str:
 class HoldingBack:
     """ASGI around the application: strangers wait for their turn, and whoever is refused often for a while more.
 
-    Strangers are all without a known device's token; they are let in one after the other, with a pause between them.
+    Strangers are all without a known device's token; they are let in one after the other, with a pause between them,
+    and turned away where too many wait already.
     Refusals of an address that was refused often come late, and end its connection: whoever asks again as soon as it
     has its answer is slowed down to some requests a second, at the cost of a timer. Requests of known devices that
     are served are never held back, so that a good device beside a bad one is not hurt.
@@ -125,26 +144,38 @@ class HoldingBack:
     ----------
     app : ASGI application
     doors : Doors
+    crowded : ASGI application
+        What answers a stranger who is turned away.
     """
 
-    def __init__(self, app: ASGIApp, doors: Doors) -> None:
-        self._app, self._doors = app, doors
+    def __init__(self, app: ASGIApp, doors: Doors, crowded: ASGIApp) -> None:
+        self._app, self._doors, self._crowded = app, doors, crowded
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As ASGI asks."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        if not self._doors.knows(scope["headers"]):
-            wait_s = self._doors.turn(asyncio.get_running_loop().time())
-            if wait_s:
-                await asyncio.sleep(wait_s)
+        address = address_of(scope.get("client"))
+        let_in = self._doors.knows(scope["headers"]) or await self._has_turn(address)
 
         async def held(message: Message) -> None:
             if message["type"] == "http.response.start" and 400 <= message["status"] < 500:
-                wait_s = self._doors.refused(address_of(scope.get("client")))
+                wait_s = self._doors.refused(address)
                 if wait_s:
                     await asyncio.sleep(wait_s)
+                if wait_s or not let_in:  # whose body has not been read
                     message["headers"] = [*message["headers"], (b"connection", b"close")]
             await send(message)
 
-        return await self._app(scope, receive, held)
+        return await (self._app if let_in else self._crowded)(scope, receive, held)
+
+    async def _has_turn(self, address: str) -> bool:
+        wait_s = self._doors.turn(address, asyncio.get_running_loop().time())
+        if wait_s is None:
+            return False
+        try:
+            if wait_s:
+                await asyncio.sleep(wait_s)
+        finally:
+            self._doors.had_turn(address)
+        return True

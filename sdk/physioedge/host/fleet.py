@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from fastapi import FastAPI
 
 from physioedge.host.serving import Listening, taking_new_keys
 from physioedge.training.cluster import joined
+from physioedge_runtime.errors import HostError
 
 NAME = "physioedge"
 ONGOING = 128
@@ -106,7 +108,10 @@ def fleet(build: Callable[[Path], FastAPI], key: Path, listening: Listening, fle
     ------
     MissingExtra
         Ray is not installed.
+    HostError
+        It cannot listen there.
     """
+    _check(listening, fleet)
     for name, value in _PATIENT.items():
         os.environ.setdefault(name, value)
     with joined(fleet.address, fleet.replicas + 1):
@@ -125,6 +130,19 @@ def fleet(build: Callable[[Path], FastAPI], key: Path, listening: Listening, fle
             yield running
         finally:
             serve.shutdown()
+
+
+def _check(listening: Listening, fleet: Fleet) -> None:
+    """HostError where the door could not open: Serve would tell so in a log of its own, and go on trying."""
+    if not listening.port:
+        raise HostError("port 0 for a fleet", "the port of its door, 1 to 65535", "Choose one with --port.")
+    if listening.certificate is not None:
+        with listening.telling_tls():
+            chain = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            chain.load_cert_chain(listening.certificate, listening.certificate_key)
+    if fleet.address is None:  # a cluster that is joined may have a door already
+        for one in listening.sockets():
+            one.close()
 
 
 def serve_until_stopped(running: Running, key: Path) -> None:

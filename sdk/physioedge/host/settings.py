@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,10 @@ from physioedge_runtime.bundle.manifest import HEX64
 from physioedge_runtime.errors import HostError, RequestInvalid, TokenRefused
 
 _NOBODY = "0" * 64
+_COUNTS = ("valid_s", "max_batch", "max_waiting", "burst", "cache_entries", "connections", "connections_of_address",
+           "refusals")  # fmt: skip
+_ABOVE_0 = ("rate_per_s", "cache_ttl_s", "read_timeout_s", "head_timeout_s", "exchange_timeout_s", "refusals_per_s")
+_WAITS = ("batch_wait_s", "drain_s", "hold_s", "stranger_s", "stranger_wait_s")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,7 @@ class HostSettings:
     cache_ttl_s, cache_entries : float, int
         How long, and how many, answers are kept in memory for a request that is sent again.
     read_timeout_s : float
-        For the body of a request.
+        For the next part of a request's body; without a known device's token for all of it.
     drain_s : float
         How long a host that is to stop goes on telling so.
     connections, connections_of_address : int
@@ -49,6 +52,8 @@ class HostSettings:
         Requests of one address that are refused at once, and so many more a second.
     hold_s, stranger_s : float
         What late refusals wait; from one request without a known device's token to the next, of all addresses.
+    stranger_wait_s : float
+        Such a request whose turn is further away is refused.
 
     Raises
     ------
@@ -75,15 +80,18 @@ class HostSettings:
     refusals_per_s: float = 1.0
     hold_s: float = 1.0
     stranger_s: float = 0.01
+    stranger_wait_s: float = 3.0
 
     def __post_init__(self) -> None:
-        whole = (self.valid_s, self.max_batch, self.max_waiting, self.burst, self.cache_entries, self.connections,
-                 self.connections_of_address, self.refusals)  # fmt: skip
-        above = (self.rate_per_s, self.cache_ttl_s, self.read_timeout_s, self.head_timeout_s, self.exchange_timeout_s,
-                 self.refusals_per_s)  # fmt: skip
-        real = (*above, self.batch_wait_s, self.drain_s, self.hold_s, self.stranger_s)
-        if min(whole) < 1 or min(above) <= 0 or min(real) < 0 or not all(map(math.isfinite, real)):
-            raise HostError(f"settings {whole}, {real}", "counts from 1 on and finite times", "Correct them.")
+        fine = {name: getattr(self, name) >= 1 for name in _COUNTS}
+        fine |= {name: 0 < getattr(self, name) < float("inf") for name in _ABOVE_0}
+        fine |= {name: 0 <= getattr(self, name) < float("inf") for name in _WAITS}
+        wrong = ", ".join(f"{name} {getattr(self, name)}" for name, holds in fine.items() if not holds)
+        if wrong:
+            raise HostError(
+                f"the setting {wrong}", "counts from 1 on, finite times and rates above 0, waits from 0 on",
+                "Correct it.",
+            )  # fmt: skip
 
     def behind_proxy(self) -> HostSettings:
         """The same where all connections come from a proxy: it is what counts addresses, and slows refusals down."""
