@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NEEDS_A_SENSOR = {"adapter.md", "condition.md", "host.md"}
-"""Pages whose blocks are parts of a program around a live sensor, a host or a store: compiled, not run."""
+"""Pages whose blocks are parts of a program around a sensor, a host or a store: run in test_adaptation_pages.py."""
 
 
 def blocks(*kinds: str) -> list[tuple[str, str]]:

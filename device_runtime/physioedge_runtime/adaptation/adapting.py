@@ -197,8 +197,9 @@ class Adaptation:
     def level(self) -> Levelled:
         """Take a bias from the windows so far, keep it in the store, and use it from the next window on.
 
-        The windows are those under what serves, also withheld ones, since it began to serve; the newest of them for
-        levelling. A bias from before is replaced. It stays over restarts, and goes where its adapter goes. Call it
+        The windows are those that the model was asked about, its withheld answers too, since what serves began to
+        serve; the newest of them for levelling. What was withheld before the model was asked, for bad signal, does not
+        count. A bias from before is replaced. It stays over restarts, and goes where its adapter goes. Call it
         between two pushes; it never raises for signal, adapter or disk. Afterwards the guard begins anew: labels from
         before are not those that a trial is to be compared with.
         """

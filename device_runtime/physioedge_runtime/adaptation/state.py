@@ -79,7 +79,8 @@ class Forgotten:
 
     def __str__(self) -> str:
         return (
-            f"Erased: {self.adapters} adapter files, {self.centring} centring biases, {self.events} lines of history. "
+            f"Erased: {self.adapters} adapter files, {self.centring} biases of the person's own signal, "
+            f"{self.events} lines of history. "
             "Kept, so that erased adapters cannot come back: their counters and the latest signed time. "
             "Names are taken away and not overwritten: only an encrypted disk keeps what was there from being read."
         )

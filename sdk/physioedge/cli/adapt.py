@@ -5,32 +5,38 @@ from __future__ import annotations
 import argparse
 import base64
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from physioedge.cli.adapt_withheld import CountingAdaptation
 from physioedge.cli.asking import Ask, way
 from physioedge.cli.console import SHIPPED, SHIPPED_RECORD, positive, print_json, table
-from physioedge.cli.feeding import Push, Said, open_sensors, pushes
+from physioedge.cli.feeding import Push, Said, open_sensors
 from physioedge.cli.levelling import level_on, lines_of
 from physioedge.cli.progress import watched
 from physioedge.cli.storing import DEVICE, add_store_options, open_store
 from physioedge.cli.trying import Trying, answers_from
 from physioedge.models.shipped import generator_of
-from physioedge.signals.recording import Recording
+from physioedge.sources.fitting import FittedSource
+from physioedge.sources.protocol import Source
+from physioedge.sources.recorded import RecordedSource
 from physioedge_runtime import Bundle, Stream
-from physioedge_runtime.adaptation.adapting import CONFIRMED, Adaptation, TrialEnd
+from physioedge_runtime.adaptation.adapting import CONFIRMED, TrialEnd
 from physioedge_runtime.adaptation.condition import KINDS, Condition
 from physioedge_runtime.adaptation.own_signal import LEVELLED
 from physioedge_runtime.adaptation.request import Request
 from physioedge_runtime.adaptation.session import NOT_ASKED, TRYING, Outcome, request_for
+from physioedge_runtime.bundle.contract import Contract
 from physioedge_runtime.engine import Engine
+from physioedge_runtime.errors import ConditionError
 
 _EPILOG = """\
 examples:
   physioedge adapt mine.csv --fs-hz 125 --units mV --bundle arrhythmia.physio --store adapters --preview
   physioedge adapt mine.csv ... --local shipped --key keys/private.pem
   physioedge adapt mine.csv ... --host https://host.example --device watch-7 --token-file watch-7.token
+                   --adapter-trust host-public.pem    (public half of the host's signing key)
   physioedge adapt mine.csv ... --local shipped --key keys/private.pem --labels known.csv
   physioedge adapt mine.csv ... --level    (nobody is asked: a bias from the person's own signal)
 """
@@ -69,13 +75,19 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
                         "the two differ: CSV with the head t_s,label, or - to be asked; implies --beside")  # fmt: skip
     parser.add_argument("--seconds", type=positive, default=300.0, metavar="S", help="signal before an adapter is "
                         "asked for, or a bias taken (default 300)")  # fmt: skip
+    _add_signal_options(parser)
+    parser.add_argument("--precision", choices=["int8", "fp32"], default="int8", help="graph of the bundle")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_signal_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--channel", action="append", metavar="NAME", help="as for `run`")
+    parser.add_argument("--sensor", action="append", metavar="NAME=CHANNEL,...", help="as for `run`")
     parser.add_argument("--fs-hz", type=positive, help="sampling rate, where the file does not state it")
     parser.add_argument("--units", help="unit of the samples, where the file does not state it")
     parser.add_argument("--resample", choices=["polyphase"], help="convert the rate (never done unasked)")
-    parser.add_argument("--precision", choices=["int8", "fp32"], default="int8", help="graph of the bundle")
+    parser.add_argument("--convert-units", action="store_true", help="scale to the bundle's unit, as for `run`")
     parser.add_argument("--chunk-s", type=positive, metavar="S", default=0.25, help="signal per push (default 0.25)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -88,27 +100,23 @@ def run(args: argparse.Namespace) -> int:
     if args.local == Path(SHIPPED):
         args.local = generator_of(bundle.contract.task)
     ask, trust = way(args)
-    shipped = args.record == SHIPPED
-    said = Said(fs_hz=args.fs_hz, units=args.units, channels=args.channel)
-    recordings = open_sensors(SHIPPED_RECORD if shipped else Path(args.record), bundle.contract, said)
-    resample = "polyphase" if shipped else args.resample
+    source = _source(args, bundle.contract)
 
     def opened(engine: Engine | str = "onnxruntime") -> Stream:
-        return _stream(args, bundle, recordings, resample, engine)
+        return _stream(args, bundle, source, engine)
 
     with open_store(args, bundle, trust) as store, opened() as stream:
-        adaptation = Adaptation.of(bundle, stream, store)
+        adaptation = CountingAdaptation.of(bundle, stream, store)
         for problem in store.problems:
             print(f"problem: {problem}", file=sys.stderr)
         if args.level:
-            fed = _fed(recordings, args.chunk_s)
-            levelled = level_on(adaptation, fed, args.seconds, lambda: opened(stream.engine))
+            levelled = level_on(adaptation, _fed(source), args.seconds, lambda: opened(stream.engine))
             print_json(asdict(levelled)) if args.json else print(table(["what", "came"], lines_of(levelled)))
             return 0 if levelled.step == LEVELLED else 1
         answer = None if args.labels is None else answers_from(args.labels, bundle.contract.labels)
         second = (lambda: opened(stream.engine)) if args.beside or answer else None
         with Trying(adaptation, second, answer) as trying:
-            told = _live(trying, recordings, args, ask)
+            told = _live(trying, adaptation, source, args, ask)
     if isinstance(told, Request):
         _preview(told, args.json)
         return 0
@@ -145,11 +153,11 @@ class Told:
 
 
 def _live(
-    trying: Trying, recordings: Mapping[str, Recording], args: argparse.Namespace, ask: Ask | None
+    trying: Trying, adaptation: CountingAdaptation, source: Source, args: argparse.Namespace, ask: Ask | None
 ) -> Told | Request:
     """Stream the recording as a device would, until there is something to tell."""
-    adaptation, stream, asked, at_s = trying.adaptation, trying.adaptation.stream, False, 0.0
-    for push in _fed(recordings, args.chunk_s):
+    stream, asked, at_s = adaptation.stream, False, 0.0
+    for push in _fed(source):
         ended = trying.push(push)
         at_s = max(at_s, push.until_s)
         if ended is not None:
@@ -157,7 +165,7 @@ def _live(
         if asked or at_s < args.seconds:
             continue
         if ask is None:
-            return request_for(stream, adaptation.store, args.device)
+            return _request(adaptation, args.device)
         asked, outcome = True, ask(adaptation)
         if outcome.step != TRYING:
             return _not_tried(outcome, adaptation, at_s)
@@ -170,11 +178,27 @@ def _live(
     return _ended(ended, at_s)
 
 
-def _fed(recordings: Mapping[str, Recording], chunk_s: float) -> Iterator[Push]:
+def _request(adaptation: CountingAdaptation, device: str) -> Request:
+    try:
+        return request_for(adaptation.stream, adaptation.store, device)
+    except ConditionError as error:
+        raise adaptation.explained(error) from error
+
+
+def _source(args: argparse.Namespace, contract: Contract) -> Source:
+    """The recording under the contract's names of sensors and channels, in its units where that was asked for."""
+    said = Said(fs_hz=args.fs_hz, units=args.units, channels=args.channel, sensors=args.sensor)
+    path = SHIPPED_RECORD if args.record == SHIPPED else Path(args.record)
+    tracks = {name: (recording,) for name, recording in open_sensors(path, contract, said).items()}
+    source = RecordedSource(tracks, chunk_s=args.chunk_s)
+    return FittedSource(source, contract.sensors, renamed=said.renamed, convert_units=args.convert_units)
+
+
+def _fed(source: Source) -> Iterator[Push]:
     """The recording in chunks, while it is shown how far it is."""
-    start_s = min(recording.t0_s for recording in recordings.values())
-    total_s = max(recording.t0_s + recording.duration_s for recording in recordings.values()) - start_s
-    return watched("streaming the recording", total_s, pushes(recordings, chunk_s), lambda push: push.until_s)
+    total_s = max(sensor.duration_s or 0.0 for sensor in source.sensors.values())
+    pushes = (Push(chunk.sensor, chunk.samples, chunk.t_s, chunk.until_s) for chunk in source.chunks())
+    return watched("streaming the recording", total_s, pushes, lambda push: push.until_s)
 
 
 def _ended(ended: TrialEnd, at_s: float) -> Told:
@@ -185,28 +209,26 @@ def _ended(ended: TrialEnd, at_s: float) -> Told:
     )  # fmt: skip
 
 
-def _not_tried(outcome: Outcome, adaptation: Adaptation, at_s: float) -> Told:
-    reason = "no answer" if outcome.error is None else f"[{outcome.error.code}] {outcome.error}"
+def _not_tried(outcome: Outcome, adaptation: CountingAdaptation, at_s: float) -> Told:
+    error = outcome.error
+    if error is not None and outcome.step == NOT_ASKED:
+        error = adaptation.explained(error)
+    reason = "no answer" if error is None else f"[{error.code}] {error}"
     seen = adaptation.guard.windows_before
     return Told(step=outcome.step, serves=outcome.adapter_id, reason=reason, windows_before=seen, signal_s=at_s)
 
 
-def _stream(
-    args: argparse.Namespace,
-    bundle: Bundle,
-    recordings: Mapping[str, Recording],
-    resample: str | None,
-    engine: Engine | str,
-) -> Stream:
+def _stream(args: argparse.Namespace, bundle: Bundle, source: Source, engine: Engine | str) -> Stream:
     """With slots; where nobody is asked, any graph will do, and no condition is collected."""
     variants = {(graph.precision, graph.adapters) for graph in bundle.manifest.graphs}
     merged = args.level and (args.precision, "slots") not in variants
+    sensors = source.sensors
     return Stream(
         bundle,
-        fs_hz={name: recording.fs_hz for name, recording in recordings.items()},
-        units={name: recording.units for name, recording in recordings.items()},
-        resample=dict.fromkeys(recordings, resample),
-        channels={name: recording.channels for name, recording in recordings.items()},
+        fs_hz={name: sensor.fs_hz for name, sensor in sensors.items()},
+        units={name: sensor.units for name, sensor in sensors.items()},
+        resample=dict.fromkeys(sensors, "polyphase" if args.record == SHIPPED else args.resample),
+        channels={name: sensor.channels for name, sensor in sensors.items()},
         adapters="merged" if merged else "slots",
         precision=args.precision,
         engine=engine,

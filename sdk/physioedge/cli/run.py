@@ -15,6 +15,7 @@ from physioedge.cli.choices import ENGINES
 from physioedge.cli.console import SHIPPED, SHIPPED_BUNDLE, SHIPPED_RECORD, positive
 from physioedge.cli.feeding import Said, open_tracks
 from physioedge.cli.progress import watched
+from physioedge.cli.storing import DEVICE, open_store
 from physioedge.sinks.opening import open_sink
 from physioedge.sinks.protocol import Sink
 from physioedge.sinks.rows import FORMATS
@@ -23,14 +24,18 @@ from physioedge.sources.opening import is_live, open_live
 from physioedge.sources.protocol import Chunk, Source, describe
 from physioedge.sources.recorded import LONGEST_S, RecordedSource
 from physioedge_runtime import Bundle, Result, Stream
+from physioedge_runtime.adaptation.own_signal import named_bias, said_of
+from physioedge_runtime.adaptation.session import serve
+from physioedge_runtime.adaptation.store import AdapterStore
 from physioedge_runtime.bundle.contract import Contract
-from physioedge_runtime.errors import SignalError
+from physioedge_runtime.errors import SignalError, StoreError
 
 _EPILOG = """\
 examples:
   physioedge run shipped
   physioedge run samples/data/213 --channel MLII --resample polyphase --format jsonl
   physioedge run mine.csv --fs-hz 125 --units mV --channel MLII --speed 1
+  physioedge run mine.csv ... --bundle arrhythmia.physio --store adapters --adapter-trust keys/public.pem
   physioedge run wrist.npz --bundle stress.physio    (several sensors: ppg.samples, ppg.fs_hz, ..., acc.samples, ...)
   physioedge run night.edf --channel MLII=ECG --convert-units --resample polyphase --to night.jsonl
   physioedge run lsl:MyECG --channel MLII=ecg --resample polyphase --to lsl:Beats --to mqtt://localhost/beats
@@ -66,7 +71,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--resample", choices=["polyphase"], help="convert the rate (never done unasked)")
     parser.add_argument("--convert-units", action="store_true", help="scale to the bundle's unit, such as uV to mV "
                         "(never done unasked)")  # fmt: skip
-    parser.add_argument("--adapters", choices=["merged", "slots"], default="merged", help="graph of the bundle")
+    _add_person_options(parser)
+    parser.add_argument("--adapters", choices=["merged", "slots"], help="graph of the bundle (default: merged; slots "
+                        "where an adapter of --store serves)")  # fmt: skip
     parser.add_argument("--precision", choices=["int8", "fp32", "int8_static"], default="int8", help="graph of the "
                         "bundle")  # fmt: skip
     parser.add_argument("--engine", metavar="ENGINE", choices=ENGINES, default="onnxruntime", help="one of "
@@ -85,12 +92,22 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
                         "table:-)")  # fmt: skip
 
 
+def _add_person_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--store", type=Path, metavar="DIR", help="folder of a person's adapters, as `adapt` keeps "
+                        "them: what serves there, adapter and bias, serves here from the first window on")  # fmt: skip
+    parser.add_argument("--adapter-trust", type=Path, metavar="PEM", help="public key, or folder of keys, of who may "
+                        "sign adapters (default: as --trust)")  # fmt: skip
+    parser.add_argument("--device", metavar="ID", default=DEVICE, help="who this device is: adapters are bound to it "
+                        f"(default {DEVICE!r})")  # fmt: skip
+
+
 def run(args: argparse.Namespace) -> int:
     """Stream the source; 0 when all of it went through, and when someone stopped a live one."""
     shipped = args.record == SHIPPED
     bundle = Bundle.open(args.bundle, trust=args.trust)
     contract = bundle.contract
     resample = "polyphase" if shipped else args.resample
+    store = _person(args, bundle)
     source = _source(args, contract)
     sensors = source.sensors
     for line in describe(sensors):
@@ -100,16 +117,7 @@ def run(args: argparse.Namespace) -> int:
         if resample and sensor.fs_hz != fs_hz:
             print(f"converting {sensor.fs_hz:g} Hz to {fs_hz:g} Hz ({resample})", file=sys.stderr)
     summary = Summary(what="beats" if contract.trigger.kind == "beat" else "windows")
-    with Stream(
-        bundle,
-        fs_hz={name: sensor.fs_hz for name, sensor in sensors.items()},
-        units={name: sensor.units for name, sensor in sensors.items()},
-        resample=dict.fromkeys(sensors, resample),
-        channels={name: sensor.channels for name, sensor in sensors.items()},
-        adapters=args.adapters,
-        precision=args.precision,
-        engine=args.engine,
-    ) as stream:
+    with _stream(args, bundle, source, store, resample) as stream:
         # no sink is opened, and no header written, before all is known to fit
         try:
             with ExitStack() as opened:
@@ -126,6 +134,40 @@ def run(args: argparse.Namespace) -> int:
         finally:
             print(summary.line(), file=sys.stderr)
     return 0
+
+
+def _person(args: argparse.Namespace, bundle: Bundle) -> AdapterStore | None:
+    """What was kept of a person, read once and let go of: a run that lasts keeps nobody from the store."""
+    if args.store is None:
+        return None
+    if not args.store.is_dir():
+        raise StoreError(f"no store at {args.store}", "the folder of one", "Check the path, or begin with `adapt`.")
+    with open_store(args, bundle) as store:
+        for problem in store.problems:
+            print(f"problem: {problem} (are --device and --adapter-trust right?)", file=sys.stderr)
+        serves, bias = "global" if store.serving is None else store.serving.manifest.id, named_bias(store)
+        print(f"serves: {serves}{f', with {said_of(bias)} of the own signal' if bias else ''}", file=sys.stderr)
+    return store
+
+
+def _stream(
+    args: argparse.Namespace, bundle: Bundle, source: Source, store: AdapterStore | None, resample: str | None
+) -> Stream:
+    """With what serves in the store, where there is one."""
+    sensors, personal = source.sensors, store is not None and store.serving is not None
+    stream = Stream(
+        bundle,
+        fs_hz={name: sensor.fs_hz for name, sensor in sensors.items()},
+        units={name: sensor.units for name, sensor in sensors.items()},
+        resample=dict.fromkeys(sensors, resample),
+        channels={name: sensor.channels for name, sensor in sensors.items()},
+        adapters=args.adapters or ("slots" if personal else "merged"),
+        precision=args.precision,
+        engine=args.engine,
+    )
+    if store is not None:
+        serve(stream, store)
+    return stream
 
 
 def _source(args: argparse.Namespace, contract: Contract) -> Source:

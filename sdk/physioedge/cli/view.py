@@ -34,6 +34,7 @@ examples:
   physioedge view mine.csv --fs-hz 125 --units mV --resample polyphase --speed 10
   physioedge view brainflow:synthetic --channel MLII=ecg1 --convert-units --resample polyphase
   physioedge view mine.csv ... --host https://host.example --device watch-7 --token-file watch-7.token
+                  --adapter-trust host-public.pem    (public half of the host's signing key)
 
 It listens on 127.0.0.1 alone. From another machine: ssh -L 8765:127.0.0.1:8765 there, and open the printed address.
 """
