@@ -115,7 +115,7 @@ def test_locally_an_adapter_is_confirmed_and_no_socket_opened(local: Command, co
 
 @pytest.mark.usefixtures("no_sockets")
 def test_a_harmful_one_is_reverted_and_the_exit_code_is_1(local: Command, command: Command) -> None:
-    code, out, _ = local("harmful")
+    code, out, _ = local("harmful", "--no-beside")
     assert code == 1 and "reverted" in out and "label shares moved" in out
     status = json.loads(command("adapter", "status", "--json")[1])
     assert status["serves"] == "global" and status["history"][-1]["what"] == "reverted"
@@ -123,7 +123,7 @@ def test_a_harmful_one_is_reverted_and_the_exit_code_is_1(local: Command, comman
 
 @pytest.mark.usefixtures("no_sockets")
 def test_beside_the_model_in_use_the_same_windows_are_compared(local: Command) -> None:
-    code, out, _ = local("alike", "--json", "--beside")
+    code, out, _ = local("alike", "--json")
     assert code == 0 and "0.000 of windows called otherwise" in json.loads(out)["reason"]
     code, out, _ = local("harmful", "--json", "--beside")
     assert code == 1 and "windows called otherwise" in json.loads(out)["reason"]
@@ -296,6 +296,7 @@ def test_a_store_that_is_not_there_is_not_made_by_looking(command: Command, tmp_
         (["--seconds", "0"], "positive"),
         (["--tries", "0"], "from 1 on"),
         (["--level", "--beside"], "are of a trial"),
+        (["--local", "g", "--key", "k", "--labels", "f", "--no-beside"], "there are none with --no-beside"),
         (["--preview", "--labels", "f"], "are of a trial"),
     ],
 )

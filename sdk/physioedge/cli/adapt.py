@@ -69,10 +69,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--collect", choices=KINDS, default=KINDS[0], help="what the condition is of (default "
                         f"{KINDS[0]})")  # fmt: skip
     parser.add_argument("--preview", action="store_true", help="print exactly what would be sent, and stop")
-    parser.add_argument("--beside", action="store_true", help="in the trial, run the model in use on the same signal "
-                        "and judge by both: a change of the person is less often taken for the adapter's")  # fmt: skip
+    parser.add_argument("--beside", action=argparse.BooleanOptionalAction, help="in the trial, run the model in use "
+                        "on the same signal and judge by both, so that no change of the person is taken for the "
+                        "adapter's (the default); else it is compared with the windows before")  # fmt: skip
     parser.add_argument("--labels", metavar="FILE", help="confirmed labels, of which the trial asks for a few where "
-                        "the two differ: CSV with the head t_s,label, or - to be asked; implies --beside")  # fmt: skip
+                        "the two differ: CSV with the head t_s,label, or - to be asked; needs --beside")  # fmt: skip
     parser.add_argument("--seconds", type=positive, default=300.0, metavar="S", help="signal before an adapter is "
                         "asked for, or a bias taken (default 300)")  # fmt: skip
     _add_signal_options(parser)
@@ -114,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
             print_json(asdict(levelled)) if args.json else print(table(["what", "came"], lines_of(levelled)))
             return 0 if levelled.step == LEVELLED else 1
         answer = None if args.labels is None else answers_from(args.labels, bundle.contract.labels)
-        second = (lambda: opened(stream.engine)) if args.beside or answer else None
+        second = (lambda: opened(stream.engine)) if args.beside is not False else None
         with Trying(adaptation, second, answer) as trying:
             told = _live(trying, adaptation, source, args, ask)
     if isinstance(told, Request):
@@ -255,7 +256,9 @@ def _misuse(args: argparse.Namespace) -> str:
         return "--host needs --device and --token-file"
     if args.local is not None and args.key is None:
         return "--local needs --key"
-    if (args.level or args.preview) and (args.beside or args.labels is not None):
+    if args.beside is False and args.labels is not None:
+        return "--labels tell the two apart that run side by side: there are none with --no-beside"
+    if (args.level or args.preview) and (args.beside is not None or args.labels is not None):
         return "--beside and --labels are of a trial: there is none with --level or --preview"
     if args.level and args.preview:
         return "--level sends nothing: there is no --preview of it"
