@@ -26,6 +26,8 @@ from physioedge_runtime.errors import ExportError
 Array = NDArray[np.float32]
 PRIOR = "head.log_prior"
 Net = TypeVar("Net", bound=nn.Module)
+GRAPH, FLOAT = "everybody's graph", "float network"
+"""What a graph's change is counted from: its twin in everybody's bundle, or, where that has none, the float network."""
 _SLOT = ".B"
 _FLAT = 1e-9
 
@@ -88,6 +90,8 @@ class Fidelity:
         Share of windows to which it gives the label that the person's float network gives.
     changed_label : float
         Share of windows whose label the adapter changes, in float.
+    beside : str
+        What its change is counted from: `GRAPH`, or `FLOAT`, where all that the graph rounds is error, too.
     """
 
     graph: str
@@ -95,6 +99,7 @@ class Fidelity:
     error: float
     same_label: float
     changed_label: float
+    beside: str
 
 
 def fidelity(
@@ -106,34 +111,27 @@ def fidelity(
     Parameters
     ----------
     person, everybody : Bundle
-        Merged graphs that only one of them has are passed over.
+        A merged graph that everybody's lacks stands beside the float network instead.
     arrays : mapping of str to float32
         The adapter.
     changed : tuple of two float32 (window, output)
         Logits of the float network with the person's adapter, and without.
     windows : tuple of float32 (window, channel, input_samples)
         Of every sensor.
-
-    Raises
-    ------
-    ExportError
-        The bundles share no merged graph.
     """
-    merged = {_kind(entry): entry for entry in person.manifest.graphs if entry.mode == WINDOW}
+    theirs = {_kind(entry): entry for entry in everybody.manifest.graphs if entry.mode == WINDOW}
     slots, bias = split_adapter(arrays, everybody.contract.slots, everybody.contract.n_outputs)
-    found, shared = [], False
-    for entry in everybody.manifest.graphs:
+    found = []
+    for entry in person.manifest.graphs:
         if entry.mode != WINDOW:
             continue
+        twin, mine = theirs.get(_kind(entry)), _outputs(person, entry, windows)
+        before, beside = (changed[1], FLOAT) if twin is None else (_outputs(everybody, twin, windows), GRAPH)
+        found.append(_kept(entry, mine, before, changed, beside))
+    for entry in theirs.values():
         if entry.adapters == "slots" and slots is not None:
             mine = _outputs(everybody, entry, windows, slots) + (0 if bias is None else bias)
-        elif entry.adapters == "merged" and _kind(entry) in merged:
-            mine, shared = _outputs(person, merged[_kind(entry)], windows), True
-        else:
-            continue
-        found.append(_kept(" ".join(_kind(entry)), mine, _outputs(everybody, entry, windows), changed))
-    if not shared:
-        raise ExportError("bundles that share no merged graph", "the same target and precision", "Export both alike.")
+            found.append(_kept(entry, mine, _outputs(everybody, entry, windows), changed, GRAPH))
     return found
 
 
@@ -152,15 +150,16 @@ def _outputs(
     return np.concatenate(rows)
 
 
-def _kept(graph: str, mine: Array, theirs: Array, changed: tuple[Array, Array]) -> Fidelity:
+def _kept(entry: GraphEntry, mine: Array, theirs: Array, changed: tuple[Array, Array], beside: str) -> Fidelity:
     after, before = changed
     wanted, got = (x.astype(np.float64) for x in (after - before, mine - theirs))
     size, noise = (float(np.sqrt((x**2).mean())) for x in (wanted, got - wanted))
     flat = min(wanted.std(), got.std()) < _FLAT
     return Fidelity(
-        graph=graph,
+        graph=" ".join(_kind(entry)),
         correlation=float(noise < _FLAT) if flat else float(np.corrcoef(got.ravel(), wanted.ravel())[0, 1]),
         error=noise / max(size, _FLAT),
         same_label=float((mine.argmax(1) == after.argmax(1)).mean()),
         changed_label=float((after.argmax(1) != before.argmax(1)).mean()),
+        beside=beside,
     )

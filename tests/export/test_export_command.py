@@ -151,6 +151,7 @@ def test_a_bundle_of_one_person(folder: Path, tmp_path: Path, capsys: pytest.Cap
     assert "onnxruntime int8 slots: keeps" in said
     rows = json.loads((tmp_path / "fidelity.json").read_text())
     assert all(row["correlation"] > 0.9 and 0 < row["error"] < 0.5 for row in rows)
+    assert {row["beside"] for row in rows} == {"everybody's graph"} and "no such graph" not in said
     bundle = Bundle.open(tmp_path / "a.physio", trust=trust)
     assert not bundle.contract.slots and "is for nobody else" in bundle.read("MODEL_CARD.md").decode()
     assert bundle.manifest.provenance["generated"]["id"] == "krr-1"

@@ -12,7 +12,7 @@ import torch
 from export_small import KEY, RANK, ecg_windows, several_model, small_contract
 
 from physioedge_export.forms import Choice
-from physioedge_export.generated import fidelity, merged_generated
+from physioedge_export.generated import FLOAT, GRAPH, fidelity, merged_generated
 from physioedge_export.pipeline import adapter_noise, export_bundle
 from physioedge_export.request import Card, Destination, Windows
 from physioedge_export.runners import run_windows, torch_runner
@@ -94,6 +94,22 @@ def test_fidelity_tells_float_from_rounded_and_kept_from_drowned(exported, tmp_p
     # what is far below a step of int8 is lost in a merged graph, and told so
     faint = {name: 1e-4 * array for name, array in generated(exported).items()}
     assert adapter_noise(*merged_generated(exported["model"], exported["adapter"], faint, 3))[1] > 1.0
-    with pytest.raises(ExportError, match="share no merged graph"):
-        fidelity(alone, export(made, exported["adapter"], tmp_path / "slots", Choice(adapters=("slots",), fallback=())),
-                 arrays, changed, (windows,))  # fmt: skip
+
+
+def test_a_graph_that_everybody_lacks_is_told_of_beside_the_float_network(exported, tmp_path):
+    arrays = {**generated(exported), **BIAS}
+    made, person = merged_generated(exported["model"], exported["adapter"], arrays, 3)
+    both = Choice(adapters=("merged",), precisions=("fp32", "int8"), fallback=())
+    alone = export(made, person, tmp_path / "one", both)
+    windows = ecg_windows(24, seed=5)
+    changed = tuple(
+        run_windows(torch_runner(n, ("signal",)), {"signal": windows}).first for n in (made, exported["model"])
+    )
+    for forms, int8 in {("merged", "slots"): GRAPH, ("slots",): FLOAT}.items():
+        kinds = Choice(adapters=forms, precisions=("int8",), fallback=())
+        everybody = export(exported["model"], exported["adapter"], tmp_path / "-".join(forms), kinds)
+        rows = {row.graph: row for row in fidelity(alone, everybody, arrays, changed, (windows,))}
+        assert {graph: row.beside for graph, row in rows.items()} == {
+            "onnxruntime fp32 merged": FLOAT, "onnxruntime int8 merged": int8, "onnxruntime int8 slots": GRAPH,
+        }  # fmt: skip
+        assert rows["onnxruntime fp32 merged"].error < 1e-3 < rows["onnxruntime int8 merged"].error < 1

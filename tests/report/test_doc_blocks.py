@@ -63,6 +63,16 @@ def test_commands_are_understood(page):
     assert wrong == []
 
 
+def test_what_ships_is_exported_without_a_dataset():
+    """Whoever has only a checkout can copy these lines: windows are of a recording that lies in it, or left to them."""
+    lines = [shlex.split(line, comments=True)[1:] for page, line in commands() if page == "export.md"]
+    asked = [parser_of("export").parse_args(words) for words in lines if words[0] == "export"]
+    assert len(asked) == 4
+    assert [one for one in asked if one.windows is None] == []
+    shipped = [one for one in asked if one.weights == one.adapter == "shipped"]
+    assert len(shipped) == 2 and all((ROOT / f"{one.windows}.hea").exists() for one in shipped)
+
+
 @pytest.mark.parametrize(("page", "text"), blocks("python"))
 def test_python_compiles(page, text):
     ast.parse(text)

@@ -15,6 +15,11 @@ from physioedge.report import plots
 
 WIDTHS = {"desk": (1280, 900), "tablet": (820, 1100), "phone": (390, 844), "small": (320, 640)}
 
+PUSHED = """() => [...document.querySelectorAll('.scroll')].filter((one) => one.textContent.includes('results name'))
+  .map((one) => [one.scrollWidth > one.clientWidth, one.previousElementSibling.offsetHeight > 0
+                 && one.previousElementSibling.textContent.includes('push it sideways')])"""
+"""Tables of what served: whether each is wider than its box, and whether that is said."""
+
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
@@ -49,6 +54,7 @@ def test_the_report_fits(browser, report, size, scheme):
         assert asked == [report]  # all is in the one file
         fits(page)
         assert page.evaluate(WORDS) == []
+        assert page.evaluate(PUSHED) == 2 * [2 * [size in ("phone", "small")]]
         is_accessible(page)
         drawn = page.evaluate("[...document.querySelectorAll('section svg[role=img]')].map((s) => s.querySelectorAll("
                               "'path, rect, use').length)")  # fmt: skip

@@ -201,6 +201,7 @@ def test_level_adapt_and_back(look, shipped):
     until(page, "document.getElementById('log').textContent.includes('on trial')")
     until(page, "document.getElementById('log').textContent.includes('The trial is over')")
     kept(page, "view-after-trial")
+    assert "Asked" in text(page, "log") and text(page, "said") == ""  # what was said of the asking is over
     if text(page, "adapter") != "global":
         page.click("#pin")
         until(page, "document.getElementById('pin').getAttribute('aria-pressed') === 'true'")
@@ -210,6 +211,11 @@ def test_level_adapt_and_back(look, shipped):
         page.click("#rollback")
     until(page, "document.getElementById('adapter').textContent === 'global'")
     fits(page)
+    page.wait_for_timeout(1500)  # more signal than is kept of the past
+    happened = text(page, "log")
+    page.reload()
+    until(page, "document.querySelectorAll('#latest tr').length > 0")
+    assert text(page, "log") == happened
 
 
 def test_two_pages_see_the_same(look, two):

@@ -104,8 +104,12 @@ def kept(args: argparse.Namespace, model: Exported, person: Person, windows: Win
 
 def lines_of(rows: Sequence[Fidelity]) -> list[str]:
     """For people."""
+    from physioedge_export.generated import FLOAT
+
+    alone = f", beside the {FLOAT}: everybody's bundle has no such graph"
     return [
         f"{row.graph}: keeps the adapter's change with correlation {row.correlation:.3f}, error {row.error:.2f} of it; "
         f"same label as in float {row.same_label:.4f} (the adapter changes {row.changed_label:.4f})"
+        f"{alone if row.beside == FLOAT else ''}"
         for row in rows
     ]

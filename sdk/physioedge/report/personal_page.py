@@ -59,7 +59,9 @@ def timeline(personal: Personal) -> str:
         (s.what, s.adapter_id, "yes" if s.bias else "no", f"{s.start_s:g}", f"{s.end_s:g}", str(s.windows))
         for s in stretches
     ]
-    return chart(bars, title="Which adapter served when", top=personal.signal_s) + _rows(head, rows, words_first=3)
+    drawn = chart(bars, title="Which adapter served when", top=personal.signal_s)
+    hint = f"<p class='narrow'>{pushed('The table is wider than this screen')}</p>"
+    return drawn + hint + _rows(head, rows, words_first=3)
 
 
 def _over_time(personal: Personal) -> str:

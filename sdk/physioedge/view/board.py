@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 KEPT_S = 60.0
-"""So much of the past a new page gets."""
+"""So much of the signal's past a new page gets."""
+KEPT_LINES = 100
+"""So many of the latest lines of what happened it gets beside that, however long ago: as many as a page shows."""
 MAX_WAITING = 256
 """Messages that may wait for one page; one that takes so few is cut off, and comes back for the latest."""
 MAX_PAGES = 8
@@ -62,15 +64,17 @@ class Board:
     def __init__(self, hello: Message) -> None:
         self._hello, self._lock = hello, threading.Lock()
         self._past: deque[tuple[float, Message]] = deque()
+        self._log: deque[Message] = deque(maxlen=KEPT_LINES)
         self._state: Message = {}
         self._pages: set[Page] = set()
         self._closed = False
 
     def post(self, message: Message, *, at_s: float) -> None:
-        """A message of the signal up to `at_s`; its ``state``, if it has one, replaces the last."""
+        """A message of the signal up to `at_s`; its ``state`` replaces the last, its ``log`` is kept by lines."""
         with self._lock:
             self._state = message.get("state", self._state)
-            kept = {key: value for key, value in message.items() if key != "state"}
+            self._log.extend(message.get("log", ()))
+            kept = {key: value for key, value in message.items() if key not in ("state", "log")}
             if kept:
                 self._past.append((at_s, kept))
             while self._past and self._past[0][0] < at_s - KEPT_S:
@@ -100,7 +104,8 @@ class Board:
             if len(self._pages) >= MAX_PAGES:
                 raise Full
             self._pages.add(page)
-            first = {**self._hello, "past": [kept for _, kept in self._past], "state": self._state}
+            past = [kept for _, kept in self._past]
+            first = {**self._hello, "past": past, "log": list(self._log), "state": self._state}
             if self._closed:
                 page.post(None)
         try:

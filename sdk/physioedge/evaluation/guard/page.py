@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from physioedge import results
 from physioedge.evaluation.guard.candidates import KINDS
+from physioedge.evaluation.guard.choosing import MOST_FALSE, TARGET
 from physioedge.evaluation.guard.measuring import (
     CHOSEN_ON,
     DEVICE,
+    LASTING,
     ONCE,
     WINDOWS,
     Gone,
-    Point,
     devices,
     points,
     rows_of,
@@ -26,9 +28,40 @@ from physioedge.evaluation.guard.signals import ARM, SIGNALS, signal_rows
 from physioedge.evaluation.guard.trials import Trial
 from physioedge_runtime.adaptation.change_plan import ChangePlan
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 FILE = "guard"
 _COLUMNS = ("harmful_reverted", "harmful_in_trial_reverted", "false_reverts", "helpful_reverted")
 _LOG = "group,person,lead,candidate,change,shift,margin_change,called_otherwise"
+_TITLES = {CHOSEN_ON: "DS1, each person by thresholds of the others", ONCE: "DS2, thresholds of DS1"}
+_NAMES = {
+    "before_300": "label shares and margin, beside the windows before",
+    "drift_before_300": "label shares and embedding, beside the windows before",
+    "beside_300": "windows called otherwise and margin, beside the model in use",
+    "beside_lasting": "windows called otherwise and margin, never ending",
+    "entropy_300": "windows called otherwise and entropy, beside the model in use",
+    "drift_300": "windows called otherwise and embedding, beside the model in use",
+    "every_300": "all four, beside the model in use",
+    "labels_300": "ten confirmed labels of any windows",
+    "labels_lasting": "ten confirmed labels of any windows, never ending",
+    "asked_300": "ten confirmed labels where the two models differ",
+    "asked_lasting": "ten confirmed labels where the two models differ, never ending",
+    DEVICE: "the runtime's guard, default plan: alone",
+    f"{DEVICE}_beside": "the runtime's guard, default plan: with a second stream",
+    f"{DEVICE}_asked": "the runtime's guard, default plan: and ten confirmed labels",
+}
+"""Arms that are drawn, for people; of the two lengths of a trial the longer."""
+_LINES = "Lines: what a guard looks at in a trial of 300 windows; dotted: it looks on after the trial"
+
+
+class Curve(NamedTuple):
+    """Shares of harmful and of harmless ones that an arm reverts, from one choice of thresholds to the next."""
+
+    arm: str
+    group: str
+    caught: list[float]
+    false: list[float]
 
 
 def write(out: Path, command: str, groups: Mapping[str, Sequence[Trial]], plan: ChangePlan) -> list[results.Row]:
@@ -49,7 +82,7 @@ def write(out: Path, command: str, groups: Mapping[str, Sequence[Trial]], plan: 
     chosen = {p.arm: [round(x, 4) for x in p.threshold] for p in found}
     results.write(out / f"{FILE}.json", command, rows, plan=plan.to_bytes().decode(), chosen=chosen, curves=curves)
     (out / f"{FILE}-decisions.csv").write_text("\n".join([head, *lines]) + "\n", encoding="ascii")
-    _plot(out / f"{FILE}.png", found, rows)
+    draw(out)
     (out / f"{FILE}.md").write_text(_markdown(command, rows, chosen), encoding="utf-8")
     return rows
 
@@ -66,29 +99,53 @@ def _logged(group: str, trial: Trial, number: int, gone: Mapping[str, Gone], pla
     return f"{group},{trial.person},{trial.variant},{trial.candidate},{trial.gain:+.3f},{seen},{said}"
 
 
-def _plot(path: Path, found: Sequence[Point], rows: Sequence[results.Row]) -> None:
+def draw(out: Path) -> None:
+    """Write ``guard.png`` from the ``guard.json`` beside it: names and colours change without another run."""
     from matplotlib.figure import Figure
 
-    there = [g for g in (CHOSEN_ON, ONCE) if any(p.group == g for p in found)]
-    figure = Figure(figsize=(5.4 * len(there), 4.6), layout="constrained")
-    for axes, group in zip(figure.subplots(1, len(there), squeeze=False)[0], there, strict=True):
-        for number, name in enumerate(RULES):
-            for p in found:
-                if p.rule != name or p.group != group or p.windows == 100:
-                    continue
-                style = "-" if p.windows else ":"
-                x, y = [c[2] for c in p.curve], [c[1] for c in p.curve]
-                axes.step([*x, 1.0], [*y, y[-1]], style, where="post", color=f"C{number}", label=p.arm)
-                axes.plot(*_at(rows, p.arm, group), "o", color=f"C{number}", markersize=6 if p.windows else 4)
+    path = out / f"{FILE}.json"
+    curves, rows = [_curve(line) for line in json.loads(path.read_text())["curves"]], results.read(path)
+    there = [group for group in (CHOSEN_ON, ONCE) if any(curve.group == group for curve in curves)]
+    figure = Figure(figsize=(5.7 * len(there), 6.2), layout="constrained")
+    every = figure.subplots(1, len(there), squeeze=False)[0]
+    for axes, group in zip(every, there, strict=True):
+        for curve in curves:
+            if curve.group == group and curve.arm in _NAMES:
+                _draw_curve(axes, curve, _at(rows, curve.arm, group))
+        axes.plot([], [], "o", color="0.4", label="dot: with the thresholds that were chosen")
         for arm, mark in ((DEVICE, "k*"), (f"{DEVICE}_beside", "k^"), (f"{DEVICE}_asked", "kD")):
-            axes.plot(*_at(rows, arm, group), mark, markersize=8, label=f"default plan, {arm}")
-        axes.axvline(0.05, color="0.8")
-        axes.axhline(0.95, color="0.8")
-        axes.set(xlim=(-0.01, 0.5), ylim=(0, 1.02), title=group, xlabel="harmless ones reverted",
-                 ylabel="harmful ones reverted")  # fmt: skip
-        axes.legend(fontsize=7, loc="lower right")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+            axes.plot(*_at(rows, arm, group), mark, markersize=8, label=_NAMES[arm])
+        _draw_target(axes)
+        axes.set(xlim=(-0.01, 0.5), ylim=(0, 1.02), title=_TITLES[group], xlabel="share of harmless adapters reverted",
+                 ylabel="share of harmful adapters reverted")  # fmt: skip
+    figure.legend(*every[0].get_legend_handles_labels(), fontsize=8, loc="outside lower center", title=_LINES,
+                  title_fontsize=8, ncols=1 + len(there) // 2)  # fmt: skip
+    figure.savefig(out / f"{FILE}.png", dpi=110, metadata={"Software": None})
+
+
+def _draw_curve(axes: Axes, curve: Curve, chosen: tuple[list[float], list[float]]) -> None:
+    rule, _, windows = curve.arm.rpartition("_")
+    lasts, colour = windows == LASTING, f"C{list(RULES).index(rule)}"
+    axes.step([*curve.false, 1.0], [*curve.caught, curve.caught[-1]], ":" if lasts else "-", where="post", color=colour,
+              label=_NAMES[curve.arm])  # fmt: skip
+    axes.plot(*chosen, "o", color=colour, markersize=4 if lasts else 6)
+
+
+def _draw_target(axes: Axes) -> None:
+    axes.axvline(MOST_FALSE, color="0.8", zorder=0)
+    axes.axhline(TARGET, color="0.8", zorder=0)
+    said: dict[str, Any] = {"fontsize": 8, "color": "0.35"}
+    axes.text(MOST_FALSE + 0.006, 0.015, f"target: at most {100 * MOST_FALSE:g} % of the harmless", **said)
+    axes.text(1.01, TARGET, f"target:\n{100 * TARGET:g} % of\nthe harmful", transform=axes.get_yaxis_transform(),
+              va="center", **said)  # fmt: skip
+
+
+def _curve(line: str) -> Curve:
+    """Of a line of the JSON's ``curves``, as `_said` wrote its points."""
+    head, _, points = line.partition(": ")
+    arm, _, group = head.partition(", ")
+    parts = [point.split(":") for point in points.split()]
+    return Curve(arm, group, [float(part[1]) for part in parts], [float(part[2]) for part in parts])
 
 
 def _at(rows: Sequence[results.Row], arm: str, group: str) -> tuple[list[float], list[float]]:

@@ -167,7 +167,9 @@ export class Panel {
   }
 
   happened(line) {
-    const log = this.at("log");
+    const { at } = this;
+    const log = at("log");
+    if (at("said").textContent !== line.text) set(at("said"), ""); // its own line may come before or after an answer
     log.querySelector(".none")?.remove();
     const item = document.createElement("li");
     const time = document.createElement("time");

@@ -32,6 +32,7 @@ function hello(said) {
   panel.about(model);
   if (!chosen) byId("span").value = model.trigger === "beat" ? (innerWidth < 560 ? "5" : "10") : "30";
   for (const message of said.past) take(message, true);
+  for (const line of said.log) panel.happened(line);
   state = said.state;
   shownS = headS();
   build();
