@@ -212,6 +212,11 @@ class Stream:
             )
         return self._judge.collector.condition(self.adapter_id)
 
+    @property
+    def collected(self) -> int:
+        """Windows that `condition` would be of; 0 where nothing is collected."""
+        return 0 if self._judge.collector is None else self._judge.collector.windows
+
     def forget(self) -> None:
         """As `reset`, and everything collected of the person, too."""
         self.reset()

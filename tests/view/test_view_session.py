@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from physioedge.cli.console import SHIPPED_BUNDLE, SHIPPED_RECORD
 from physioedge.signals.read import read_recording
 from physioedge.view.pace import Pace
 from physioedge_runtime import Bundle, Stream
+from physioedge_runtime.adaptation.condition import MIN_WINDOWS
 
 
 class Told:
@@ -87,6 +89,19 @@ def test_a_page_that_is_held_is_told_once(told):
     before = len(told.posted)
     told.passes(1.0, ticks=10)
     assert len(told.posted) == before
+
+
+def test_adapt_waits_for_the_windows_of_a_condition_too(told):
+    """A plan may want fewer windows for a trial than a host is told statistics of."""
+    guard = told.session._person.adaptation.guard
+    guard.plan = replace(guard.plan, min_windows=5)
+    told.passes(15.0)
+    ready = told.state["ready"]
+    assert guard.ready and ready["of"] == MIN_WINDOWS and 5 <= ready["windows"] < MIN_WINDOWS
+    said = told.do("adapt")
+    assert not said.done and f"of the {MIN_WINDOWS} judged windows" in said.text
+    told.passes(30.0)
+    assert told.state["ready"]["windows"] >= told.state["ready"]["of"]
 
 
 def test_level_adapt_trial_and_rollback(told):

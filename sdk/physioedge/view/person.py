@@ -11,6 +11,7 @@ from typing import Any
 from physioedge.view.feed import Piece
 from physioedge_runtime import Bundle, Result, Stream
 from physioedge_runtime.adaptation.adapting import CONFIRMED, Adaptation, TrialEnd
+from physioedge_runtime.adaptation.condition import MIN_WINDOWS
 from physioedge_runtime.adaptation.own_signal import LEVELLED, UNLEVELLED, Levelled, said_of
 from physioedge_runtime.adaptation.request import Request
 from physioedge_runtime.adaptation.session import TRYING, request_for
@@ -123,9 +124,14 @@ class Person:
         return {"windows": guard.verdict().windows_during, "of": guard.plan.min_windows}
 
     def readiness(self) -> dict[str, int]:
-        """Judged windows so far that a trial can be compared with, and how many it takes."""
+        """Windows so far that a trial can be compared with, or that a condition is of, and how many it takes.
+
+        Of what lacks more of them.
+        """
         guard = self.adaptation.guard
-        return {"windows": guard.windows_before, "of": guard.plan.min_windows}
+        trial = {"windows": guard.windows_before, "of": guard.plan.min_windows}
+        asked = {"windows": self.stream.collected, "of": MIN_WINDOWS}
+        return max((trial, asked), key=lambda one: one["of"] - one["windows"])
 
     @property
     def asking(self) -> bool:
@@ -161,17 +167,16 @@ class Person:
 
     def _adapt(self) -> Said:
         reason = self.cannot().get("adapt", "")
-        guard, store = self.adaptation.guard, self.store
+        store = self.store
         if reason:
             return Said(done=False, text=reason)
         if self._answer is not None or store.phase == "trying":
             return Said(done=False, text="An adapter is asked for or on trial already.")
         if store.pinned:
             return Said(done=False, text="What serves is pinned. Unpin it first.")
-        if not guard.ready:
-            text = (
-                f"{guard.windows_before} of the {guard.plan.min_windows} judged windows that a trial is compared with"
-            )
+        ready = self.readiness()
+        if ready["windows"] < ready["of"]:
+            text = f"{ready['windows']} of the {ready['of']} judged windows that it takes"
             return Said(done=False, text=f"Too early: {text}.")
         request = request_for(self.stream, store, self._device)
         assert self._ask is not None  # `cannot` says so
