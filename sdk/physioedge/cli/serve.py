@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from physioedge.cli.console import SHIPPED
+from physioedge.cli.console import SHIPPED, counted
 from physioedge_runtime.errors import HostError, PhysioEdgeError
 
 if TYPE_CHECKING:
@@ -59,14 +59,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
                         "those of each address instead")  # fmt: skip
     parser.add_argument("--cache", metavar="URL", help="Redis that hosts share answers through, redis://... (default: "
                         "none, each has its own)")  # fmt: skip
-    parser.add_argument("--replicas", type=int, metavar="N", help="so many hosts behind one door, by Ray Serve")
+    parser.add_argument("--replicas", type=counted, metavar="N", help="so many hosts behind one door, by Ray Serve")
     parser.add_argument("--address", help="of --replicas: Ray cluster to join (default: this machine alone)")
     parser.add_argument("--max-batch", type=int, metavar="N", help="conditions computed together, 1 for one by one "
                         "(default 16)")  # fmt: skip
-    parser.add_argument("--steps", type=int, metavar="N", help="of a diffusion generator's sampler (default: as the "
-                        "file says)")  # fmt: skip
-    parser.add_argument("--draws", type=int, metavar="N", help="of diffusion, whose mean is the answer (default: as "
+    parser.add_argument("--steps", type=counted, metavar="N", help="of a diffusion generator's sampler (default: as "
                         "the file says)")  # fmt: skip
+    parser.add_argument("--draws", type=counted, metavar="N", help="of diffusion, whose mean is the answer (default: "
+                        "as the file says)")  # fmt: skip
     parser.add_argument("--valid-days", type=int, metavar="N", help="how long adapters may be accepted (default 30)")
     parser.add_argument("--json", action="store_true", help="say on stdout, as JSON, what is served and where")
 

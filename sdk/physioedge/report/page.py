@@ -209,7 +209,8 @@ def _beats(streamed: Streamed) -> str:
             f"<td class='n'>{result.quality:.2f}</td>{truth}<td>{escape(', '.join(result.flags))}</td></tr>"
         )
     table = f"<div class='scroll' tabindex='0'><table><tr>{head}</tr>{''.join(rows)}</table></div>"
-    return f"<section><details><summary>All {len(rows)} beats</summary>{table}</details></section>"
+    hint = f"<p class='narrow'>{pushed('The table is wider than this screen')}</p>"
+    return f"<section><details><summary>All {len(rows)} beats</summary>{hint}{table}</details></section>"
 
 
 def _source(streamed: Streamed) -> str:
