@@ -6,14 +6,14 @@ import argparse
 import hashlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from physioedge.cli.console import counted
 from physioedge.cli.evaluate_vitals import TASKS as VITALS
 
 if TYPE_CHECKING:
     from physioedge.evaluation.personal.judged import Judged
-    from physioedge.evaluation.personal.run import Seed
+    from physioedge.evaluation.personal.run import Answers, Seed
     from physioedge.evaluation.personal.tuned import Practising
     from physioedge.results import Row
     from physioedge.tasks.arrhythmia import BeatRecord
@@ -54,10 +54,40 @@ def rows(args: argparse.Namespace) -> list[Row]:
     if args.parts in parts:
         return parts[args.parts](args)
     from physioedge import results
-    from physioedge.adapters.sets.making import SetConfig
     from physioedge.evaluation.files import log_ds2
     from physioedge.evaluation.personal.federated import FEDAVG, read_sent
-    from physioedge.evaluation.personal.run import ALONE, Plan, judge_together, table_rows
+    from physioedge.evaluation.personal.run import table_rows
+
+    asked = judged_seeds(args)
+    judged, arms, groups = asked.judged, asked.arms, asked.groups
+    made = table_rows(args.of_task, judged.labels, asked.answers, tuple(args.against.split(",")))
+    name = f"personalisation-{args.of_task}{args.name and '-'}{args.name}"
+    command = f"physioedge evaluate personalisation --task {args.of_task} --sets DIR --seeds {args.seeds} " \
+              f"--arms {','.join(arms)} --groups '{','.join(groups)}'"  # fmt: skip
+    said: dict[str, Any] = {"protocol": judged.protocol} if judged.protocol else {}
+    if FEDAVG in arms:
+        said["federated"] = read_sent(args.work / args.of_task) or "not kept"
+    against = "" if args.against == ",".join(AGAINST) else args.against
+    command += _options(args, against) + (" --taught FILE" if args.taught else "")
+    results.write(args.out / f"{name}.json", command, made, **said)
+    if "DS2" in groups:
+        log_ds2(args.out, command, f"{args.seeds} seeds of {name}")
+    return made
+
+
+class Asked(NamedTuple):
+    """What was judged: whom, the arms and groups, and a seed's answers each."""
+
+    judged: Judged
+    arms: tuple[str, ...]
+    groups: tuple[str, ...]
+    answers: list[Answers]
+
+
+def judged_seeds(args: argparse.Namespace) -> Asked:
+    """All answers of the seeds, arms and groups that are asked for; those that are kept are not judged again."""
+    from physioedge.adapters.sets.making import SetConfig
+    from physioedge.evaluation.personal.run import ALONE, Plan, judge_together
 
     judged = _judged(args)
     groups = _groups(args, judged)
@@ -71,19 +101,7 @@ def rows(args: argparse.Namespace) -> list[Row]:
         known=args.known_people,
     )  # fmt: skip
     found = judge_together(judged, seeds, SetConfig(), plan, workers=args.workers, say=_say)
-    made = table_rows(args.of_task, judged.labels, found, tuple(args.against.split(",")))
-    name = f"personalisation-{args.of_task}{args.name and '-'}{args.name}"
-    command = f"physioedge evaluate personalisation --task {args.of_task} --sets DIR --seeds {args.seeds} " \
-              f"--arms {','.join(arms)} --groups '{','.join(groups)}'"  # fmt: skip
-    said: dict[str, Any] = {"protocol": judged.protocol} if judged.protocol else {}
-    if FEDAVG in arms:
-        said["federated"] = read_sent(plan.work) or "not kept"
-    against = "" if args.against == ",".join(AGAINST) else args.against
-    command += _options(args, against) + (" --taught FILE" if args.taught else "")
-    results.write(args.out / f"{name}.json", command, made, **said)
-    if "DS2" in groups:
-        log_ds2(args.out, command, f"{args.seeds} seeds of {name}")
-    return made
+    return Asked(judged, arms, groups, found)
 
 
 def _refuse_unknown(args: argparse.Namespace, arms: tuple[str, ...]) -> None:

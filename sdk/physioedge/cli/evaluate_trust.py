@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from physioedge.results import Row
 
 SEED = 0
-IDLE = "idle"
+IDLE, PLANS = "idle", "plans"
 
 
 def register(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +34,8 @@ def guard_rows(args: argparse.Namespace) -> list[Row]:
 
     if args.parts == IDLE:
         return _idle_rows(args)
+    if args.parts == PLANS:
+        return _plan_rows(args)
     if args.sets is None:
         raise EvaluationRefused("no --sets", "a folder with one folder a seed", "Make it: `train adapters`.")
     judged, folder = JudgedBeats(args.backbone or shipped.backbone(), args.data), args.sets / str(SEED)
@@ -68,6 +70,32 @@ def _idle_rows(args: argparse.Namespace) -> list[Row]:
                 people[person] = idle.idle(found, ChangePlan.of(bundle), arm)
         rows += [row for arm, people in ended.items() for row in idle.rows_of(task, arm, people)]
     results.write(Path(args.out) / f"{idle.FILE}.json", "physioedge evaluate guard --parts idle", rows)
+    return rows
+
+
+def _plan_rows(args: argparse.Namespace) -> list[Row]:
+    """What plans for few windows do to the arms of a task's table, and ``guard-plans.json``; answers are its own."""
+    from physioedge import results
+    from physioedge.cli import evaluate_personal
+    from physioedge.evaluation.guard.plans import FILE, plan_rows
+    from physioedge.evaluation.personal.run import FLOOR
+    from physioedge.models.shipped import stress_hour
+    from physioedge.tasks import stress
+    from physioedge_runtime import Bundle
+    from physioedge_runtime.adaptation.change_plan import ChangePlan
+    from physioedge_runtime.errors import EvaluationRefused
+
+    if args.of_task != stress.TASK.name:
+        raise EvaluationRefused(f"--task {args.of_task}", stress.TASK.name, "Its bundle has a plan of few windows.")
+    if args.arms and FLOOR not in args.arms.split(","):
+        raise EvaluationRefused(f"--arms {args.arms}", f"{FLOOR} among them", "Candidates are tried beside it.")
+    hour = stress_hour()
+    plan = ChangePlan.of(Bundle.open(hour.bundle, trust=hour.trust))
+    asked = evaluate_personal.judged_seeds(args)
+    rows = [row for group in asked.groups for row in plan_rows(args.of_task, group, asked.answers, plan)]
+    command = f"physioedge evaluate guard --parts {PLANS} --task {args.of_task} --sets DIR --seeds {args.seeds} " \
+              f"--arms {','.join(asked.arms)} --groups '{','.join(asked.groups)}'"  # fmt: skip
+    results.write(Path(args.out) / f"{FILE}.json", command, rows)
     return rows
 
 
