@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from physioedge.models.config import TINY
@@ -33,6 +33,8 @@ def test_the_seed_decides_and_every_track_has_its_own():
 
 
 @given(st.integers(0, 10_000), st.integers(16, 800))
+@example(4101, 16)  # steps times themselves
+@example(7242, 32)
 def test_series_are_finite_with_unit_deviation(seed, n):
     x = series(n, np.random.default_rng(seed))
     assert x.shape == (n,) and np.isfinite(x).all()
