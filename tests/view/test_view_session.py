@@ -95,12 +95,12 @@ def test_adapt_waits_for_the_windows_of_a_condition_too(told):
     """A plan may want fewer windows for a trial than a host is told statistics of."""
     guard = told.session._person.adaptation.guard
     guard.plan = replace(guard.plan, min_windows=5)
-    told.passes(15.0)
+    told.passes(15.0, ticks=30)
     ready = told.state["ready"]
     assert guard.ready and ready["of"] == MIN_WINDOWS and 5 <= ready["windows"] < MIN_WINDOWS
     said = told.do("adapt")
     assert not said.done and f"of the {MIN_WINDOWS} judged windows" in said.text
-    told.passes(30.0)
+    told.passes(30.0, ticks=60)
     assert told.state["ready"]["windows"] >= told.state["ready"]["of"]
 
 
