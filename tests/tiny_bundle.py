@@ -23,6 +23,7 @@ from physioedge_runtime.bundle.contract import (
     ValueSpec,
 )
 from physioedge_runtime.bundle.manifest import GraphEntry
+from physioedge_runtime.bundle.signing import _PRIVATE_PREFIX, _PUBLIC_PREFIX, _to_pem, public_key
 from physioedge_runtime.bundle.tensors import write_tensors
 
 PRIVATE_KEY = bytes(range(32))
@@ -174,3 +175,9 @@ def write_tiny_bundle(
     contract = tiny_contract() if contract is None else contract
     content = {**tiny_files(contract), **(files or {})}
     return write_bundle(path, parts=tiny_parts(contract, **changes), files=content, signing_key=PRIVATE_KEY)
+
+
+def write_keys(folder: Path) -> None:
+    """`PRIVATE_KEY` as ``private.pem``, and its public half as ``public.pem``."""
+    (folder / "private.pem").write_bytes(_to_pem(_PRIVATE_PREFIX + PRIVATE_KEY, "PRIVATE KEY"))
+    (folder / "public.pem").write_bytes(_to_pem(_PUBLIC_PREFIX + public_key(PRIVATE_KEY), "PUBLIC KEY"))

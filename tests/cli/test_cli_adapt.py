@@ -23,9 +23,8 @@ from physioedge.models.shipped import BUNDLE
 from physioedge_runtime.adaptation.change_plan import FILE, ChangePlan
 from physioedge_runtime.adaptation.condition import Condition
 from physioedge_runtime.bundle.contract import SlotSpec
-from physioedge_runtime.bundle.signing import _PRIVATE_PREFIX, _PUBLIC_PREFIX, _to_pem, public_key
 from synthetic_ecg import synthetic_ecg
-from tiny_bundle import DIM, PRIVATE_KEY
+from tiny_bundle import DIM, write_keys
 
 PLAN = ChangePlan(min_windows=40, max_windows=200)
 ORIGIN = Origin(
@@ -48,8 +47,7 @@ def generator(path: Path, numbers: Any, features: int = DIM) -> Path:
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("files")
-    (folder / "private.pem").write_bytes(_to_pem(_PRIVATE_PREFIX + PRIVATE_KEY, "PRIVATE KEY"))
-    (folder / "public.pem").write_bytes(_to_pem(_PUBLIC_PREFIX + public_key(PRIVATE_KEY), "PUBLIC KEY"))
+    write_keys(folder)
     (folder / "token").write_text(TOKEN + "\n")
     samples, _ = synthetic_ecg(FS_HZ, 40.0)
     for name, kept in (("person", samples), ("short", samples[:, : int(12 * FS_HZ)])):

@@ -14,9 +14,8 @@ from test_cli_adapt import ORIGIN, PLAN, generator
 from made_up_person import FS_HZ, bundle_here, levelling_here
 from physioedge.cli import adapt, view
 from physioedge.cli.main import main
-from physioedge_runtime.bundle.signing import _PRIVATE_PREFIX, _PUBLIC_PREFIX, _to_pem, public_key
 from synthetic_ecg import synthetic_ecg
-from tiny_bundle import PRIVATE_KEY, tiny_contract, tiny_files, write_tiny_bundle
+from tiny_bundle import tiny_contract, tiny_files, write_keys, write_tiny_bundle
 from wfdb_writer import write_record
 
 Command = Callable[..., tuple[int, str, str]]
@@ -25,8 +24,7 @@ Command = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("files")
-    (folder / "private.pem").write_bytes(_to_pem(_PRIVATE_PREFIX + PRIVATE_KEY, "PRIVATE KEY"))
-    (folder / "public.pem").write_bytes(_to_pem(_PUBLIC_PREFIX + public_key(PRIVATE_KEY), "PUBLIC KEY"))
+    write_keys(folder)
     samples, _ = synthetic_ecg(FS_HZ, 40.0)
     good = int(8 * FS_HZ)
     kinds = {

@@ -15,10 +15,9 @@ from test_cli_adapt import ORIGIN, PLAN, generator
 from made_up_person import FS_HZ, bundle_here, levelling_here
 from physioedge.cli.main import main
 from physioedge_runtime import Bundle, Stream
-from physioedge_runtime.bundle.signing import _PRIVATE_PREFIX, _PUBLIC_PREFIX, _to_pem, public_key
 from physioedge_runtime.engine.slots import BIAS
 from synthetic_ecg import synthetic_ecg
-from tiny_bundle import PRIVATE_KEY, tiny_pair, write_tiny_bundle
+from tiny_bundle import tiny_pair, write_keys, write_tiny_bundle
 
 SECONDS = 12.0
 Command = Callable[..., tuple[int, str, str]]
@@ -27,8 +26,7 @@ Command = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("files")
-    (folder / "private.pem").write_bytes(_to_pem(_PRIVATE_PREFIX + PRIVATE_KEY, "PRIVATE KEY"))
-    (folder / "public.pem").write_bytes(_to_pem(_PUBLIC_PREFIX + public_key(PRIVATE_KEY), "PUBLIC KEY"))
+    write_keys(folder)
     samples, _ = synthetic_ecg(FS_HZ, 40.0)
     for name, kept in (("person", samples), ("short", samples[:, : int(5 * FS_HZ)])):
         np.savez(folder / f"{name}.npz", samples=kept, fs_hz=FS_HZ, units="mV", channels=["MLII"])

@@ -65,8 +65,9 @@ def rows(args: argparse.Namespace) -> list[Row]:
     command = f"physioedge evaluate personalisation --task {args.of_task} --sets DIR --seeds {args.seeds} " \
               f"--arms {','.join(arms)} --groups '{','.join(groups)}'"  # fmt: skip
     said: dict[str, Any] = {"protocol": judged.protocol} if judged.protocol else {}
-    if FEDAVG in arms:
-        said["federated"] = read_sent(args.work / args.of_task) or "not kept"
+    sent = read_sent(args.work / args.of_task) if FEDAVG in arms else None
+    if sent is not None:
+        said["federated"] = sent
     against = "" if args.against == ",".join(AGAINST) else args.against
     command += _options(args, against) + (" --taught FILE" if args.taught else "")
     results.write(args.out / f"{name}.json", command, made, **said)
@@ -75,7 +76,7 @@ def rows(args: argparse.Namespace) -> list[Row]:
     return made
 
 
-class Asked(NamedTuple):
+class JudgedSeeds(NamedTuple):
     """What was judged: whom, the arms and groups, and a seed's answers each."""
 
     judged: Judged
@@ -84,7 +85,7 @@ class Asked(NamedTuple):
     answers: list[Answers]
 
 
-def judged_seeds(args: argparse.Namespace) -> Asked:
+def judged_seeds(args: argparse.Namespace) -> JudgedSeeds:
     """All answers of the seeds, arms and groups that are asked for; those that are kept are not judged again."""
     from physioedge.adapters.sets.making import SetConfig
     from physioedge.evaluation.personal.run import ALONE, Plan, judge_together
@@ -101,7 +102,7 @@ def judged_seeds(args: argparse.Namespace) -> Asked:
         known=args.known_people,
     )  # fmt: skip
     found = judge_together(judged, seeds, SetConfig(), plan, workers=args.workers, say=_say)
-    return Asked(judged, arms, groups, found)
+    return JudgedSeeds(judged, arms, groups, found)
 
 
 def _refuse_unknown(args: argparse.Namespace, arms: tuple[str, ...]) -> None:

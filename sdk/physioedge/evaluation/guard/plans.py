@@ -85,7 +85,7 @@ def plan_rows(task: str, group: str, seeds: Sequence[Answers], plan: ChangePlan)
     rows: list[Row] = []
     for windows in WINDOWS:
         here = tried(seeds, group, windows)
-        people = len(np.unique(here.truth.person))
+        people, every = len(np.unique(here.truth.person)), np.ones(len(here.gain), np.bool_)
 
         def row(arm: str, metric: str, found: tuple[float, float, float], n: int) -> Row:
             return Row(task=task, arm=arm, group=group, metric=metric, unit="1", value=found[0], low=found[1],
@@ -98,9 +98,11 @@ def plan_rows(task: str, group: str, seeds: Sequence[Answers], plan: ChangePlan)
             arm = f"shift_{shift:g}_windows_{windows}"
             for metric, among in (("harmful_reverted", here.truth.harmful), ("false_reverts", here.truth.harmless),
                                   ("helpful_reverted", here.truth.helpful)):  # fmt: skip
-                rows.append(row(arm, metric, _share(gone, among, here.truth.person), int(among.sum())))
-            rows.append(row(arm, "followed", _mean(np.where(gone, 0.0, here.gain), here.truth.person), len(gone)))
-        rows.append(row(f"none_windows_{windows}", "followed", _mean(here.gain, here.truth.person), len(here.gain)))
+                rows.append(row(arm, metric, _mean(gone.astype(float), among, here.truth.person), int(among.sum())))
+            followed = np.where(gone, 0.0, here.gain)
+            rows.append(row(arm, "followed", _mean(followed, every, here.truth.person), len(gone)))
+        worth = _mean(here.gain, every, here.truth.person)
+        rows.append(row(f"none_windows_{windows}", "followed", worth, len(here.gain)))
     return rows
 
 
@@ -126,12 +128,8 @@ def _margin(logits: Floats) -> float:
     return float((top[:, -1] - top[:, -2]).mean())
 
 
-def _share(gone: NDArray[np.bool_], among: NDArray[np.bool_], person: NDArray[np.str_]) -> tuple[float, float, float]:
+def _mean(values: Floats, among: NDArray[np.bool_], person: NDArray[np.str_]) -> tuple[float, float, float]:
+    """Of some trials, with its interval over people."""
     of = [among & (person == one) for one in np.unique(person)]
-    parts = np.array([[[(gone & one).sum(), one.sum()] for one in of]], float)
-    return subject_bootstrap(parts, lambda sums: sums[..., 0] / np.maximum(sums[..., 1], 1))
-
-
-def _mean(values: Floats, person: NDArray[np.str_]) -> tuple[float, float, float]:
-    parts = np.array([[[values[person == one].sum(), (person == one).sum()] for one in np.unique(person)]], float)
+    parts = np.array([[[values[one].sum(), one.sum()] for one in of]], float)
     return subject_bootstrap(parts, lambda sums: sums[..., 0] / np.maximum(sums[..., 1], 1))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -147,12 +148,17 @@ class Trying:
     generate: Callable[[Floats], Floats]
     seed: int
 
-    def file(self, name: str, variant: str) -> str:
-        """Name of a person's file, by whom candidates are taken from as well."""
+    @cached_property
+    def origin(self) -> str:
+        """Digest of whom candidates are taken from."""
         said = hashlib.sha256(" ".join(self.each.names).encode())
         for part in (self.found, self.known):
             said.update(" ".join(part.person).encode() + part.adapters.tobytes() + part.conditions.tobytes())
-        return f"{self.seed}-{self.each.group}-{name}-{variant}-{said.hexdigest()[:8]}.npz".replace(" ", "")
+        return said.hexdigest()[:8]
+
+    def file(self, name: str, variant: str) -> str:
+        """Name of a person's file."""
+        return f"{self.seed}-{self.each.group}-{name}-{variant}-{self.origin}.npz".replace(" ", "")
 
     def trials(self, names: Sequence[str], work: Path, say: Say, variants: Sequence[str] | None = None) -> list[Trial]:
         """All trials of people, or those of some variants; finished ones come from their files in `work`."""
